@@ -1,0 +1,49 @@
+"""ONNX Runtime behind the `tokenizers` library, padded to the longest text of the batch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.head import Head
+from benchmarks.peers.onnx_export import export_classifier
+from benchmarks.peers.reference_tokenizer import load_tokenizer
+
+PACKAGES = ("onnxruntime", "onnx", "tokenizers", "torch", "transformers")
+
+
+def prepare(checkpoint: Path, head: Head, folder: Path) -> None:
+    """Exports the classifier and fuses it with `onnxruntime.transformers.optimizer`: `folder`/fused.onnx.
+
+    Attention, embedding with its normalization, and residual with normalization become one operator each; the rest is
+    left to the session's own optimizations.
+    """
+    import json
+
+    from onnxruntime.transformers.optimizer import optimize_model
+
+    config = json.loads((checkpoint / "config.json").read_text())
+    path = export_classifier(checkpoint, head, folder)
+    model = optimize_model(
+        str(path),
+        model_type="bert",
+        num_heads=config["num_attention_heads"],
+        hidden_size=config["hidden_size"],
+        opt_level=0,
+    )
+    fused = model.get_fused_operator_statistics()
+    if fused["Attention"] != config["num_hidden_layers"]:
+        raise RuntimeError(f"Expected every attention to be fused. Received: {fused}.")
+    model.save_model_to_file(str(folder / "fused.onnx"))
+
+
+def load(folder: Path, threads: int) -> Callable[[list[str]], np.ndarray]:
+    """Opens what `prepare` wrote: N texts to logits float32 `[N, C]`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(folder / "fused.onnx"), options, providers=["CPUExecutionProvider"])
+    tokenize = load_tokenizer(folder)
+    return lambda texts: session.run(["logits"], tokenize(texts))[0]

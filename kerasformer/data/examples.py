@@ -1,0 +1,238 @@
+"""Texts with a label or a score each, in memory: classification, pair classification and regression."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+
+from kerasformer.data.sources import read_label_names, read_records
+from kerasformer.errors import InputError
+
+TEXT_FIELDS = ("text", "sentence", "content", "review")
+PAIR_FIELDS = (
+    ("text_a", "text_b"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+)
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]+)?")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """Columns of one length N.
+
+    Attributes:
+        texts: `[N]` objects, each a `str`.
+        pairs: `[N]` objects, the second text of each pair, or `None` where there are only single texts.
+        targets: `[N]` int32 labels, `[N]` float32 scores of a regression, or `None` where nothing is labelled.
+        label_names: the name of each label, or `None` for a regression and where nothing is labelled.
+        source: where they were read.
+    """
+
+    texts: np.ndarray
+    pairs: np.ndarray | None
+    targets: np.ndarray | None
+    label_names: tuple[str, ...] | None
+    source: str
+
+    def __len__(self):
+        return len(self.texts)
+
+    def select(self, indices) -> "Examples":
+        """The examples at `indices` (integers, a slice or a boolean mask `[N]`), in that order."""
+        indices = indices if isinstance(indices, slice) else np.asarray(indices)
+        if not isinstance(indices, slice) and not indices.size:
+            indices = indices.astype(np.int64)
+        return dataclasses.replace(
+            self,
+            texts=self.texts[indices],
+            pairs=None if self.pairs is None else self.pairs[indices],
+            targets=None if self.targets is None else self.targets[indices],
+        )
+
+
+def load_classification(
+    source: str | Path, *, label_names: tuple[str, ...] | None = None, regression: bool | None = None
+) -> Examples:
+    """Reads texts, or pairs of texts, with a label or a score each.
+
+    The fields are `text`, `sentence`, `content` or `review`; for pairs `text_a` and `text_b`, `sentence1` and
+    `sentence2`, `premise` and `hypothesis`, `question1` and `question2`, `question` and `sentence`; and `label` or
+    `score`. A label is a name or an integer from 0; a string of digits is an integer, unless it is one of the names.
+    Integers mean the names that come with the source (see `read_label_names`). Without such names they are taken from
+    the data: names in sorted order, or "0", "1", ... for integers.
+
+    Args:
+        source: what `read_records` takes.
+        label_names: the names of the training data, for validation and test data: their labels must be among them,
+            and are numbered as they are.
+        regression: `True` reads a score, `False` a label; by default a field `score` without a field `label`, or a
+            `label` that is a fraction, makes a regression.
+
+    Returns:
+        `Examples`. Its targets are `None` where no record has a label (for TFDS and Hugging Face: where all are -1).
+
+    Raises:
+        InputError: the source cannot be read or is empty, or a record lacks its text or has an unusable label.
+    """
+    source = str(source)
+    if label_names is not None:
+        label_names = tuple(label_names)
+        if regression:
+            raise InputError("`label_names` cannot be given for a regression. Received: regression=True.")
+    if regression is None and label_names is not None:
+        regression = False
+    own_names = None if regression else read_label_names(source)
+    unlabelled_class = -1 if source.startswith(("tfds:", "hf:")) and not regression else None
+    texts, pairs, values, places = [], [], [], []
+    fields = target_field = None
+    for record, where in read_records(source):
+        if fields is None:
+            fields = _text_fields(record, where)
+        first, *second = (_text(record, field, where) for field in fields)
+        texts.append(first)
+        pairs.extend(second)
+        target_field = target_field or _target_field(record, regression)
+        value = record.get(target_field)
+        values.append(None if value == "" or (value == unlabelled_class and type(value) is int) else value)
+        places.append(where)
+    if not texts:
+        raise InputError(f"{source}: expected at least one record. Received an empty data set.")
+
+    targets, names = None, None
+    unlabelled = [where for value, where in zip(values, places, strict=True) if value is None]
+    if unlabelled and len(unlabelled) < len(values):
+        raise InputError(f"{unlabelled[0]}: no label or score, though other records of {source} have one.")
+    if not unlabelled:
+        if regression is None:
+            regression = target_field == "score" or _are_scores(values, places, own_names)
+        if regression:
+            targets = np.array([_score(*item) for item in zip(values, places, strict=True)], np.float32)
+        else:
+            targets, names = _labels(values, places, own_names, label_names)
+    return Examples(_column(texts), _column(pairs) if pairs else None, targets, names, source)
+
+
+def _column(texts):
+    column = np.empty(len(texts), object)
+    column[:] = texts
+    return column
+
+
+def _text_fields(record, where):
+    for fields in (*PAIR_FIELDS, *((field,) for field in TEXT_FIELDS)):
+        if all(field in record for field in fields):
+            return fields
+    pairs = ", ".join("+".join(pair) for pair in PAIR_FIELDS)
+    received = ", ".join(str(name)[:40] for name in record) or "none"
+    hint = " (its first row names them)" if re.search(r"\.[ct]sv(\.gz)?:\d+$", where) else ""
+    raise InputError(
+        f"{where}: expected a field {', '.join(TEXT_FIELDS)} or {pairs}. Received the fields {received}{hint}."
+    )
+
+
+def _text(record, field, where):
+    text = record.get(field)
+    if not isinstance(text, str):
+        kind = "no such field" if field not in record else f"{text!r}"[:60]
+        raise InputError(f"{where}: expected a string in the field {field!r}. Received {kind}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where}: {field!r} holds half of a surrogate pair, which is no character.") from error
+    return text
+
+
+def _target_field(record, regression):
+    preferred = ("score", "label") if regression else ("label",) if regression is False else ("label", "score")
+    return next((field for field in preferred if field in record), None)
+
+
+def _are_scores(values, places, own_names):
+    """Whether the field `label` holds fractions, as numbers or as a table's cells."""
+    if any(isinstance(value, float) for value in values):
+        return True
+    if own_names or not all(isinstance(value, str) and _NUMBER.fullmatch(value) for value in values):
+        return False
+    fractions = [value for value in values if not _INTEGER.fullmatch(value)]
+    if fractions and all(float(value).is_integer() for value in values):
+        raise InputError(
+            f"{places[0]}: labels like {fractions[0]} may be classes or scores: write classes as integers, or name "
+            f"the field score."
+        )
+    return bool(fractions)
+
+
+def _score(value, where):
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        score = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{where}: expected a number as score. Received {value!r}.") from error
+    if not abs(score) <= float(np.finfo(np.float32).max):  # NaN too
+        raise InputError(f"{where}: expected a finite float32 number as score. Received {value!r}.")
+    return score
+
+
+def _labels(values, places, own_names, wanted_names):
+    """The labels as numbers into the names that are returned beside them: `wanted_names` where given."""
+    given = {*(own_names or ()), *(wanted_names or ())}
+    values = [_label(value, where, given) for value, where in zip(values, places, strict=True)]
+    names = own_names or wanted_names or _names_from(values, places)
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = []
+    for value, where in zip(values, places, strict=True):
+        label = numbers.get(value, -1) if isinstance(value, str) else value
+        if not 0 <= label < len(names):
+            raise InputError(f"{where}: label {value!r} is not one of {_spell(names)}.")
+        labels.append(label)
+    if wanted_names is None or wanted_names == names:
+        return np.array(labels, np.int32), names
+    # Training data without names: their labels are bare numbers, and so are these.
+    nameless = wanted_names == tuple(str(number) for number in range(len(wanted_names)))
+    numbers = {name: number for number, name in enumerate(wanted_names)}
+    mapping = [number if nameless else numbers.get(name, -1) for number, name in enumerate(names)]
+    for label, where in zip(labels, places, strict=True):
+        if not 0 <= mapping[label] < len(wanted_names):
+            raise InputError(f"{where}: label {names[label]!r} is not one of {_spell(wanted_names)}.")
+    return np.array(mapping, np.int32)[labels], wanted_names
+
+
+def _label(value, where, given):
+    if isinstance(value, str):
+        if value in given or not _INTEGER.fullmatch(value):
+            return value
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{where}: expected a label that is an integer or a name. Received {value!r}.")
+    if value < 0:
+        raise InputError(f"{where}: expected an integer label from 0, or a name. Received {value}.")
+    return value
+
+
+def _names_from(values, places):
+    kind = type(values[0])
+    for value, where in zip(values, places, strict=True):
+        if type(value) is not kind:
+            raise InputError(
+                f"{where}: labels must be all integers or all names. Received {value!r} after {values[0]!r}."
+            )
+    distinct = sorted(set(values))
+    if kind is str:
+        return tuple(distinct)
+    count = distinct[-1] + 1
+    if count > max(1000, 2 * len(distinct)):
+        where = places[values.index(count - 1)]
+        raise InputError(
+            f"{where}: expected labels numbered from 0. Received {count - 1}, though only {len(distinct)} labels occur."
+        )
+    return tuple(str(number) for number in range(count))
+
+
+def _spell(names):
+    return str(list(names[:20]))[:-1] + (", ...]" if len(names) > 20 else "]")

@@ -1,0 +1,5 @@
+"""Other people's checkpoints, in and out."""
+
+from kerasformer.interop.huggingface import load_huggingface
+
+__all__ = ["load_huggingface"]

@@ -1,0 +1,30 @@
+"""Layers of Transformers, for any functional Keras model. Keras and TensorFlow only: no text, no files."""
+
+from kerasformer.layers.attention import scaled_dot_product_attention
+from kerasformer.layers.bert_embedding import BertEmbedding
+from kerasformer.layers.encoder_block import EncoderBlock
+from kerasformer.layers.feed_forward import FeedForward
+from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
+from kerasformer.layers.multi_head_attention import MultiHeadAttention
+from kerasformer.layers.normalization import LayerNormalization
+from kerasformer.layers.padding import FirstToken, PackTokens, PaddingLayout, TokenPositions, UnpackTokens, padding_layout
+from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
+from kerasformer.layers.token_embedding import TokenEmbedding
+
+__all__ = [
+    "BertEmbedding",
+    "EncoderBlock",
+    "FeedForward",
+    "FirstToken",
+    "LayerNormalization",
+    "LearnedPositionEmbedding",
+    "MultiHeadAttention",
+    "PackTokens",
+    "PaddingLayout",
+    "SinusoidalPositionEmbedding",
+    "TokenEmbedding",
+    "TokenPositions",
+    "UnpackTokens",
+    "padding_layout",
+    "scaled_dot_product_attention",
+]

@@ -1,0 +1,77 @@
+"""Scaled dot-product attention, and the masks that steer it."""
+
+import tensorflow as tf
+
+# Large enough that exp() of it is 0 in every float type, and small enough to be added to a score in each of them.
+_CLOSED = {"float16": -3e4}
+
+
+def mask_to_bias(mask, dtype):
+    """0 where `mask` is positive or true, a large negative number elsewhere; same shape, of `dtype`."""
+    dtype = tf.as_dtype(dtype)
+    closed = tf.constant(_CLOSED.get(dtype.name, -1e9), dtype)
+    # Not (mask - 1) * closed: TensorFlow fuses `matmul * scale + bias` only if the bias itself is no product.
+    return tf.where(tf.cast(mask, tf.bool), tf.zeros([], dtype), closed)
+
+
+def causal_mask(query_length, key_length):
+    """Boolean `[query, key]`: each query sees the keys up to its own place, the last query being at the last key."""
+    query = tf.range(query_length)[:, None] + (key_length - query_length)
+    return tf.range(key_length)[None, :] <= query
+
+
+def scaled_dot_product_attention(
+    query,
+    key,
+    value,
+    *,
+    mask=None,
+    bias=None,
+    scale=None,
+    use_causal_mask=False,
+    dropout=None,
+    training=False,
+    return_attention_scores=False,
+):
+    """softmax(query · keyᵀ · scale + bias) · value (Vaswani et al. 2017, section 3.2.1).
+
+    When `training`, the softmax is computed in float32 whatever the dtype. A query that may look nowhere attends
+    evenly to all keys: finite, and never NaN.
+
+    Args:
+        query: `[batch, heads, query length, head width]`.
+        key: `[batch, heads, key length, head width]`.
+        value: `[batch, heads, key length, value width]`.
+        mask: broadcastable to `[batch, heads, query length, key length]`, positive or true where attention may look.
+        bias: numbers added to the scaled scores, broadcastable like `mask`.
+        scale: factor of the scores, by default `1 / sqrt(head width)`.
+        use_causal_mask: no query sees a later key; with fewer queries than keys, the queries are the last ones.
+        dropout: a function of the probabilities, applied when `training`.
+        return_attention_scores: also return the probabilities, `[batch, heads, query length, key length]`.
+
+    Returns:
+        `[batch, heads, query length, value width]`, or a pair of it and the probabilities.
+    """
+    dtype = query.dtype
+    if scale is None:
+        scale = query.shape[-1] ** -0.5
+    additive = None if mask is None else mask_to_bias(mask, dtype)
+    if use_causal_mask:
+        causal = mask_to_bias(causal_mask(tf.shape(query)[2], tf.shape(key)[2]), dtype)[None, None]
+        # The lower of the two, not their sum, which could overflow float16.
+        additive = causal if additive is None else tf.minimum(additive, causal)
+    if bias is not None:
+        bias = tf.cast(bias, dtype)
+        additive = bias if additive is None else additive + bias
+
+    # matmul, then scale, then mask: the order that TensorFlow fuses into one operation on a CPU.
+    scores = tf.matmul(query, key, transpose_b=True)
+    if scale != 1:
+        scores = scores * tf.cast(scale, dtype)
+    if additive is not None:
+        scores = scores + additive
+    probabilities = tf.nn.softmax(tf.cast(scores, tf.float32) if training else scores)
+    probabilities = tf.cast(probabilities, dtype)
+    weights = dropout(probabilities) if training and dropout is not None else probabilities
+    output = tf.matmul(weights, value)
+    return (output, probabilities) if return_attention_scores else output

@@ -1,0 +1,115 @@
+"""One block of a Transformer encoder."""
+
+import keras
+
+from kerasformer.layers.feed_forward import FeedForward
+from kerasformer.layers.multi_head_attention import MultiHeadAttention
+from kerasformer.layers.normalization import LayerNormalization
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class EncoderBlock(keras.layers.Layer):
+    """Self-attention and feed-forward network, each with dropout, residual and normalization.
+
+    Post-norm is the form of Vaswani et al. 2017 (section 3.1) and of BERT, `norm(x + f(x))`; pre-norm is
+    `x + f(norm(x))` (Xiong et al. 2020, arXiv:2002.04745), and wants a normalization after the last block.
+
+    Args:
+        num_heads: number of heads; must divide the width.
+        inner_width: width of the feed-forward network.
+        activation: of the feed-forward network.
+        dropout: rate after attention and after the feed-forward network, when training.
+        attention_dropout: rate on the attention probabilities; by default `dropout`.
+        norm_first: True for pre-norm, False for post-norm.
+        epsilon: of the normalizations.
+        kernel_initializer: of all projections.
+
+    Call:
+        inputs: `[batch, length, width]`, or packed `[tokens, width]`.
+        padding_mask: `[batch, length]`, positive or true for real tokens; by default Keras's mask of `inputs`.
+        attention_mask, bias, layout: as in `MultiHeadAttention`.
+
+    Returns:
+        The shape of `inputs`.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        inner_width,
+        activation="gelu",
+        dropout=0.0,
+        attention_dropout=None,
+        norm_first=False,
+        epsilon=1e-12,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.norm_first = norm_first
+        self.dropout = dropout
+        self.attention_dropout = dropout if attention_dropout is None else attention_dropout
+        self.epsilon = epsilon
+        policy = self.dtype_policy
+        self.attention = MultiHeadAttention(
+            num_heads,
+            dropout=self.attention_dropout,
+            kernel_initializer=kernel_initializer,
+            dtype=policy,
+            name="attention",
+        )
+        self.feed_forward = FeedForward(
+            inner_width, activation, kernel_initializer=kernel_initializer, dtype=policy, name="feed_forward"
+        )
+        self.attention_norm = LayerNormalization(epsilon, dtype=policy, name="attention_norm")
+        self.feed_forward_norm = LayerNormalization(epsilon, dtype=policy, name="feed_forward_norm")
+        self.supports_masking = True
+        self._dropout = keras.layers.Dropout(dropout, dtype=policy) if dropout else None
+
+    def build(self, input_shape):
+        for layer in (self.attention, self.feed_forward, self.attention_norm, self.feed_forward_norm):
+            layer.build(input_shape)
+
+    def call(self, inputs, padding_mask=None, attention_mask=None, bias=None, layout=None, training=None):
+        if padding_mask is None:
+            padding_mask = getattr(inputs, "_keras_mask", None)
+
+        def attend(x):
+            return self.attention(
+                x,
+                padding_mask=padding_mask,
+                attention_mask=attention_mask,
+                bias=bias,
+                layout=layout,
+                training=training,
+            )
+
+        def feed_forward(x):
+            return self.feed_forward(x, training=training)
+
+        hidden = self._residual(inputs, attend, self.attention_norm, training)
+        return self._residual(hidden, feed_forward, self.feed_forward_norm, training)
+
+    def _residual(self, inputs, function, norm, training):
+        outputs = function(norm(inputs, training=training) if self.norm_first else inputs)
+        if self._dropout is not None:
+            outputs = self._dropout(outputs, training=training)
+        # The projection's output first: the order in which TensorFlow fuses the addition into it.
+        outputs = outputs + inputs
+        return outputs if self.norm_first else norm(outputs, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.attention.num_heads,
+            "inner_width": self.feed_forward.inner_width,
+            "activation": self.feed_forward.get_config()["activation"],
+            "dropout": self.dropout,
+            "attention_dropout": self.attention_dropout,
+            "norm_first": self.norm_first,
+            "epsilon": self.epsilon,
+            "kernel_initializer": keras.initializers.serialize(self.attention.kernel_initializer),
+        }

@@ -1,0 +1,169 @@
+"""Multi-head attention."""
+
+import keras
+import tensorflow as tf
+
+from kerasformer.errors import InputError
+from kerasformer.layers.attention import scaled_dot_product_attention
+from kerasformer.layers.heads import merge_heads, split_heads
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class MultiHeadAttention(keras.layers.Layer):
+    """Multi-head attention (Vaswani et al. 2017, section 3.2.2), with the projections of an input fused into one.
+
+    Self-attention when called with one input (`query_key_value`, one matrix), cross-attention when called with two
+    (`query`, and `key_value`, one matrix). Which of the two is settled by the first call.
+
+    Args:
+        num_heads: number of heads; must divide the width of the query.
+        dropout: rate on the attention probabilities, when training.
+        use_bias: whether the projections have biases.
+        kernel_initializer: of all projections.
+
+    Call:
+        query: `[batch, query length, width]`; or packed `[tokens, width]`, for self-attention only.
+        value: `[batch, key length, any width]` to attend to; None attends to `query` itself.
+        padding_mask: `[batch, key length]`, positive or true where there is a key; by default the mask that Keras
+            carries along with `value` (or `query`). Required with a packed query.
+        attention_mask: `[batch or 1, query length, key length]`, or with heads `[batch, heads, query, key]`, positive
+            or true where attention may look.
+        bias: added to the scaled scores, broadcastable to `[batch, heads, query length, key length]`.
+        use_causal_mask: no query sees a later key.
+        cache: keys and values of earlier steps, a pair of `[batch, heads, earlier, head width]`, for decoding one
+            step (or some) at a time: the new ones are appended and returned. With cross-attention, the pair that
+            `project_key_value` gives: nothing is projected or appended, and `value` is not read.
+        layout: of a packed query, as `padding_layout` gives it; None where it holds every slot, padding too.
+        return_attention_scores: also return the probabilities, `[batch, heads, query length, key length]`.
+
+    Returns:
+        The shape of `query`; then, where asked for, the scores; then, where a cache was given, the new cache.
+
+    Raises:
+        InputError: `num_heads` does not divide the width, or a packed call without mask or with a cache.
+    """
+
+    def __init__(self, num_heads, dropout=0.0, use_bias=True, kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        if num_heads < 1 or not 0 <= dropout < 1:
+            raise InputError(
+                "`num_heads` must be at least 1 and `dropout` in [0, 1). "
+                f"Received: num_heads={num_heads}, dropout={dropout}."
+            )
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.supports_masking = True
+        self._probability_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
+
+    def build(self, query_shape, value_shape=None):
+        width = query_shape[-1]
+        if width % self.num_heads:
+            raise InputError(
+                f"`num_heads` must divide the width of the query. Received: num_heads={self.num_heads}, width={width}."
+            )
+        self._width = width
+        if value_shape is None:
+            self.query_key_value = self._projection(3 * width, "query_key_value", width)
+        else:
+            self.query = self._projection(width, "query", width)
+            self.key_value = self._projection(2 * width, "key_value", value_shape[-1])
+        self.output_projection = self._projection(width, "output_projection", width)
+
+    def _projection(self, units, name, input_width):
+        initializer = self.kernel_initializer.clone()
+        dense = keras.layers.Dense(
+            units, use_bias=self.use_bias, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+        )
+        dense.build((None, input_width))
+        return dense
+
+    @property
+    def _is_cross_attention(self):
+        return hasattr(self, "key_value")
+
+    def project_key_value(self, value):
+        """The keys and values of cross-attention, a pair of `[batch, heads, key length, head width]`, to be computed
+        once and given as `cache` in each step of decoding. `value` is `[batch, key length, width]`."""
+        rows = tf.reshape(value, [-1, value.shape[-1]])
+        return tuple(split_heads(self.key_value(rows), 2, self.num_heads, None, tf.shape(value)[:2]))
+
+    def call(
+        self,
+        query,
+        value=None,
+        padding_mask=None,
+        attention_mask=None,
+        bias=None,
+        use_causal_mask=False,
+        cache=None,
+        layout=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        if padding_mask is None:
+            padding_mask = getattr(query if value is None else value, "_keras_mask", None)
+        packed = len(query.shape) == 2
+        if packed and (padding_mask is None or self._is_cross_attention or cache is not None):
+            raise InputError(
+                "A query of rank 2 (packed tokens) needs `padding_mask`, and takes part in self-attention without "
+                f"cache only. Received: query of shape {tuple(query.shape)}."
+            )
+        shape = tf.shape(padding_mask) if packed else tf.shape(query)[:2]
+        rows = query if packed else tf.reshape(query, [-1, self._width])
+        if self._is_cross_attention:
+            (queries,) = split_heads(self.query(rows), 1, self.num_heads, None, shape)
+            keys, values = self.project_key_value(value) if cache is None else cache
+        else:
+            queries, keys, values = split_heads(self.query_key_value(rows), 3, self.num_heads, layout, shape)
+            if cache is not None:
+                keys, values = tf.concat([cache[0], keys], 2), tf.concat([cache[1], values], 2)
+        attended, scores = scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            mask=_joint_mask(padding_mask, attention_mask),
+            bias=bias,
+            use_causal_mask=use_causal_mask,
+            dropout=self._drop,
+            training=training,
+            return_attention_scores=True,
+        )
+        output = self.output_projection(merge_heads(attended, layout, padding_mask, shape, tf.shape(rows)))
+        if not packed:
+            output = tf.ensure_shape(tf.reshape(output, tf.shape(query)), query.shape)
+        results = [output]
+        if return_attention_scores:
+            results.append(scores)
+        if cache is not None:
+            results.append((keys, values))
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _drop(self, probabilities):
+        return probabilities if not self.dropout else self._probability_dropout(probabilities, training=True)
+
+    def compute_mask(self, inputs, mask=None):
+        return mask
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "dropout": self.dropout,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+def _joint_mask(padding_mask, attention_mask):
+    """One boolean mask, broadcastable to `[batch, heads, query, key]`, or None."""
+    mask = None
+    if padding_mask is not None:
+        mask = tf.cast(padding_mask, tf.bool)[:, None, None, :]
+    if attention_mask is not None:
+        attention_mask = tf.cast(attention_mask, tf.bool)
+        if len(attention_mask.shape) == 3:
+            attention_mask = attention_mask[:, None]
+        mask = attention_mask if mask is None else mask & attention_mask
+    return mask

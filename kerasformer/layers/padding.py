@@ -1,0 +1,161 @@
+"""Padding is never computed: between the embeddings and the last block an encoder sees real tokens only.
+
+A *layout* leads from the padded to the packed form and back. With B texts of padded length L that hold T real tokens:
+
+- `layout["pack"]`, int32 `[T]`: for each packed token its slot in the flattened `[B * L]`
+- `layout["unpack"]`, int32 `[B, L]`: for each slot the packed token that fills it; padding points at token 0
+
+The first slot is always packed, real or not, so that there is a token 0 for padding to point at, also when nothing in
+the batch is real. `None` is the trivial layout: every slot is a token, `T = B * L`, and all shapes are static.
+
+The technique is known as effective or variable-length Transformers (ByteTransformer, Zhai et al. 2023, section III-D).
+"""
+
+import keras
+import tensorflow as tf
+
+
+def padding_layout(padding_mask):
+    """The layout of a padded batch.
+
+    Args:
+        padding_mask: `[batch, length]`, positive or true for real tokens.
+
+    Returns:
+        `{"pack": int32 [tokens], "unpack": int32 [batch, length]}`.
+    """
+    real = tf.cast(tf.cast(padding_mask, tf.bool), tf.int32)
+    flat = tf.reshape(real, [-1])
+    kept = tf.maximum(flat, tf.cast(tf.equal(tf.range(tf.size(flat)), 0), tf.int32))
+    pack = tf.cast(tf.reshape(tf.where(tf.cast(kept, tf.bool)), [-1]), tf.int32)
+    # Exclusive, since the rank of a kept slot is the number of kept slots before it.
+    unpack = tf.cumsum(kept, exclusive=True) * kept
+    return {"pack": pack, "unpack": tf.reshape(unpack, tf.shape(real))}
+
+
+def unpack_rows(rows, unpack_index, pack_index):
+    """Rows of the packed form spread over the padded one: `tf.gather(rows, unpack_index)`, as cheap backwards.
+
+    The gradient of a gather is a scatter-add, many times slower. Each packed row stands in one real slot only, so
+    gathering the other way round gives the same numbers, but for what flows back into padding, which is dropped:
+    callers give padded slots no weight.
+
+    Args:
+        rows: `[N, ...]`.
+        unpack_index: int32 indices into `rows`, any shape S; anything valid at padding.
+        pack_index: int32 `[N]`, where each row stands in the flattened result.
+
+    Returns:
+        `S + rows.shape[1:]`.
+    """
+
+    return _unpack_rows(rows, unpack_index, pack_index)
+
+
+# All tensors are arguments, none is captured: otherwise a SavedModel could not keep the gradient.
+@tf.custom_gradient
+def _unpack_rows(rows, unpack_index, pack_index):
+    def gradient(upstream):
+        flat = tf.reshape(upstream, tf.concat([[-1], tf.shape(rows)[1:]], 0))
+        return tf.gather(flat, pack_index), None, None
+
+    return tf.gather(rows, unpack_index), gradient
+
+
+def pack_rows(padded, pack_index, unpack_index, real):
+    """Rows of the padded form gathered into the packed one; the reverse of `unpack_rows`, and as cheap backwards.
+
+    Args:
+        padded: `[slots, ...]`.
+        pack_index: int32 indices into `padded`, any shape; real slots, each once.
+        unpack_index: int32 `[slots]`, which packed row stands in each slot; anything valid at padding.
+        real: `[slots]`, 1 for real slots and 0 for padding, of the dtype of `padded`.
+    """
+
+    return _pack_rows(padded, pack_index, unpack_index, real)
+
+
+@tf.custom_gradient
+def _pack_rows(padded, pack_index, unpack_index, real):
+    def gradient(upstream):
+        flat = tf.reshape(upstream, tf.concat([[-1], tf.shape(padded)[1:]], 0))
+        weights = tf.reshape(real, tf.concat([[-1], tf.ones_like(tf.shape(padded)[1:])], 0))
+        return tf.gather(flat, unpack_index) * weights, None, None, None
+
+    return tf.gather(padded, pack_index), gradient
+
+
+def pack(inputs, layout):
+    """Real tokens only: `[batch, length, ...]` to `[tokens, ...]`. The trivial layout flattens."""
+    flat = tf.reshape(inputs, tf.concat([[-1], tf.shape(inputs)[2:]], 0))
+    flat = tf.ensure_shape(flat, [None, *inputs.shape[2:]])
+    return flat if layout is None else tf.gather(flat, layout["pack"])
+
+
+def unpack(tokens, layout, padding_mask):
+    """Back to the padded form: `[tokens, width]` to `[batch, length, width]`, zero at padding.
+
+    Args:
+        tokens: `[tokens, width]`.
+        layout: as `padding_layout` gives it, or None for the trivial one.
+        padding_mask: `[batch, length]`, positive or true for real tokens.
+    """
+    width = tokens.shape[-1]
+    real = tf.cast(tf.cast(padding_mask, tf.bool), tokens.dtype)[..., None]
+    if layout is None:
+        padded = tf.reshape(tokens, tf.concat([tf.shape(padding_mask), [width]], 0))
+    else:
+        padded = unpack_rows(tokens, layout["unpack"], layout["pack"])
+    return padded * real
+
+
+class _MovesRows(keras.layers.Layer):
+    """Moves rows about and computes nothing, so that it has no dtype of its own: what comes in goes out."""
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class PaddingLayout(_MovesRows):
+    """`padding_layout` as a layer: `[batch, length]` padding mask in, the layout's two index tensors out."""
+
+    def call(self, padding_mask):
+        return padding_layout(padding_mask)
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class PackTokens(_MovesRows):
+    """Packs any `[batch, length, ...]` tensor to `[tokens, ...]`; with no layout it flattens."""
+
+    def call(self, inputs, layout=None):
+        return pack(inputs, layout)
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class UnpackTokens(_MovesRows):
+    """Unpacks `[tokens, width]` to `[batch, length, width]`, zero at padding; with no layout it only folds."""
+
+    def call(self, tokens, padding_mask, layout=None):
+        return unpack(tokens, layout, padding_mask)
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class TokenPositions(_MovesRows):
+    """The position of each token in its text, int32 `[tokens]`, from the padding mask `[batch, length]`."""
+
+    def call(self, padding_mask, layout=None):
+        if layout is not None:
+            return layout["pack"] % tf.maximum(tf.shape(padding_mask)[1], 1)
+        batch, length = tf.unstack(tf.shape(padding_mask))
+        return tf.tile(tf.range(length), [batch])
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class FirstToken(_MovesRows):
+    """The row of each text's first token, `[batch, width]`, out of `[tokens, width]`; in BERT, that of `[CLS]`."""
+
+    def call(self, tokens, padding_mask, layout=None):
+        if layout is not None:
+            return tf.gather(tokens, layout["unpack"][:, 0])
+        return tf.reshape(tokens, tf.concat([tf.shape(padding_mask), [tokens.shape[-1]]], 0))[:, 0]

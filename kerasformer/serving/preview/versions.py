@@ -1,0 +1,180 @@
+"""Which models and versions lie in a folder, and which of them are in memory."""
+
+import re
+import threading
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from kerasformer.errors import InputError
+from kerasformer.serving.errors import ServingError
+from kerasformer.serving.preview.loaded_model import LoadedModel
+
+LABELS_FILE = "models.config"
+MAX_VERSION = (1 << 63) - 1
+_VERSION = re.compile(r"\d+", re.ASCII)
+
+
+def find_models(folder):
+    """The models in a folder.
+
+    Args:
+        folder: a base folder `NAME/VERSION/saved_model.pb`, or one model's folder `VERSION/saved_model.pb`.
+
+    Returns:
+        Model name to model folder. As in TensorFlow Serving only directories named by an integer are versions.
+
+    Raises:
+        InputError: there is no such folder, or no version in it.
+    """
+    folder = Path(folder).resolve()
+    expected = "Expected NAME/VERSION/saved_model.pb, or VERSION/saved_model.pb, with a whole number as VERSION."
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {str(folder)!r}. {expected}")
+    if find_versions(folder):
+        return {folder.name: folder}
+    models = {child.name: child for child in sorted(folder.iterdir()) if child.is_dir() and find_versions(child)}
+    if not models:
+        hint = f" This is a version itself: pass {str(folder.parent)!r}." if is_complete(folder) else ""
+        raise InputError(f"There is no model version in {str(folder)!r}. {expected}{hint}")
+    return models
+
+
+def find_versions(model_folder):
+    """Version number to folder, of one model's folder; empty where it cannot be read."""
+    try:
+        children = list(Path(model_folder).iterdir())
+    except OSError:
+        return {}
+    return {
+        int(child.name): child
+        for child in children
+        if _VERSION.fullmatch(child.name) and int(child.name) <= MAX_VERSION and child.is_dir()
+    }
+
+
+def is_complete(version_folder):
+    return any((version_folder / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt"))
+
+
+def read_labels(folder):
+    """Model name to {label: version}, from `models.config`, TensorFlow Serving's own configuration, in `folder`.
+
+    Raises:
+        InputError: the file is there and cannot be read.
+    """
+    path = Path(folder) / LABELS_FILE
+    if not path.exists():
+        return {}
+    try:
+        config = text_format.Parse(path.read_text("utf-8"), model_server_config_pb2.ModelServerConfig())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise InputError(f"{str(path)!r} must be a ModelServerConfig in text format: {error}") from error
+    return {model.name: dict(model.version_labels) for model in config.model_config_list.config}
+
+
+class Version:
+    """One version on disk. It is loaded when it is first needed.
+
+    Attributes:
+        state: "START" (not needed yet), "LOADING", "AVAILABLE", or "END" (let go again, or failed to load).
+        error: the `ServingError` of the last load, or None.
+    """
+
+    def __init__(self, number, folder):
+        self.number = number
+        self.folder = folder
+        self.state = "START"
+        self.error = None
+        self._model = None
+        self._failed_with = None
+        self._lock = threading.Lock()
+
+    def load(self):
+        """The `LoadedModel`. Raises `ServingError` if it cannot be loaded; tried again when its files change."""
+        with self._lock:
+            if self._model is not None:
+                return self._model
+            files = self._fingerprint()
+            if self.error is not None and files == self._failed_with:
+                raise self.error
+            self.state = "LOADING"
+            try:
+                self._model = LoadedModel(self.folder)
+            except ServingError as error:
+                self.state, self.error, self._failed_with = "END", error, files
+                raise
+            self.state, self.error = "AVAILABLE", None
+            return self._model
+
+    def may_load(self):
+        """False for a version without `saved_model.pb`, and for one that failed and has not changed since."""
+        if not is_complete(self.folder):
+            return False
+        return self.error is None or self._fingerprint() != self._failed_with
+
+    def release(self):
+        """Lets the model go; requests that are under way finish with it."""
+        with self._lock:
+            self._model = None
+            self.state = "END"
+
+    def _fingerprint(self):
+        try:
+            files = [(path, path.stat()) for path in sorted(self.folder.rglob("*"))]
+        except OSError:
+            return None
+        return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in files]
+
+
+class Model:
+    """The versions of one model; the newest one that loads is current."""
+
+    def __init__(self, name, folder):
+        self.name = name
+        self.folder = folder
+        self.current = None
+        self.versions = {}
+        self._incomplete = set()
+
+    def refresh(self, tell):
+        """Takes up new versions and drops those that are gone. The old one answers until the new one is loaded.
+
+        Args:
+            tell: called with one line for each thing worth knowing.
+        """
+        found = find_versions(self.folder)
+        versions = {number: self.versions.get(number) or Version(number, path) for number, path in found.items()}
+        self.versions = versions
+        for number in sorted(versions, reverse=True):
+            version = versions[number]
+            if version is self.current:
+                return
+            if not is_complete(version.folder):
+                if number not in self._incomplete:
+                    tell(f"{self.name} version {number} has no saved_model.pb (half-written?): it is not served.")
+                self._incomplete.add(number)
+            elif version.may_load() and self._take_up(version, tell):
+                return
+        if self.current is not None and self.current.number not in versions:
+            tell(f"{self.name} version {self.current.number} is gone, and no other can be served.")
+            self.current = None
+
+    def _take_up(self, version, tell):
+        try:
+            version.load()
+        except ServingError as error:
+            instead = f"version {self.current.number} stays" if self.current else "it is not served"
+            tell(f"{self.name} version {version.number} failed to load, {instead}. {one_line(error)}")
+            return False
+        previous, self.current = self.current, version
+        if previous is not None:
+            previous.release()
+            tell(f"{self.name} version {version.number} now answers instead of {previous.number}.")
+        return True
+
+
+def one_line(error):
+    """An error's message without line ends."""
+    return " ".join(str(error).split())

@@ -1,0 +1,6 @@
+"""Tasks: model, tokenizer and answer, saved and served together."""
+
+from kerasformer.tasks.task import load
+from kerasformer.tasks.text_classifier import TextClassifier
+
+__all__ = ["TextClassifier", "load"]

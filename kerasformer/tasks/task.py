@@ -1,0 +1,122 @@
+"""What all tasks share: a model and a tokenizer, saved, loaded and run together."""
+
+import importlib
+import json
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasformer import __version__
+from kerasformer.errors import InputError
+from kerasformer.files import written_beside
+from kerasformer.layers import BertEmbedding
+from kerasformer.text import WordPieceTokenizer
+
+_MODULES = {"TextClassifier": "text_classifier"}
+
+
+class Task:
+    """A functional model and its tokenizer. A subclass adds what its task needs:
+
+    - `loss(targets, outputs)` gives `(sum, count)`, both scalars, so that batches of any split add up exactly
+    - `evaluate_outputs(targets, outputs)` gives the metrics of a whole data set, from NumPy arrays
+    - `answer(outputs)` gives what is served, in the graph
+    - `serving_functions(core)` gives the signatures that can be served
+    - `settings()` gives the arguments, beside model and tokenizer, that `from_parts` makes it again from
+
+    Args:
+        model: functional `keras.Model` from `token_ids`, `segment_ids`, `padding_mask` to the task's outputs.
+        tokenizer: gives those inputs.
+
+    Raises:
+        InputError: the tokenizer's vocabulary or length does not fit the model's tables.
+    """
+
+    def __init__(self, model, tokenizer):
+        _check_fit(model, tokenizer)
+        self.model = model
+        self.tokenizer = tokenizer
+
+    def settings(self):
+        raise NotImplementedError
+
+    def batch_inputs(self, features):
+        """A batch of texts, `{"text": [N], "text_pair": [N] or absent}`, as inputs of the model; in the graph."""
+        return self.tokenizer(features["text"], features.get("text_pair"))
+
+    def save(self, folder):
+        """Writes model, tokenizer and settings into `folder`, whole or not at all; an older one is replaced."""
+        with written_beside(folder) as scratch:
+            self.model.save(scratch / "model.keras")
+            self.tokenizer.save(scratch / "tokenizer")
+            description = {"task": type(self).__name__, "kerasformer": __version__, "settings": self.settings()}
+            text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+            (scratch / "task.json").write_text(text, encoding="utf-8")
+
+
+def is_saved_task(folder):
+    """Whether `folder` was written by `Task.save`."""
+    return (pathlib.Path(folder) / "task.json").is_file()
+
+
+def load(folder):
+    """Loads a task that `task.save(folder)` wrote, of whatever kind it is.
+
+    Raises:
+        InputError: `folder` holds no saved task, or a file in it is damaged.
+    """
+    folder = pathlib.Path(folder)
+    if not is_saved_task(folder):
+        raise InputError(f"A folder that `task.save` wrote holds task.json. Not found in: {folder}")
+    try:
+        description = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+        name, settings = description["task"], description["settings"]
+        module = importlib.import_module(f"kerasformer.tasks.{_MODULES[name]}")
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{folder / 'task.json'} does not describe a task this version knows: {error!r}") from None
+    tokenizer = WordPieceTokenizer.load(folder / "tokenizer")
+    path = folder / "model.keras"
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # zip, JSON and HDF5 errors of many classes, all meaning the same to the caller
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} cannot be loaded as a Keras model, is it complete? {first_line}") from None
+    return getattr(module, name).from_parts(model, tokenizer, **settings)
+
+
+def find_layer(model, kind):
+    """The first layer of a class in a functional model, nested models included, or None."""
+    return next((layer for layer in model._flatten_layers() if isinstance(layer, kind)), None)
+
+
+def _check_fit(model, tokenizer):
+    embedding = find_layer(model, BertEmbedding)
+    if embedding is None:
+        return
+    if tokenizer.vocabulary_size > embedding.token.vocabulary_size:
+        raise InputError(
+            f"The vocabulary of {tokenizer.vocabulary_size} tokens does not fit the model's embedding of "
+            f"{embedding.token.vocabulary_size}: use the vocabulary that the model was trained with."
+        )
+    if tokenizer.max_length > embedding.position.max_length:
+        raise InputError(
+            f"The tokenizer's max_length={tokenizer.max_length} is beyond the model's "
+            f"{embedding.position.max_length} positions: make the tokenizer with a smaller `max_length`."
+        )
+
+
+def concatenate(batches):
+    """A list of equal dictionaries of arrays as one dictionary of longer arrays."""
+    return {key: np.concatenate([np.asarray(batch[key]) for batch in batches]) for key in batches[0]}
+
+
+def as_strings(array):
+    """NumPy array of bytes to an array of str."""
+    return np.array([value.decode("utf-8", "replace") for value in array.ravel()], dtype=object).reshape(array.shape)
+
+
+def string_spec(name):
+    """Signature of a batch of strings."""
+    return tf.TensorSpec([None], tf.string, name=name)

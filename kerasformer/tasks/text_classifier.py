@@ -1,0 +1,196 @@
+"""Classification and regression of texts and of pairs of texts."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasformer.errors import InputError
+from kerasformer.tasks import metrics
+from kerasformer.tasks.task import Task, as_strings, concatenate, string_spec
+
+
+class TextClassifier(Task):
+    """A label, or with no labels a number, for a text or a pair of texts (Devlin et al. 2019, section 4.1).
+
+    A dense layer on the encoder's pooled output; softmax cross-entropy, or squared error for a regression.
+
+    Args:
+        encoder: functional model with `pooled_output`, as `bert(config, pooled=True)` or `load_huggingface` gives it.
+        tokenizer: gives the encoder's inputs.
+        label_names: the classes in order of their numbers; None for a regression.
+        pairs: whether it reads pairs, `text` and `text_pair`.
+        dropout: rate on the pooled output, when training.
+
+    Raises:
+        InputError: fewer than two labels or equal ones, an encoder without pooled output, a tokenizer that does not
+            fit the encoder.
+    """
+
+    def __init__(self, encoder, tokenizer, label_names=None, *, pairs=False, dropout=0.1):
+        if not isinstance(encoder.output, dict) or "pooled_output" not in encoder.output:
+            raise InputError("The encoder needs the output 'pooled_output': make it with `bert(config, pooled=True)`.")
+        _check_label_names(label_names)
+        # The logits are computed in float32, also in mixed precision: they are few, and the loss reads them.
+        hidden = keras.layers.Dropout(dropout, name="classifier_dropout", dtype="float32")(
+            encoder.output["pooled_output"]
+        )
+        dense = keras.layers.Dense(
+            len(label_names) if label_names is not None else 1,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype="float32",
+            name="classifier",
+        )
+        model = keras.Model(encoder.input, {"logits": dense(hidden)}, name="text_classifier")
+        self._set_up(model, tokenizer, label_names, pairs)
+
+    @classmethod
+    def from_parts(cls, model, tokenizer, label_names=None, pairs=False):
+        """A task around a model that already has its head, as `load` needs it."""
+        task = cls.__new__(cls)
+        task._set_up(model, tokenizer, label_names, pairs)
+        return task
+
+    def _set_up(self, model, tokenizer, label_names, pairs):
+        super().__init__(model, tokenizer)
+        self.label_names = None if label_names is None else tuple(label_names)
+        self.pairs = pairs
+
+    @property
+    def is_regression(self):
+        """Whether it gives a number instead of a label."""
+        return self.label_names is None
+
+    def settings(self):
+        return {"label_names": self.label_names and list(self.label_names), "pairs": self.pairs}
+
+    def loss(self, targets, outputs, weights=None):
+        """Sum of the losses of a batch, and what to divide it by.
+
+        Args:
+            targets: int32 `[N]` labels, or float32 `[N]` numbers.
+            outputs: of the model, `{"logits": [N, classes]}`.
+            weights: float32 `[N]`, or None for ones.
+
+        Returns:
+            `(sum, count)`: float32 scalars, the weighted sum of the losses and the sum of the weights.
+        """
+        logits = tf.cast(outputs["logits"], tf.float32)
+        if self.is_regression:
+            losses = tf.math.squared_difference(logits[:, 0], tf.cast(targets, tf.float32))
+        else:
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+        weights = tf.ones_like(losses) if weights is None else tf.cast(weights, tf.float32)
+        return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
+
+    def evaluate_outputs(self, targets, outputs):
+        """Metrics of a data set: `targets` `[N]` and `{"logits": [N, classes]}`, NumPy arrays of all of it."""
+        loss_sum, count = self.loss(tf.constant(targets), {"logits": tf.constant(outputs["logits"])})
+        result = {"loss": float(loss_sum / tf.maximum(count, 1))}
+        if self.is_regression:
+            numbers = outputs["logits"][:, 0]
+            return result | {
+                "pearson": metrics.pearson(targets, numbers),
+                "spearman": metrics.spearman(targets, numbers),
+            }
+        predictions = outputs["logits"].argmax(-1)
+        return result | metrics.classification_metrics(targets, predictions, len(self.label_names))
+
+    def answer(self, outputs):
+        """What is served for the model's outputs: `label`, `score` and `scores`, or for a regression `score`."""
+        logits = tf.cast(outputs["logits"], tf.float32)
+        if self.is_regression:
+            return {"score": logits[:, 0]}
+        scores = tf.nn.softmax(logits)
+        best = tf.argmax(scores, -1, output_type=tf.int32)
+        return {
+            "label": tf.gather(tf.constant(self.label_names), best),
+            "score": tf.gather(scores, best, batch_dims=1),
+            "scores": scores,
+        }
+
+    def predict(self, texts, pairs=None, batch_size=32):
+        """Answers as they are served, from Python.
+
+        Args:
+            texts: list of str; `pairs` the second texts, for a task that reads pairs.
+            batch_size: texts computed at a time.
+
+        Returns:
+            `{"label": str [N], "score": float32 [N], "scores": float32 [N, classes]}`; a regression: `score` alone.
+        """
+        if (pairs is not None) != self.pairs:
+            raise InputError(f"`pairs` must {'' if self.pairs else 'not '}be given to this task (pairs={self.pairs}).")
+        columns = [list(texts)] if pairs is None else [list(texts), list(pairs)]
+        if isinstance(texts, str) or len({len(column) for column in columns}) > 1:
+            raise InputError("`texts` and `pairs` must be lists of the same length.")
+        names = ("text", "text_pair")[: len(columns)]
+        answers = []
+        for start in range(0, max(len(columns[0]), 1), batch_size):
+            features = {
+                name: tf.constant(column[start : start + batch_size], tf.string)
+                for name, column in zip(names, columns, strict=True)
+            }
+            answers.append(self._predict_batch(features))
+        result = concatenate(answers)
+        return {key: as_strings(value) if key == "label" else value for key, value in result.items()}
+
+    @property
+    def _predict_batch(self):
+        if not hasattr(self, "_compiled"):
+            self._compiled = tf.function(
+                lambda features: self.answer(self.model(self.batch_inputs(features), training=False)),
+                reduce_retracing=True,
+            )
+        return self._compiled
+
+    def serving_functions(self, core):
+        """The signatures of this task.
+
+        Args:
+            core: the model as a function, from the three inputs to `{"logits": [N, classes]}`.
+
+        Returns:
+            `{name: tf.function}`, each with an input signature batched on dimension 0: `serving_default` (strings),
+            `tokens` (ids in, raw outputs), and `classify` or `regress` (serialized `tf.Example`).
+        """
+        names = ("text", "text_pair") if self.pairs else ("text",)
+
+        def answer_features(features):
+            return self.answer(core(self.batch_inputs(features)))
+
+        @tf.function(input_signature=[string_spec(name) for name in names])
+        def serving_default(text, text_pair=None):
+            return answer_features({"text": text} | ({"text_pair": text_pair} if self.pairs else {}))
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, None], tf.int32, name=name)
+                for name in ("token_ids", "segment_ids", "padding_mask")
+            ]
+        )
+        def tokens(token_ids, segment_ids, padding_mask):
+            return core({"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask})
+
+        @tf.function(input_signature=[string_spec("inputs")])
+        def examples(inputs):
+            features = tf.io.parse_example(inputs, {name: tf.io.FixedLenFeature([], tf.string) for name in names})
+            answer = answer_features(features)
+            if self.is_regression:
+                return {"outputs": answer["score"]}
+            classes = tf.broadcast_to(tf.constant(self.label_names), tf.shape(answer["scores"]))
+            return {"classes": classes, "scores": answer["scores"]}
+
+        name = "regress" if self.is_regression else "classify"
+        return {"serving_default": serving_default, "tokens": tokens, name: examples}
+
+    def warmup_inputs(self, batch_size):
+        """Inputs of `serving_default` that look like real ones, of growing lengths, NumPy arrays of strings."""
+        texts = np.array([("good " * (4 + 6 * i)).strip() for i in range(batch_size)], dtype=object)
+        return {"text": texts, "text_pair": texts[::-1].copy()} if self.pairs else {"text": texts}
+
+
+def _check_label_names(names):
+    if names is None:
+        return
+    if isinstance(names, str) or len(names) < 2 or len(set(names)) != len(names):
+        raise InputError(f"`label_names` must be at least two different names. Received: {list(names)}.")

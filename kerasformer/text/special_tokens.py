@@ -1,0 +1,79 @@
+"""Special tokens such as `[MASK]`, found literally in a stream of code points: leftmost first, then longest."""
+
+import numpy as np
+import tensorflow as tf
+
+_NONE, _ANY = -1, -2  # no code point; one that is not compared
+
+
+def find_special_tokens(codes, text_starts, tokens):
+    """Marks the special tokens in `codes`.
+
+    Args:
+        codes: int32 `[chars]`, each text headed by a line feed.
+        text_starts: int64 `[texts + 1]`, where those line feeds are.
+        tokens: non-empty list of str.
+
+    Returns:
+        Three bool tensors `[chars]`: inside a special token, its first code point, its last one.
+    """
+    codes = tf.tensor_scatter_nd_update(codes, text_starts[:, None], tf.fill(tf.shape(text_starts), _NONE))
+    starts, lengths = _matches(codes, tokens)
+    if _may_overlap(tokens):
+        starts, lengths = _leftmost(starts, lengths)
+    size = tf.size(codes)[None]
+    first = tf.scatter_nd(starts[:, None], tf.ones_like(starts), size)
+    last = tf.scatter_nd((starts + lengths - 1)[:, None], tf.ones_like(starts), size)
+    inside = tf.cumsum(first) - tf.cumsum(last, exclusive=True)
+    return inside > 0, first > 0, last > 0
+
+
+def _matches(codes, tokens):
+    """Where a token begins, and how long the longest one there is; both int32 `[matches]`."""
+    width = max(map(len, tokens))
+    patterns = np.full((len(tokens), width), _ANY, np.int32)
+    for pattern, token in zip(patterns, tokens, strict=True):
+        pattern[: len(token)] = [ord(char) for char in token]
+    heads = np.unique(patterns[:, 0])
+    may_start = tf.reduce_any(codes[:, None] == heads, 1) if len(heads) > 1 else codes == heads[0]
+    starts = tf.cast(tf.where(may_start)[:, 0], tf.int32)
+    padded = tf.pad(codes, [[0, width]], constant_values=_NONE)
+    windows = tf.gather(padded, starts[:, None] + tf.range(width))
+    same = tf.reduce_all((windows[:, None, :] == patterns) | (patterns == _ANY), 2)
+    lengths = tf.reduce_max(tf.where(same, np.array([len(token) for token in tokens], np.int32), 0), 1)
+    found = lengths > 0
+    return tf.boolean_mask(starts, found), tf.boolean_mask(lengths, found)
+
+
+def _may_overlap(tokens):
+    """Whether a token may begin inside another, where that one did not begin."""
+    return any(
+        one[place:].startswith(other) or other.startswith(one[place:])
+        for one in tokens
+        for other in tokens
+        for place in range(1, len(one))
+    )
+
+
+def _leftmost(starts, lengths):
+    """Drops matches that begin inside an earlier one that counts.
+
+    Which ones count is told by following, from the first match, the chain of next free matches. All chains are
+    followed at once, in jumps that double, so that a long text takes few steps.
+    """
+    count = tf.size(starts)
+    following = tf.searchsorted(starts, starts + lengths)
+    following = tf.concat([following, [count]], 0)
+    counts = tf.one_hot(0, count + 1, True, False)
+
+    def step(counts, following):
+        targets = tf.boolean_mask(following, counts)
+        counts |= tf.scatter_nd(targets[:, None], tf.ones_like(targets), [count + 1]) > 0
+        return counts, tf.gather(following, following)
+
+    counts, _ = tf.while_loop(
+        lambda _, following: following[0] < count,
+        step,
+        [counts, following],
+    )
+    return tf.boolean_mask(starts, counts[:-1]), tf.boolean_mask(lengths, counts[:-1])

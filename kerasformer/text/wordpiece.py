@@ -1,0 +1,281 @@
+"""BERT's tokenizer as TensorFlow ops: strings to token ids, with offsets back into the strings."""
+
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from kerasformer.errors import InputError
+from kerasformer.text import huggingface
+from kerasformer.text.detokenizing import Detokenizer
+from kerasformer.text.inputs import as_text_tensor, checked_max_length, cut_pair, model_inputs
+from kerasformer.text.words import WordSplitter, utf8_lengths
+
+SUFFIX_INDICATOR = "##"
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class WordPieceTokenizer:
+    """Splits texts into BERT's word pieces (Devlin et al. 2018; Wu et al. 2016, section 4.1), inside the graph.
+
+    The ids are those of the Hugging Face `tokenizers` library with BERT's normalizer, pre-tokenizer and model, code
+    point for code point. It runs eagerly, in a `tf.function`, in `tf.data`, and in a SavedModel, which then needs
+    only `tensorflow` and `tensorflow_text` to load; nothing has to be tracked.
+
+    A special token that stands literally in a text, such as `[MASK]`, becomes that token.
+
+    Args:
+        vocabulary: list of str, a token's id being its place; or the path of a file with a token a line.
+        lowercase: bool, lower-case the text.
+        strip_accents: bool, drop accents; None does as `lowercase` does.
+        split_cjk: bool, make every CJK ideograph a word.
+        max_length: int, cut model inputs to this many tokens, special tokens included.
+        start_token, end_token, padding_token, unknown_token: str, all in the vocabulary.
+        mask_token: str or None; `mask_id` is None if the vocabulary lacks it.
+        additional_special_tokens: list of str in the vocabulary, found literally in texts as well.
+        max_word_length: int, a word of more code points is unknown.
+
+    Raises:
+        InputError: the vocabulary cannot be read, is empty, holds a token twice or lacks one that is needed, or
+            another argument cannot be used.
+
+    Example:
+
+    >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able"])
+    >>> tokenizer(["Unaffable"])["token_ids"]
+    <tf.Tensor: shape=(1, 5), dtype=int32, numpy=array([[2, 4, 5, 6, 3]], dtype=int32)>
+    """
+
+    def __init__(
+        self,
+        vocabulary,
+        lowercase=True,
+        *,
+        strip_accents=None,
+        split_cjk=True,
+        max_length=512,
+        start_token="[CLS]",
+        end_token="[SEP]",
+        padding_token="[PAD]",
+        unknown_token="[UNK]",
+        mask_token="[MASK]",
+        additional_special_tokens=(),
+        max_word_length=100,
+    ):
+        if isinstance(vocabulary, (str, os.PathLike)):
+            vocabulary = huggingface.read_vocabulary(vocabulary)
+        self.vocabulary = list(vocabulary)
+        ids = _ids_of(self.vocabulary)
+        self.lowercase, self.strip_accents, self.split_cjk = bool(lowercase), strip_accents, bool(split_cjk)
+        self.max_length = checked_max_length(max_length, 2)
+        self.start_token, self.end_token, self.padding_token = start_token, end_token, padding_token
+        self.unknown_token, self.mask_token = unknown_token, mask_token
+        self.additional_special_tokens = list(additional_special_tokens)
+        self.max_word_length = max_word_length
+
+        self.start_id = _special_id(ids, "start_token", start_token)
+        self.end_id = _special_id(ids, "end_token", end_token)
+        self.padding_id = _special_id(ids, "padding_token", padding_token)
+        self.unknown_id = _special_id(ids, "unknown_token", unknown_token)
+        self.mask_id = ids.get(mask_token)
+        special = [start_token, end_token, padding_token, unknown_token]
+        special += [mask_token] * (self.mask_id is not None)
+        for token in self.additional_special_tokens:
+            _special_id(ids, "additional_special_tokens", token)
+        self.special_tokens = list(dict.fromkeys([*special, *self.additional_special_tokens]))
+        for token in self.special_tokens:
+            if not token or "\0" in token or len(token) > max_word_length:
+                raise InputError(
+                    f"A special token must have 1 to {max_word_length} characters, none of them NUL. "
+                    f"Received: {token!r}."
+                )
+
+        self._split = WordSplitter(
+            self.lowercase,
+            self.lowercase if strip_accents is None else bool(strip_accents),
+            self.split_cjk,
+            self.special_tokens,
+            max_word_length,
+        )
+        self._model = _wordpiece_model(self.vocabulary, self.special_tokens, unknown_token, max_word_length)
+        self._detokenizer = Detokenizer(self.vocabulary, [ids[token] for token in self.special_tokens])
+        texts = tf.TensorSpec([None], tf.string)
+        self._pieces = tf.function(self._trace_pieces, input_signature=[texts], autograph=False)
+        self._pieces_with_offsets = tf.function(self._trace_offsets, input_signature=[texts], autograph=False)
+        self._inputs = tf.function(self._trace_inputs, autograph=False)
+
+    @property
+    def vocabulary_size(self):
+        return len(self.vocabulary)
+
+    def __call__(self, texts, pairs=None, max_length=None):
+        """Model inputs of texts, special tokens added: `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]`.
+
+        Args:
+            texts: strings `[batch]`, UTF-8; bytes that are not are left out.
+            pairs: strings `[batch]`, the second sequences.
+            max_length: int, in place of the tokenizer's own. What is longer is cut; of a pair the longer one first.
+
+        Returns:
+            dict of int32 `[batch, length]`, where length is that of the longest row: `token_ids`, `segment_ids`
+            (1 for the pair and its end), `padding_mask` (1 for tokens, 0 for padding).
+
+        Raises:
+            InputError: `texts` or `pairs` are not strings `[batch]`, or `max_length` leaves no room for the special
+                tokens.
+        """
+        texts = as_text_tensor(texts, "texts")
+        num_special = 2 if pairs is None else 3
+        max_length = checked_max_length(self.max_length if max_length is None else max_length, num_special)
+        if pairs is not None:
+            pairs = as_text_tensor(pairs, "pairs")
+            if not texts.shape.is_compatible_with(pairs.shape):
+                raise InputError(f"`pairs` must be as many as `texts`. Received: {pairs.shape[0]} and {texts.shape[0]}.")
+        return self._inputs(texts, pairs, room=max_length - num_special)
+
+    def tokenize(self, texts):
+        """Bare ids of texts, strings `[batch]`: a `tf.RaggedTensor` `[batch, (pieces)]`, int32, nothing cut."""
+        ids, splits = self._pieces(as_text_tensor(texts, "texts"))
+        return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
+
+    def tokenize_with_offsets(self, texts):
+        """Bare ids of texts, and where the pieces stand.
+
+        Args:
+            texts: strings `[batch]`.
+
+        Returns:
+            ids, starts, ends: `tf.RaggedTensor`s `[batch, (pieces)]`, int32. A piece came from `text[start:end]`, in
+            bytes of the caller's UTF-8 string.
+        """
+        *values, splits = self._pieces_with_offsets(as_text_tensor(texts, "texts"))
+        return tuple(tf.RaggedTensor.from_row_splits(value, splits, validate=False) for value in values)
+
+    def detokenize(self, ids):
+        """Texts of ids, as the reference decodes them: pieces joined, punctuation and contractions closed up.
+
+        Args:
+            ids: int, `[batch, length]` or ragged `[batch, (length)]`. Special tokens, and ids outside of the
+                vocabulary, are left out.
+
+        Returns:
+            string tensor `[batch]`.
+        """
+        return self._detokenizer(ids)
+
+    def get_config(self):
+        """Arguments that make this tokenizer again, the vocabulary among them."""
+        names = (
+            "vocabulary lowercase strip_accents split_cjk max_length start_token end_token padding_token "
+            "unknown_token mask_token additional_special_tokens max_word_length"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+    def __reduce__(self):
+        return _from_config, (type(self), self.get_config())
+
+    def save(self, folder):
+        """Writes `vocab.txt` and `tokenizer_config.json` as Hugging Face's BERT tokenizers read them."""
+        huggingface.write_tokenizer(self.get_config(), folder)
+
+    @classmethod
+    def load(cls, folder):
+        """Reads a tokenizer that was saved by kerasformer or by Hugging Face Transformers.
+
+        Truncation and padding that `tokenizer.json` may hold are ignored: they are settings of a run.
+
+        Args:
+            folder: one with `vocab.txt` or `tokenizer.json`; `tokenizer_config.json`, `special_tokens_map.json` and
+                `added_tokens.json` are read where they exist.
+
+        Raises:
+            InputError: no such file, or one that tells of a tokenizer by other rules than BERT's.
+        """
+        return cls(**huggingface.read_tokenizer(folder))
+
+    def _trace_pieces(self, texts):
+        with tf.device("CPU"):
+            words = self._split(texts)
+            pieces, _, _ = self._wordpiece(words)
+            return pieces.values, tf.gather(pieces.row_splits, words.text_splits)
+
+    def _trace_offsets(self, texts):
+        with tf.device("CPU"):
+            words = self._split(texts, with_offsets=True)
+            pieces, starts, ends = self._wordpiece(words)
+            # Pieces cover all words without a gap, so their ends in the joined words are running sums.
+            piece_lengths = tf.cast(ends.values - starts.values, tf.int32)
+            piece_ends = tf.cumsum(piece_lengths)
+            char_ends = tf.cumsum(utf8_lengths(words.char_codes))
+            first = tf.searchsorted(char_ends, piece_ends - piece_lengths, side="right")
+            last = tf.searchsorted(char_ends, piece_ends)
+            return (
+                pieces.values,
+                tf.gather(words.char_starts, first),
+                tf.gather(words.char_ends, last),
+                tf.gather(pieces.row_splits, words.text_splits),
+            )
+
+    def _wordpiece(self, words):
+        model = tf_text.FastWordpieceTokenizer(model_buffer=tf.constant(self._model), token_out_type=tf.int32)
+        return model.tokenize_with_offsets(words.strings)
+
+    def _trace_inputs(self, texts, pairs, room):
+        with tf.device("CPU"):
+            if pairs is None:
+                ids, splits = self._pieces(texts)
+            else:
+                ids, splits = self._pieces(tf.concat([texts, pairs], 0))
+            splits = tf.cast(splits, tf.int32)
+            first, counts = splits[:-1], splits[1:] - splits[:-1]
+            if pairs is None:
+                sequences = [(first, tf.minimum(counts, room))]
+            else:
+                size = tf.size(texts)
+                counts = cut_pair(counts[:size], counts[size:], room)
+                sequences = [(first[:size], counts[0]), (first[size:], counts[1])]
+            return model_inputs(ids, sequences, self.start_id, self.end_id, self.padding_id)
+
+
+def _from_config(cls, config):
+    return cls.from_config(config)
+
+
+def _ids_of(vocabulary):
+    if not vocabulary:
+        raise InputError("`vocabulary` must hold tokens. Received: an empty one.")
+    for token in vocabulary:
+        if not isinstance(token, str):
+            raise InputError(f"`vocabulary` must be a list of str. Received: a {type(token).__name__}, {token!r}.")
+    ids = {token: place for place, token in enumerate(vocabulary)}
+    if len(ids) < len(vocabulary):
+        token, place = next((token, place) for place, token in enumerate(vocabulary) if ids[token] != place)
+        raise InputError(f"`vocabulary` must hold a token once. Received: {token!r} as {place} and {ids[token]}.")
+    return ids
+
+
+def _special_id(ids, name, token):
+    if token not in ids:
+        raise InputError(f"`{name}` must be in the vocabulary. Received: {token!r}, not in {len(ids):,} tokens.")
+    return ids[token]
+
+
+def _wordpiece_model(vocabulary, special_tokens, unknown_token, max_word_length):
+    """The trie of Song et al. 2021, "Fast WordPiece Tokenization", as uint8 `[bytes]`."""
+    # No word holds white space or NUL, but for special tokens and overlong words: entries that do must not match.
+    unreachable = {token for token in vocabulary if not token or " " in token or "\0" in token}
+    unreachable -= set(special_tokens)
+    entries = [f" {place}" if token in unreachable else token for place, token in enumerate(vocabulary)]
+    try:
+        model = tf_text.build_fast_wordpiece_model(
+            entries, 4 * max_word_length, SUFFIX_INDICATOR, unknown_token, True, False
+        )
+    except Exception as error:
+        raise InputError(f"`vocabulary` must be one that WordPiece can use. Received: {error}.") from None
+    return np.frombuffer(model, np.uint8)
