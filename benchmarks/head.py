@@ -23,10 +23,13 @@ class Head:
 
 
 def random_head(checkpoint: Path, seed: int = 0) -> Head:
-    """A head for the encoder in `checkpoint`, wide enough that different texts get clearly different logits."""
+    """A head for the encoder in `checkpoint`, so large that different texts get clearly different logits.
+
+    MiniLM's pooler was never trained: its outputs are small and much the same for all texts.
+    """
     width = json.loads((checkpoint / "config.json").read_text())["hidden_size"]
     random = np.random.default_rng(seed)
-    kernel = random.normal(0, 2 / np.sqrt(width), (width, len(LABELS)))
+    kernel = random.normal(0, 30 / np.sqrt(width), (width, len(LABELS)))
     return Head(kernel.astype(np.float32), random.normal(0, 0.1, len(LABELS)).astype(np.float32))
 
 

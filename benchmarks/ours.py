@@ -1,21 +1,23 @@
 """kerasformer itself, in the shape of a peer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.head import LABELS, Head
+from benchmarks.optimizer import CLIP_NORM, LEARNING_RATE, WEIGHT_DECAY
 from benchmarks.saved_model import open_signature
 
 PACKAGES = ("kerasformer",)
 
 
-def load_task(checkpoint: Path, head: Head):
-    """A `TextClassifier` of the checkpoint with `head`."""
+def load_task(checkpoint: Path, head: Head, policy: str = "float32"):
+    """A `TextClassifier` of the checkpoint with `head`, under a Keras dtype policy."""
     import kerasformer as kf
 
-    task = kf.tasks.TextClassifier(*kf.interop.load_huggingface(checkpoint), label_names=LABELS)
+    encoder, tokenizer = kf.interop.load_huggingface(checkpoint, dtype=policy)
+    task = kf.tasks.TextClassifier(encoder, tokenizer, label_names=LABELS)
     task.model.get_layer("classifier").set_weights([head.kernel, head.bias])
     return task
 
@@ -57,3 +59,33 @@ def prepare_tokenizer(checkpoint: Path, head: Head, folder: Path) -> None:
 def load_tokenizer(folder: Path, threads: int) -> Callable[[list[str]], np.ndarray]:
     """Opens what `prepare_tokenizer` wrote: N texts to token ids `[N, length]`."""
     return open_signature(folder / "1", "text", "token_ids", threads)
+
+
+def load_training(
+    checkpoint: Path, head: Head, threads: int, precision: str
+) -> Callable[[Sequence[tuple[list[str], list[int]]]], float]:
+    """The trainer, on one device.
+
+    Args:
+        precision: "float32" or "mixed_bfloat16".
+
+    Returns:
+        A callable that trains once on each batch of texts and labels and returns the mean loss.
+    """
+    import tensorflow as tf
+
+    import kerasformer as kf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    task = load_task(checkpoint, head, policy=precision)
+    optimizer = kf.training.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    trainer = kf.training.Trainer(task, optimizer, clip_norm=CLIP_NORM)
+
+    def train(batches):
+        texts = [text for batch, _ in batches for text in batch]
+        labels = [label for _, batch in batches for label in batch]
+        dataset = tf.data.Dataset.from_tensor_slices(({"text": texts}, labels)).batch(len(batches[0][0]))
+        return trainer.fit(dataset).history["loss"][0]
+
+    return train

@@ -18,11 +18,9 @@ import tyro
 
 from benchmarks.head import Head, default_checkpoint, random_head
 from benchmarks.measure import Passes, interleave, markdown_table, surroundings, usable_cores
-from benchmarks.worker import Worker, missing_packages, run_alone
+from benchmarks.worker import Worker, missing_for, run_alone
 
-DISTRIBUTIONS = (
-    "kerasformer tensorflow tensorflow-text keras keras-hub tokenizers onnxruntime openvino torch transformers".split()
-)
+DISTRIBUTIONS = ("kerasformer", "tensorflow", "keras", "keras-hub", "tokenizers", "onnxruntime", "openvino", "torch")
 # KerasHub's tokenizer and the reference agree on these: nothing but ASCII, no accents.
 PLAIN_TEXTS = [
     "hello world",
@@ -131,9 +129,7 @@ def open_systems(names, checkpoint: Path, head: Head, scratch: Path, threads: in
     workers = {}
     for name in names:
         system = SYSTEMS[name]
-        # Imports nothing heavy: the modules of peers import their libraries when called.
-        packages = __import__(system.module, fromlist=["PACKAGES"]).PACKAGES
-        if missing := missing_packages(packages):
+        if missing := missing_for(system.module):
             print(f"Passed over: {system.title} ({', '.join(missing)} not installed).", file=sys.stderr)
             continue
         print(f"Preparing {system.title} ...", file=sys.stderr)
@@ -168,7 +164,9 @@ def print_agreement(workers: dict[str, Worker], texts: list[str]) -> None:
         if not plain <= system.tolerance:
             failed.append(system.title)
     headers = ["logits", "allowed", "plain texts", f"first {len(texts)} texts", "of them beyond"]
-    print(f"\nLargest difference from the logits of {SYSTEMS[first].title}:\n\n{markdown_table(headers, rows)}")
+    spread = expected.std(0).mean()
+    print(f"\nLargest difference from the logits of {SYSTEMS[first].title} (their own deviation: {spread:.2f}):\n")
+    print(markdown_table(headers, rows))
     if failed:
         raise SystemExit(f"Not the same model, so nothing was timed: {', '.join(failed)}.")
 

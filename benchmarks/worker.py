@@ -20,8 +20,12 @@ _CONTEXT = multiprocessing.get_context("spawn")
 ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "TRANSFORMERS_VERBOSITY": "error"}
 
 
-def missing_packages(packages: Sequence[str]) -> list[str]:
-    """Those of the importable names `packages` that are not installed."""
+def missing_for(module: str) -> list[str]:
+    """Those of the packages in `PACKAGES` of a system's module that are not installed.
+
+    Such a module imports nothing heavy by itself: its functions import their libraries when called.
+    """
+    packages = importlib.import_module(module).PACKAGES
     return [name for name in packages if importlib.util.find_spec(name) is None]
 
 

@@ -1,4 +1,7 @@
-"""The error that means: the caller can mend this."""
+"""Errors for people."""
+
+import contextlib
+import sys
 
 
 class InputError(ValueError):
@@ -7,3 +10,17 @@ class InputError(ValueError):
     The message is one line that tells what was expected, what was received and what to do. Recipes and command lines
     print it without a traceback and end with exit code 1.
     """
+
+
+@contextlib.contextmanager
+def one_line_errors():
+    """Ends the program with one line and exit code 1 on a mistake that its user can mend; other errors are bugs and
+    keep their traceback."""
+    try:
+        yield
+    except (InputError, OSError, FloatingPointError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

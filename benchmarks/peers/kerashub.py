@@ -18,20 +18,22 @@ def prepare(checkpoint: Path, head: Head, folder: Path, sequence_length: int | N
     Args:
         sequence_length: tokens that every text is padded or cut to; None as KerasHub reads it from the checkpoint.
     """
+    import keras
     import tensorflow as tf
 
     classifier = _classifier(checkpoint, head, sequence_length)
-
-    class Served(tf.Module):
-        def __init__(self):
-            self.classifier = classifier
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
-        def serve(self, text):
-            return {"logits": self.classifier(self.classifier.preprocessor(text), training=False)}
-
-    served = Served()
-    tf.saved_model.save(served, str(folder / "1"), signatures={"serving_default": served.serve})
+    # Keras's own way. `tf.saved_model.save` of a module that holds the model writes each variable twice, of which a
+    # session, and so TensorFlow Serving, restores the wrong one.
+    archive = keras.export.ExportArchive()
+    archive.track(classifier)
+    classifier.preprocessor(["any"])  # builds it, as `track` demands
+    archive.track(classifier.preprocessor)
+    archive.add_endpoint(
+        "serving_default",
+        lambda text: {"logits": classifier(classifier.preprocessor(text), training=False)},
+        input_signature=[tf.TensorSpec([None], tf.string, "text")],
+    )
+    archive.write_out(str(folder / "1"), verbose=False)
 
 
 def load(folder: Path, threads: int) -> Callable[[list[str]], np.ndarray]:
@@ -62,7 +64,7 @@ def load_training(
         texts = [text for batch, _ in batches for text in batch]
         labels = [label for _, batch in batches for label in batch]
         dataset = tf.data.Dataset.from_tensor_slices((texts, labels)).batch(len(batches[0][0]))
-        return classifier.fit(dataset, verbose=0).history["loss"][0]
+        return classifier.fit(dataset, shuffle=False, verbose=0).history["loss"][0]
 
     return train
 

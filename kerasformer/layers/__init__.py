@@ -7,7 +7,7 @@ from kerasformer.layers.feed_forward import FeedForward
 from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
-from kerasformer.layers.padding import FirstToken, PackTokens, PaddingLayout, TokenPositions, UnpackTokens, padding_layout
+from kerasformer.layers.padding import PackTokens, PaddingLayout, TokenPositions, UnpackTokens, padding_layout
 from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
 from kerasformer.layers.token_embedding import TokenEmbedding
 
@@ -15,7 +15,6 @@ __all__ = [
     "BertEmbedding",
     "EncoderBlock",
     "FeedForward",
-    "FirstToken",
     "LayerNormalization",
     "LearnedPositionEmbedding",
     "MultiHeadAttention",

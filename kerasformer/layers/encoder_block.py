@@ -5,6 +5,7 @@ import keras
 from kerasformer.layers.feed_forward import FeedForward
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
+from kerasformer.layers.padding import first_rows
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -28,9 +29,11 @@ class EncoderBlock(keras.layers.Layer):
         inputs: `[batch, length, width]`, or packed `[tokens, width]`.
         padding_mask: `[batch, length]`, positive or true for real tokens; by default Keras's mask of `inputs`.
         attention_mask, bias, layout: as in `MultiHeadAttention`.
+        first_token_only: return the row of each text's first token alone, computed without those of the others; for
+            packed inputs. A model that reads nothing but `[CLS]` saves most of its last block so.
 
     Returns:
-        The shape of `inputs`.
+        The shape of `inputs`; with `first_token_only`, `[batch, width]`.
     """
 
     def __init__(
@@ -70,11 +73,22 @@ class EncoderBlock(keras.layers.Layer):
         for layer in (self.attention, self.feed_forward, self.attention_norm, self.feed_forward_norm):
             layer.build(input_shape)
 
-    def call(self, inputs, padding_mask=None, attention_mask=None, bias=None, layout=None, training=None):
+    def call(
+        self,
+        inputs,
+        padding_mask=None,
+        attention_mask=None,
+        bias=None,
+        layout=None,
+        first_token_only=False,
+        training=None,
+    ):
         if padding_mask is None:
             padding_mask = getattr(inputs, "_keras_mask", None)
 
         def attend(x):
+            if first_token_only:
+                return self.attention.attend_first(x, padding_mask, layout=layout, training=training)
             return self.attention(
                 x,
                 padding_mask=padding_mask,
@@ -87,19 +101,17 @@ class EncoderBlock(keras.layers.Layer):
         def feed_forward(x):
             return self.feed_forward(x, training=training)
 
-        hidden = self._residual(inputs, attend, self.attention_norm, training)
+        carried = first_rows(inputs, padding_mask, layout) if first_token_only else inputs
+        hidden = self._residual(inputs, attend, self.attention_norm, training, carried)
         return self._residual(hidden, feed_forward, self.feed_forward_norm, training)
 
-    def _residual(self, inputs, function, norm, training):
+    def _residual(self, inputs, function, norm, training, carried=None):
         outputs = function(norm(inputs, training=training) if self.norm_first else inputs)
         if self._dropout is not None:
             outputs = self._dropout(outputs, training=training)
         # The projection's output first: the order in which TensorFlow fuses the addition into it.
-        outputs = outputs + inputs
+        outputs = outputs + (inputs if carried is None else carried)
         return outputs if self.norm_first else norm(outputs, training=training)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
     def get_config(self):
         return {

@@ -6,6 +6,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.layers.attention import scaled_dot_product_attention
 from kerasformer.layers.heads import merge_heads, split_heads
+from kerasformer.layers.padding import first_rows
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -89,6 +90,29 @@ class MultiHeadAttention(keras.layers.Layer):
         rows = tf.reshape(value, [-1, value.shape[-1]])
         return tuple(split_heads(self.key_value(rows), 2, self.num_heads, None, tf.shape(value)[:2]))
 
+    def attend_first(self, tokens, padding_mask, layout=None, training=None):
+        """Self-attention of each text's first token alone: `[batch, width]` out of packed `[tokens, width]`.
+
+        Equal to the first row of what the call gives, at a fraction of the cost. `layout` is that of the tokens, None
+        where they hold every slot.
+        """
+        width, heads = self._width, self.num_heads
+        kernel, bias = self.query_key_value.kernel, self.query_key_value.bias
+        shape = tf.shape(padding_mask)
+        first = first_rows(tokens, padding_mask, layout)
+        queries = _project(first, kernel[:, :width], bias if bias is None else bias[:width])
+        keys_values = _project(tokens, kernel[:, width:], bias if bias is None else bias[width:])
+        keys, values = split_heads(keys_values, 2, heads, layout, shape)
+        attended = scaled_dot_product_attention(
+            tf.reshape(queries, [-1, heads, 1, width // heads]),
+            keys,
+            values,
+            mask=_joint_mask(padding_mask, None),
+            dropout=self._drop,
+            training=training,
+        )
+        return self.output_projection(tf.reshape(attended, tf.shape(first)))
+
     def call(
         self,
         query,
@@ -154,6 +178,11 @@ class MultiHeadAttention(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+def _project(rows, kernel, bias):
+    rows = tf.matmul(rows, tf.cast(kernel, rows.dtype))
+    return rows if bias is None else tf.nn.bias_add(rows, tf.cast(bias, rows.dtype))
 
 
 def _joint_mask(padding_mask, attention_mask):

@@ -109,6 +109,13 @@ def unpack(tokens, layout, padding_mask):
     return padded * real
 
 
+def first_rows(tokens, padding_mask, layout=None):
+    """The row of each text's first token, `[batch, width]`, out of packed `[tokens, width]`; in BERT, that of `[CLS]`."""
+    if layout is not None:
+        return tf.gather(tokens, layout["unpack"][:, 0])
+    return tf.reshape(tokens, tf.concat([tf.shape(padding_mask), [tokens.shape[-1]]], 0))[:, 0]
+
+
 class _MovesRows(keras.layers.Layer):
     """Moves rows about and computes nothing, so that it has no dtype of its own: what comes in goes out."""
 
@@ -149,13 +156,3 @@ class TokenPositions(_MovesRows):
             return layout["pack"] % tf.maximum(tf.shape(padding_mask)[1], 1)
         batch, length = tf.unstack(tf.shape(padding_mask))
         return tf.tile(tf.range(length), [batch])
-
-
-@keras.saving.register_keras_serializable(package="kerasformer")
-class FirstToken(_MovesRows):
-    """The row of each text's first token, `[batch, width]`, out of `[tokens, width]`; in BERT, that of `[CLS]`."""
-
-    def call(self, tokens, padding_mask, layout=None):
-        if layout is not None:
-            return tf.gather(tokens, layout["unpack"][:, 0])
-        return tf.reshape(tokens, tf.concat([tf.shape(padding_mask), [tokens.shape[-1]]], 0))[:, 0]

@@ -8,7 +8,6 @@ from kerasformer.errors import InputError
 from kerasformer.layers import (
     BertEmbedding,
     EncoderBlock,
-    FirstToken,
     PackTokens,
     PaddingLayout,
     TokenPositions,
@@ -131,11 +130,13 @@ def bert(config, pooled=False, *, remove_padding=True, dtype=None, name="bert"):
             dtype=policy,
             name=f"block_{index}",
         )
-        x = block(x, padding_mask=mask, layout=layout)
+        x, block_input = block(x, padding_mask=mask, layout=layout), x
 
     outputs = {"sequence_output": UnpackTokens(name="sequence_output")(x, mask, layout=layout)}
     if pooled:
-        first = FirstToken(name="first_token")(x, mask, layout=layout)
+        # The last block a second time, for the first tokens alone: a model that reads `pooled_output` and nothing else
+        # then never computes the block for the other tokens.
+        first = block(block_input, padding_mask=mask, layout=layout, first_token_only=True)
         pooler = keras.layers.Dense(
             config.width, activation="tanh", kernel_initializer=initializer(), dtype=policy, name="pooler"
         )

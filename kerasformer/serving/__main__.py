@@ -1,10 +1,15 @@
 """`python -m kerasformer.serving FOLDER`: the preview server on the command line."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
 import threading
+
+from kerasformer.errors import InputError
+from kerasformer.serving.preview.folders import find_models
+from kerasformer.serving.preview.ports import listen
 
 
 def main():
@@ -20,17 +25,33 @@ def main():
     arguments = parser.parse_args()
 
     stop = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stop.set())
 
-    # What goes wrong is told in one line below; TensorFlow's and gRPC's own logs would bury it.
+    def end(number, frame):
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+
+    try:
+        serve(arguments, stop)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve(arguments, stop):
+    """Serves until the event `stop` is set. Raises `InputError`."""
+    # What people get wrong most often is told before TensorFlow is imported, which takes seconds and prints a page.
+    find_models(arguments.folder)
+    listen(arguments.host, arguments.rest_port, "--rest-port").close()
+    listen(arguments.host, arguments.grpc_port, "--grpc-port").close()
+
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    import logging
-
     import tensorflow as tf
 
-    from kerasformer.errors import InputError
     from kerasformer.serving.preview import PreviewServer
 
     tf.get_logger().setLevel("ERROR")
@@ -39,16 +60,10 @@ def main():
     def tell(line):
         print(line, file=sys.stderr, flush=True)
 
-    try:
-        server = PreviewServer(arguments.folder, arguments.rest_port, arguments.grpc_port, arguments.host, tell)
-        server.start()
-    except InputError as error:
-        tell(str(error))
-        return 1
-    print("\n".join(server.describe()), flush=True)
-    stop.wait()
-    server.stop()
-    return 0
+    ports = arguments.rest_port, arguments.grpc_port
+    with PreviewServer(arguments.folder, *ports, host=arguments.host, tell=tell) as server:
+        print("\n".join(server.describe()), flush=True)
+        stop.wait()
 
 
 if __name__ == "__main__":

@@ -93,7 +93,8 @@ class Client:
         """Classifies `tf.Example`s.
 
         Args:
-            examples: a dict from feature name to a value or a list of values (str, bytes, int, float) for each example.
+            examples: for each example a dict from feature name to a value or a list of values: str or bytes, or int,
+                or float. A feature that is a float anywhere is sent as floats.
             signature: the signature's name.
             version: a number, a label, or None.
 
@@ -151,19 +152,18 @@ class Client:
 
 def _to_array(name, value):
     """`value` as an array `[batch, ...]`: strings as objects of type bytes. Raises `InputError`."""
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind in "USO" and not isinstance(value, np.ndarray):
-            array = np.asarray(value, object)  # fixed-width strings would lose NULs at their end
-    except ValueError as error:
-        raise InputError(f"Input {name!r} is ragged: every list at one depth must have the same length.") from error
-    if array.ndim == 0:
-        array = array.reshape(1)
+    array = value if isinstance(value, np.ndarray) else np.asarray(value, object)
+    items = array.ravel().tolist()
+    if any(isinstance(item, (list, tuple, np.ndarray)) for item in items):
+        raise InputError(f"Input {name!r} is ragged: every list at one depth must have the same length.")
+    shape = array.shape or (1,)
+    if array.dtype == object and not any(isinstance(item, (str, bytes)) for item in items):
+        array = np.array(items)
     if array.dtype.kind in "bifu":
-        return array
-    encoded = np.empty(array.size, object)
-    encoded[:] = [_to_bytes(name, item) for item in array.ravel().tolist()]
-    return encoded.reshape(array.shape)
+        return array.reshape(shape)
+    encoded = np.empty(len(items), object)
+    encoded[:] = [_to_bytes(name, item) for item in items]
+    return encoded.reshape(shape)
 
 
 def _to_bytes(name, value):
@@ -205,18 +205,27 @@ def _as_text(name, array):
 
 
 def _to_features(examples):
-    """Each feature as a list of bytes, of int, or of float. Raises `InputError`."""
+    """Each feature as a list of bytes, of int, or of float, the same in every example. Raises `InputError`."""
     if isinstance(examples, dict):
         examples = [examples]
-    return [{name: _to_values(name, value) for name, value in example.items()} for example in examples]
+    listed = [
+        {name: value if isinstance(value, (list, tuple, np.ndarray)) else [value] for name, value in example.items()}
+        for example in examples
+    ]
+    floats = {
+        name
+        for example in listed
+        for name, values in example.items()
+        if any(isinstance(value, (float, np.floating)) for value in values)
+    }
+    return [
+        {name: _to_values(name, list(values), name in floats) for name, values in example.items()} for example in listed
+    ]
 
 
-def _to_values(name, value):
-    values = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
-    if all(isinstance(item, (str, bytes)) for item in values):
-        return [_to_bytes(name, item) for item in values]
-    if all(isinstance(item, (bool, int, np.bool_, np.integer)) for item in values):
-        return [int(item) for item in values]
-    if all(isinstance(item, (int, float, np.integer, np.floating)) for item in values):
-        return [float(item) for item in values]
+def _to_values(name, values, as_float):
+    if all(isinstance(value, (str, bytes)) for value in values):
+        return [_to_bytes(name, value) for value in values]
+    if all(isinstance(value, (bool, int, float, np.bool_, np.number)) for value in values):
+        return [float(value) if as_float else int(value) for value in values]
     raise InputError(f"Feature {name!r} must hold str or bytes, or int, or float. Received: {values!r:.80}.")

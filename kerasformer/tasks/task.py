@@ -39,8 +39,10 @@ class Task:
         self.model = model
         self.tokenizer = tokenizer
 
-    def settings(self):
-        raise NotImplementedError
+    @property
+    def encoder(self):
+        """The model without the task's head: a functional model, on the same weights, to `pooled_output`."""
+        return keras.Model(self.model.input, {"pooled_output": self.model.get_layer("pooler").output}, name="encoder")
 
     def batch_inputs(self, features):
         """A batch of texts, `{"text": [N], "text_pair": [N] or absent}`, as inputs of the model; in the graph."""

@@ -31,7 +31,7 @@ _NO_LIMIT = 10**9  # Transformers writes 1e30 for "none known"
 
 
 def read_vocabulary(path):
-    """Tokens of a `vocab.txt`, one a line, trailing white space left out.
+    """Tokens of a `vocab.txt`, one a line, trailing white space left out; an empty line holds its place.
 
     Raises:
         InputError: no such file, or it is not UTF-8.

@@ -27,7 +27,8 @@ class WordPieceTokenizer:
     A special token that stands literally in a text, such as `[MASK]`, becomes that token.
 
     Args:
-        vocabulary: list of str, a token's id being its place; or the path of a file with a token a line.
+        vocabulary: list of str, a token's id being its place; or the path of a file with a token a line. An empty
+            string only holds a place.
         lowercase: bool, lower-case the text.
         strip_accents: bool, drop accents; None does as `lowercase` does.
         split_cjk: bool, make every CJK ideograph a word.
@@ -74,6 +75,8 @@ class WordPieceTokenizer:
         self.unknown_token, self.mask_token = unknown_token, mask_token
         self.additional_special_tokens = list(additional_special_tokens)
         self.max_word_length = max_word_length
+        if isinstance(max_word_length, bool) or not isinstance(max_word_length, int) or max_word_length < 1:
+            raise InputError(f"`max_word_length` must be an integer of 1 or more. Received: {max_word_length!r}.")
 
         self.start_id = _special_id(ids, "start_token", start_token)
         self.end_id = _special_id(ids, "end_token", end_token)
@@ -133,7 +136,7 @@ class WordPieceTokenizer:
             pairs = as_text_tensor(pairs, "pairs")
             if not texts.shape.is_compatible_with(pairs.shape):
                 raise InputError(f"`pairs` must be as many as `texts`. Received: {pairs.shape[0]} and {texts.shape[0]}.")
-        return self._inputs(texts, pairs, room=max_length - num_special)
+        return self._inputs(texts, pairs, room=min(max_length, tf.int32.max) - num_special)
 
     def tokenize(self, texts):
         """Bare ids of texts, strings `[batch]`: a `tf.RaggedTensor` `[batch, (pieces)]`, int32, nothing cut."""
@@ -254,8 +257,9 @@ def _ids_of(vocabulary):
         if not isinstance(token, str):
             raise InputError(f"`vocabulary` must be a list of str. Received: a {type(token).__name__}, {token!r}.")
     ids = {token: place for place, token in enumerate(vocabulary)}
-    if len(ids) < len(vocabulary):
-        token, place = next((token, place) for place, token in enumerate(vocabulary) if ids[token] != place)
+    twice = next(((token, place) for place, token in enumerate(vocabulary) if token and ids[token] != place), None)
+    if twice:
+        token, place = twice
         raise InputError(f"`vocabulary` must hold a token once. Received: {token!r} as {place} and {ids[token]}.")
     return ids
 
@@ -268,10 +272,16 @@ def _special_id(ids, name, token):
 
 def _wordpiece_model(vocabulary, special_tokens, unknown_token, max_word_length):
     """The trie of Song et al. 2021, "Fast WordPiece Tokenization", as uint8 `[bytes]`."""
-    # No word holds white space or NUL, but for special tokens and overlong words: entries that do must not match.
-    unreachable = {token for token in vocabulary if not token or " " in token or "\0" in token}
-    unreachable -= set(special_tokens)
-    entries = [f" {place}" if token in unreachable else token for place, token in enumerate(vocabulary)]
+    # No word holds a space or NUL, but for special tokens and overlong words: entries that do must not match. Overlong
+    # entries cannot, and the trie refuses very long ones.
+    special_tokens = set(special_tokens)
+    entries = [
+        token
+        if token in special_tokens
+        or (token and " " not in token and "\0" not in token and len(token) <= max_word_length + len(SUFFIX_INDICATOR))
+        else f" {place}"
+        for place, token in enumerate(vocabulary)
+    ]
     try:
         model = tf_text.build_fast_wordpiece_model(
             entries, 4 * max_word_length, SUFFIX_INDICATOR, unknown_token, True, False

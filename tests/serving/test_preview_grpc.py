@@ -174,6 +174,8 @@ def test_classify_and_regress(stub):
     assert rows == [[("aba", 2.0), ("abb", 4.0), ("abc", 8.0)], [("a", 0.0), ("b", 0.0), ("c", 0.0)]]
     assert response.model_spec.version.value == 2
     request.model_spec.signature_name = "serving_default"
+    assert refusal(stub.Classify, request)[0] == "INVALID_ARGUMENT"
+    request.model_spec.signature_name = "regress"
     assert refusal(stub.Classify, request)[0] == "FAILED_PRECONDITION"
     request.model_spec.signature_name = "none"
     assert refusal(stub.Classify, request)[0] == "INVALID_ARGUMENT"

@@ -31,18 +31,24 @@ def _call(context, method, request, **arguments):
     return context.abort(grpc.StatusCode[code], message)
 
 
+def _timeout(context):
+    """Seconds that the caller still waits; None for ever, which gRPC tells as some hundred years."""
+    seconds = context.time_remaining()
+    return seconds if seconds is not None and seconds < 1e6 else None
+
+
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, service):
         self._service = service
 
     def Predict(self, request, context):
-        return _call(context, self._service.predict, request, timeout=context.time_remaining())
+        return _call(context, self._service.predict, request, timeout=_timeout(context))
 
     def Classify(self, request, context):
-        return _call(context, self._service.classify, request, timeout=context.time_remaining())
+        return _call(context, self._service.classify, request, timeout=_timeout(context))
 
     def Regress(self, request, context):
-        return _call(context, self._service.regress, request, timeout=context.time_remaining())
+        return _call(context, self._service.regress, request, timeout=_timeout(context))
 
     def GetModelMetadata(self, request, context):
         return _call(context, self._service.metadata, request)

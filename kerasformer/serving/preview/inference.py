@@ -64,11 +64,14 @@ def predict(model, request, timeout=None):
 def classify(model, request, timeout=None):
     """Answers a `ClassificationRequest` by a signature `inputs [N]` → `classes [N, C]` and/or `scores [N, C]`."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    outputs = model.signature(name).outputs
-    wanted = [output for output in ("classes", "scores") if output in outputs]
-    if not wanted or len(outputs) > 2:
-        _refuse_method(name, "Classify", "`classes` and `scores`, or one of them", outputs)
-    results = _run_examples(model, name, "Classify", request.input, wanted, timeout)
+    signature = model.signature(name)
+    wanted = [output for output in ("classes", "scores") if output in signature.outputs]
+    expected = "the input `inputs` and the outputs `classes` and `scores`, or one of them"
+    if len(signature.inputs) != 1 or len(signature.outputs) > 2:
+        _refuse("INVALID_ARGUMENT", "Classify", expected, name, signature)
+    if "inputs" not in signature.inputs or not wanted:
+        _refuse("FAILED_PRECONDITION", "Classify", expected, name, signature)
+    results = _run_examples(model, name, request.input, wanted, timeout)
     classes, scores = results.get("classes"), results.get("scores")
     if classes is not None and classes.dtype != object:
         raise ServingError("INVALID_ARGUMENT", f"The output `classes` must be strings. It is {classes.dtype}.")
@@ -93,10 +96,10 @@ def classify(model, request, timeout=None):
 def regress(model, request, timeout=None):
     """Answers a `RegressionRequest` by a signature `inputs [N]` → `outputs` float32 `[N]` or `[N, 1]`."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    outputs = model.signature(name).outputs
-    if list(outputs) != ["outputs"]:
-        _refuse_method(name, "Regress", "`outputs` alone", outputs)
-    values = _run_examples(model, name, "Regress", request.input, ["outputs"], timeout)["outputs"]
+    signature = model.signature(name)
+    if list(signature.inputs) != ["inputs"] or list(signature.outputs) != ["outputs"]:
+        _refuse("INVALID_ARGUMENT", "Regress", "the input `inputs` and the output `outputs`", name, signature)
+    values = _run_examples(model, name, request.input, ["outputs"], timeout)["outputs"]
     if values.dtype != np.float32 or values.ndim not in (1, 2) or values.shape[1:] not in ((), (1,)):
         raise ServingError(
             "INVALID_ARGUMENT",
@@ -108,14 +111,14 @@ def regress(model, request, timeout=None):
     return response
 
 
-def _run_examples(model, name, method, examples, outputs, timeout):
+def _refuse(code, method, expected, name, signature):
+    found = f"{sorted(signature.inputs)} and {sorted(signature.outputs)}"
+    hint = "Choose another by `signature_name`, or call Predict."
+    raise ServingError(code, f"{method} needs a signature with {expected}. {name!r} has {found}. {hint}")
+
+
+def _run_examples(model, name, examples, outputs, timeout):
     """Feeds the `tf.Example`s of a request to a signature and returns its outputs, `[N, ...]` each."""
-    inputs = model.signature(name).inputs
-    if list(inputs) != ["inputs"]:
-        raise ServingError(
-            "FAILED_PRECONDITION",
-            f"{method} needs a signature with the input `inputs` alone. {name!r} has: {sorted(inputs)}.",
-        )
     kind = examples.WhichOneof("kind")
     context = b""
     if kind == "example_list_with_context":
@@ -133,11 +136,3 @@ def _run_examples(model, name, method, examples, outputs, timeout):
                 f"Output {output!r} must have one row an example, {len(serialized)}. Its shape: {list(array.shape)}.",
             )
     return results
-
-
-def _refuse_method(name, method, expected, outputs):
-    raise ServingError(
-        "FAILED_PRECONDITION",
-        f"{method} needs a signature with the outputs {expected}. {name!r} has: {sorted(outputs)}. "
-        "Choose another by `signature_name`, or call Predict.",
-    )

