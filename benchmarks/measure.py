@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,6 +104,13 @@ def _cpu() -> str:
     # What decides whether bfloat16 and int8 are computed or only emulated.
     flags = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if f" {flag} " in info]
     return f"{model[1] if model else platform.machine()} ({' '.join(flags)}), {os.cpu_count()} cores"
+
+
+def warn_if_busy() -> None:
+    """Says on standard error that other work is running: thread pools that wait in a barrier suffer most from it."""
+    cores, load = usable_cores(), os.getloadavg()[0]
+    if load > 0.3 * cores:
+        print(f"This machine is busy (load {load:.1f} on {cores} cores): timings will mislead.", file=sys.stderr)
 
 
 def usable_cores() -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.head import LABELS, Head
-from benchmarks.optimizer import CLIP_NORM, LEARNING_RATE, WEIGHT_DECAY
+from benchmarks.optimizer import CLIP_NORM, EPSILON, LEARNING_RATE, WEIGHT_DECAY
 from benchmarks.saved_model import open_signature
 
 PACKAGES = ("kerasformer",)
@@ -79,7 +79,7 @@ def load_training(
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     task = load_task(checkpoint, head, policy=precision)
-    optimizer = kf.training.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = kf.training.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY, epsilon=EPSILON)
     trainer = kf.training.Trainer(task, optimizer, clip_norm=CLIP_NORM)
 
     def train(batches):

@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 
 from benchmarks.head import Head, default_checkpoint, random_head
-from benchmarks.measure import Passes, interleave, markdown_table, surroundings, usable_cores
+from benchmarks.measure import Passes, interleave, markdown_table, surroundings, usable_cores, warn_if_busy
 from benchmarks.worker import Worker, missing_for, run_alone
 
 DISTRIBUTIONS = ("kerasformer", "tensorflow", "keras", "keras-hub", "tokenizers", "onnxruntime", "openvino", "torch")
@@ -98,6 +98,7 @@ def main(arguments: Arguments) -> None:
     if unknown:
         raise SystemExit(f"`--systems` must be of: {' '.join(SYSTEMS)}. Received: {' '.join(unknown)}.")
     texts = read_texts(arguments.texts)
+    warn_if_busy()
     checkpoint = arguments.checkpoint or default_checkpoint()
     head = random_head(checkpoint)
     with tempfile.TemporaryDirectory() as scratch:

@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 
 from benchmarks.head import LABELS, Head, default_checkpoint, random_head
-from benchmarks.measure import Passes, interleave, markdown_table, surroundings, usable_cores
+from benchmarks.measure import Passes, interleave, markdown_table, surroundings, usable_cores, warn_if_busy
 from benchmarks.worker import Worker, missing_for
 
 DISTRIBUTIONS = ("kerasformer", "tensorflow", "keras", "keras-hub", "tokenizers", "torch", "transformers")
@@ -77,6 +77,7 @@ def main(arguments: Arguments) -> None:
     unknown = [name for name in arguments.systems if name not in SYSTEMS]
     if unknown:
         raise SystemExit(f"`--systems` must be of: {' '.join(SYSTEMS)}. Received: {' '.join(unknown)}.")
+    warn_if_busy()
     checkpoint = arguments.checkpoint or default_checkpoint()
     batches = read_batches(arguments.texts, arguments.batch, arguments.batches_a_pass)
     tokens = count_tokens(checkpoint, batches)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.head import Head
-from benchmarks.optimizer import CLIP_NORM, LEARNING_RATE, WEIGHT_DECAY
+from benchmarks.optimizer import CLIP_NORM, EPSILON, LEARNING_RATE, WEIGHT_DECAY
 from benchmarks.saved_model import open_signature
 
 PACKAGES = ("keras_hub", "tensorflow_text")
@@ -56,7 +56,9 @@ def load_training(
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     classifier = _classifier(checkpoint, head, sequence_length)
     classifier.compile(
-        optimizer=keras.optimizers.AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY, global_clipnorm=CLIP_NORM),
+        optimizer=keras.optimizers.AdamW(
+            LEARNING_RATE, weight_decay=WEIGHT_DECAY, epsilon=EPSILON, global_clipnorm=CLIP_NORM
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.head import Head
-from benchmarks.optimizer import CLIP_NORM, LEARNING_RATE, WEIGHT_DECAY
+from benchmarks.optimizer import CLIP_NORM, EPSILON, LEARNING_RATE, WEIGHT_DECAY
 from benchmarks.peers.reference_tokenizer import load_tokenizer
 
 PACKAGES = ("torch", "transformers", "tokenizers")
@@ -41,7 +41,9 @@ def load_training(
     torch.set_num_threads(threads)
     model = load_model(checkpoint, head).train()
     tokenize = load_tokenizer(checkpoint)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=LEARNING_RATE, eps=EPSILON, weight_decay=WEIGHT_DECAY, fused=True
+    )
     autocast = precision == "bfloat16"
 
     def train(batches):

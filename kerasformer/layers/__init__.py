@@ -2,6 +2,7 @@
 
 from kerasformer.layers.attention import scaled_dot_product_attention
 from kerasformer.layers.bert_embedding import BertEmbedding
+from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.feed_forward import FeedForward
 from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
@@ -13,6 +14,7 @@ from kerasformer.layers.token_embedding import TokenEmbedding
 
 __all__ = [
     "BertEmbedding",
+    "Dropout",
     "EncoderBlock",
     "FeedForward",
     "LayerNormalization",

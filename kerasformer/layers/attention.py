@@ -46,7 +46,7 @@ def scaled_dot_product_attention(
         bias: numbers added to the scaled scores, broadcastable like `mask`.
         scale: factor of the scores, by default `1 / sqrt(head width)`.
         use_causal_mask: no query sees a later key; with fewer queries than keys, the queries are the last ones.
-        dropout: a function of the probabilities, applied when `training`.
+        dropout: a dropout layer for the probabilities.
         return_attention_scores: also return the probabilities, `[batch, heads, query length, key length]`.
 
     Returns:
@@ -72,6 +72,6 @@ def scaled_dot_product_attention(
         scores = scores + additive
     probabilities = tf.nn.softmax(tf.cast(scores, tf.float32) if training else scores)
     probabilities = tf.cast(probabilities, dtype)
-    weights = dropout(probabilities) if training and dropout is not None else probabilities
+    weights = probabilities if dropout is None else dropout(probabilities, training=training)
     output = tf.matmul(weights, value)
     return (output, probabilities) if return_attention_scores else output

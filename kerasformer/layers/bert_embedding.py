@@ -2,6 +2,7 @@
 
 import keras
 
+from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
 from kerasformer.layers.normalization import LayerNormalization
 from kerasformer.layers.token_embedding import TokenEmbedding
@@ -41,7 +42,7 @@ class BertEmbedding(keras.layers.Layer):
         self.segment = TokenEmbedding(num_segments, width, self.initializer.clone(), dtype=policy, name="segment")
         self.position = LearnedPositionEmbedding(max_length, self.initializer.clone(), dtype=policy, name="position")
         self.norm = LayerNormalization(epsilon, dtype=policy, name="norm")
-        self._dropout = keras.layers.Dropout(dropout, dtype=policy) if dropout else None
+        self._dropout = Dropout(dropout, dtype=policy, name="dropout")
 
     def build(self, token_ids_shape, segment_ids_shape, positions_shape):
         self.token.build()
@@ -52,8 +53,7 @@ class BertEmbedding(keras.layers.Layer):
     def call(self, token_ids, segment_ids, positions, training=None):
         tokens = self.token(token_ids)
         embeddings = tokens + self.segment(segment_ids) + self.position(tokens, positions=positions)
-        embeddings = self.norm(embeddings, training=training)
-        return embeddings if self._dropout is None else self._dropout(embeddings, training=training)
+        return self._dropout(self.norm(embeddings, training=training), training=training)
 
     def get_config(self):
         return {

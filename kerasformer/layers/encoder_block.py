@@ -2,6 +2,7 @@
 
 import keras
 
+from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.feed_forward import FeedForward
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
@@ -67,7 +68,7 @@ class EncoderBlock(keras.layers.Layer):
         self.attention_norm = LayerNormalization(epsilon, dtype=policy, name="attention_norm")
         self.feed_forward_norm = LayerNormalization(epsilon, dtype=policy, name="feed_forward_norm")
         self.supports_masking = True
-        self._dropout = keras.layers.Dropout(dropout, dtype=policy) if dropout else None
+        self._dropout = Dropout(dropout, dtype=policy, name="dropout")
 
     def build(self, input_shape):
         for layer in (self.attention, self.feed_forward, self.attention_norm, self.feed_forward_norm):
@@ -107,8 +108,7 @@ class EncoderBlock(keras.layers.Layer):
 
     def _residual(self, inputs, function, norm, training, carried=None):
         outputs = function(norm(inputs, training=training) if self.norm_first else inputs)
-        if self._dropout is not None:
-            outputs = self._dropout(outputs, training=training)
+        outputs = self._dropout(outputs, training=training)
         # The projection's output first: the order in which TensorFlow fuses the addition into it.
         outputs = outputs + (inputs if carried is None else carried)
         return outputs if self.norm_first else norm(outputs, training=training)

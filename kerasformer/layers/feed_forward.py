@@ -3,6 +3,9 @@
 import keras
 import tensorflow as tf
 
+from kerasformer.layers.activations import get_activation
+from kerasformer.layers.dropout import Dropout
+
 
 @keras.saving.register_keras_serializable(package="kerasformer")
 class FeedForward(keras.layers.Layer):
@@ -25,8 +28,8 @@ class FeedForward(keras.layers.Layer):
         self.dropout = dropout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.supports_masking = True
-        self._activation = _ACTIVATIONS.get(activation) or keras.activations.get(activation)
-        self._dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
+        self._activation = get_activation(activation)
+        self._dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape):
         width = input_shape[-1]
@@ -42,10 +45,8 @@ class FeedForward(keras.layers.Layer):
     def call(self, inputs, training=None):
         # Two dimensions, since TensorFlow fuses projection, bias and activation in this form only.
         rows = inputs if len(inputs.shape) == 2 else tf.reshape(inputs, [-1, inputs.shape[-1]])
-        hidden = self._activation(self.inner(rows))
-        if self._dropout is not None:
-            hidden = self._dropout(hidden, training=training)
-        outputs = self.outer(hidden)
+        hidden = self._activation(self.inner(rows), training=training)
+        outputs = self.outer(self._dropout(hidden, training=training))
         return outputs if len(inputs.shape) == 2 else tf.ensure_shape(tf.reshape(outputs, tf.shape(inputs)), inputs.shape)
 
     def compute_output_shape(self, input_shape):
@@ -61,9 +62,3 @@ class FeedForward(keras.layers.Layer):
             "dropout": self.dropout,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-_ACTIVATIONS = {
-    "gelu": lambda x: tf.nn.gelu(x, approximate=False),
-    "gelu_approximate": lambda x: tf.nn.gelu(x, approximate=True),
-}

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.layers.attention import scaled_dot_product_attention
+from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.heads import merge_heads, split_heads
 from kerasformer.layers.padding import first_rows
 
@@ -56,7 +57,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.supports_masking = True
-        self._probability_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
+        self._probability_dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, query_shape, value_shape=None):
         width = query_shape[-1]
@@ -108,7 +109,7 @@ class MultiHeadAttention(keras.layers.Layer):
             keys,
             values,
             mask=_joint_mask(padding_mask, None),
-            dropout=self._drop,
+            dropout=self._probability_dropout,
             training=training,
         )
         return self.output_projection(tf.reshape(attended, tf.shape(first)))
@@ -150,7 +151,7 @@ class MultiHeadAttention(keras.layers.Layer):
             mask=_joint_mask(padding_mask, attention_mask),
             bias=bias,
             use_causal_mask=use_causal_mask,
-            dropout=self._drop,
+            dropout=self._probability_dropout,
             training=training,
             return_attention_scores=True,
         )
@@ -163,9 +164,6 @@ class MultiHeadAttention(keras.layers.Layer):
         if cache is not None:
             results.append((keys, values))
         return results[0] if len(results) == 1 else tuple(results)
-
-    def _drop(self, probabilities):
-        return probabilities if not self.dropout else self._probability_dropout(probabilities, training=True)
 
     def compute_mask(self, inputs, mask=None):
         return mask

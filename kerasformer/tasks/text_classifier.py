@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
+from kerasformer.layers import Dropout
 from kerasformer.tasks import metrics
 from kerasformer.tasks.task import Task, as_strings, concatenate, string_spec
 
@@ -31,9 +32,7 @@ class TextClassifier(Task):
             raise InputError("The encoder needs the output 'pooled_output': make it with `bert(config, pooled=True)`.")
         _check_label_names(label_names)
         # The logits are computed in float32, also in mixed precision: they are few, and the loss reads them.
-        hidden = keras.layers.Dropout(dropout, name="classifier_dropout", dtype="float32")(
-            encoder.output["pooled_output"]
-        )
+        hidden = Dropout(dropout, name="classifier_dropout", dtype="float32")(encoder.output["pooled_output"])
         dense = keras.layers.Dense(
             len(label_names) if label_names is not None else 1,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),

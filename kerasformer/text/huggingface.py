@@ -39,7 +39,9 @@ def read_vocabulary(path):
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"`vocabulary` must be a file with a token a line. Received: {path} ({error.strerror}).") from None
+        raise InputError(
+            f"`vocabulary` must be a file with a token a line. Received: {path} ({error.strerror})."
+        ) from None
     except UnicodeDecodeError:
         raise InputError(f"`vocabulary` must be a text file in UTF-8. Received: {path}.") from None
     lines = text.split("\n")
@@ -65,6 +67,8 @@ def read_tokenizer(folder):
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         settings = _read_json(folder / name)
         config |= {ours: _content(settings[theirs]) for theirs, ours in _TOKEN_NAMES.items() if settings.get(theirs)}
+        if settings.get("mask_token", "") is None:
+            config["mask_token"] = None
         config |= {ours: settings[theirs] for theirs, ours in _SETTING_NAMES.items() if theirs in settings}
         more = settings.get("additional_special_tokens") or settings.get("extra_special_tokens") or []
         extra += map(_content, more.values() if isinstance(more, dict) else more)

@@ -1,6 +1,7 @@
 """Learning a vocabulary of word pieces from text."""
 
 import collections
+import collections.abc
 import gzip
 import os
 import pathlib
@@ -60,7 +61,6 @@ def learn_wordpiece(
 
     characters = collections.Counter()
     for word, count in counts.items():
-        characters.update(dict.fromkeys(word, 0))
         for character in word:
             characters[character] += count
     limit = min(alphabet_size, (vocabulary_size - len(special_tokens)) // 2)
@@ -109,6 +109,8 @@ def _texts(source):
     if isinstance(source, (str, os.PathLike)):
         source = [pathlib.Path(source)]
     if isinstance(source, tf.data.Dataset):
+        if getattr(source.element_spec, "dtype", None) != tf.string:
+            raise InputError(f"`source` must be a data set of strings. Received elements: {source.element_spec}.")
         for element in source.as_numpy_iterator():
             for text in [element] if isinstance(element, bytes) else element.ravel():
                 yield text.decode("utf-8", "replace")
@@ -116,6 +118,8 @@ def _texts(source):
         for path in source:
             yield from _lines(path)
     else:
+        if not isinstance(source, collections.abc.Iterable):
+            raise InputError(f"`source` must be files, a data set or an iterable. Received: {source!r}.")
         for text in source:
             if not isinstance(text, str):
                 raise InputError(f"`source` must give str. Received: a {type(text).__name__}, {text!r}.")

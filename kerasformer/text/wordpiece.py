@@ -107,7 +107,7 @@ class WordPieceTokenizer:
         texts = tf.TensorSpec([None], tf.string)
         self._pieces = tf.function(self._trace_pieces, input_signature=[texts], autograph=False)
         self._pieces_with_offsets = tf.function(self._trace_offsets, input_signature=[texts], autograph=False)
-        self._inputs = tf.function(self._trace_inputs, autograph=False)
+        self._inputs = tf.function(self._trace_inputs, autograph=False, reduce_retracing=True)
 
     @property
     def vocabulary_size(self):
@@ -135,8 +135,13 @@ class WordPieceTokenizer:
         if pairs is not None:
             pairs = as_text_tensor(pairs, "pairs")
             if not texts.shape.is_compatible_with(pairs.shape):
-                raise InputError(f"`pairs` must be as many as `texts`. Received: {pairs.shape[0]} and {texts.shape[0]}.")
-        return self._inputs(texts, pairs, room=min(max_length, tf.int32.max) - num_special)
+                raise InputError(
+                    f"`pairs` must be as many as `texts`. Received: {pairs.shape[0]} and {texts.shape[0]}."
+                )
+        inputs = self._inputs(texts, pairs, room=min(max_length, tf.int32.max) - num_special)
+        for value in inputs.values():
+            value.set_shape([texts.shape[0] if texts.shape.rank else None, None])
+        return inputs
 
     def tokenize(self, texts):
         """Bare ids of texts, strings `[batch]`: a `tf.RaggedTensor` `[batch, (pieces)]`, int32, nothing cut."""
@@ -272,16 +277,16 @@ def _special_id(ids, name, token):
 
 def _wordpiece_model(vocabulary, special_tokens, unknown_token, max_word_length):
     """The trie of Song et al. 2021, "Fast WordPiece Tokenization", as uint8 `[bytes]`."""
-    # No word holds a space or NUL, but for special tokens and overlong words: entries that do must not match. Overlong
-    # entries cannot, and the trie refuses very long ones.
-    special_tokens = set(special_tokens)
-    entries = [
+    # Entries that no word can be must not match what stands for an overlong word, nor trouble the trie: a space puts
+    # them out of the way, as only special tokens hold one.
+    longest = max_word_length + len(SUFFIX_INDICATOR)
+    out_of_reach = {
         token
-        if token in special_tokens
-        or (token and " " not in token and "\0" not in token and len(token) <= max_word_length + len(SUFFIX_INDICATOR))
-        else f" {place}"
-        for place, token in enumerate(vocabulary)
-    ]
+        for token in vocabulary
+        if token in ("", SUFFIX_INDICATOR) or len(token) > longest or " " in token or "\0" in token
+    }
+    out_of_reach -= set(special_tokens)
+    entries = [f" {place}" if token in out_of_reach else token for place, token in enumerate(vocabulary)]
     try:
         model = tf_text.build_fast_wordpiece_model(
             entries, 4 * max_word_length, SUFFIX_INDICATOR, unknown_token, True, False

@@ -53,7 +53,8 @@ class WordSplitter:
     def __call__(self, texts, with_offsets=False):
         """Words of `texts`, a string tensor `[texts]`; `with_offsets` fills `char_starts` and `char_ends`."""
         lines = tf.strings.join(["\n", tf.concat([texts, [""]], 0)])
-        decoded = tf.raw_ops.UnicodeDecodeWithOffsets(
+        decode = tf.raw_ops.UnicodeDecodeWithOffsets if with_offsets else tf.raw_ops.UnicodeDecode
+        decoded = decode(
             input=lines,
             input_encoding="UTF-8",
             errors="replace",

@@ -1,11 +1,13 @@
 """The tables of `unicode_rules` against the library that they were taken from."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from kerasformer.text import unicode_rules
+from kerasformer.text import build_unicode_rules, unicode_rules
 from kerasformer.text.words import WordSplitter
 
 CODE_POINTS = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
@@ -27,7 +29,7 @@ def split(texts, *settings):
     words = tf.function(splitter)(tf.constant(texts))
     splits = words.text_splits.numpy()
     strings = [word.decode() for word in words.strings.numpy()]
-    return [[word for word in strings[start:end] if word] for start, end in zip(splits, splits[1:], strict=False)]
+    return [[word for word in strings[start:end] if word] for start, end in itertools.pairwise(splits)]
 
 
 @pytest.mark.parametrize("settings", [(True, True, True), (False, False, False)], ids=["uncased", "cased"])
@@ -66,6 +68,19 @@ def test_marks_are_put_in_canonical_order():
     texts = [" ".join(f"a{other}{mark}{last}b" for other in others for last in others[::7]) for mark in marks]
     expected = [text.split() for text in normalize(texts, False, True, False)]
     assert split(texts, False, True, False) == expected
+
+
+def test_the_script_writes_the_shipped_rules(monkeypatch):
+    sample = sorted({*range(0x700), *range(0x700, 0x110000, 41), *range(0x1D100, 0x1D200)} - set(range(0xD800, 0xE000)))
+    monkeypatch.setattr(build_unicode_rules, "_CODE_POINTS", sample)
+    asked, shipped = build_unicode_rules.reference_rules(), unicode_rules._rules()
+    flags = np.repeat(asked["flag_values"], np.diff(asked["flag_starts"], append=0x110000))
+    np.testing.assert_array_equal(flags[sample], shipped["flags"][sample])
+    for codes, values in (("decomposed", "decompositions"), ("lowered", "lowercase"), ("marks", "combining_classes")):
+        places = np.flatnonzero(np.isin(shipped[codes], sample))
+        np.testing.assert_array_equal(asked[codes], shipped[codes][places])
+        if values != "combining_classes":  # a sample lacks examples of some
+            np.testing.assert_array_equal(asked[values], shipped[values][places][:, : asked[values].shape[1]])
 
 
 def test_tables_are_small():

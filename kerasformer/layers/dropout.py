@@ -1,0 +1,50 @@
+"""Dropout."""
+
+import keras
+import tensorflow as tf
+
+from kerasformer.errors import InputError
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class Dropout(keras.layers.Layer):
+    """Sets a share `rate` of the inputs to 0 and scales the others up, when training (Srivastava et al. 2014).
+
+    Differs from `keras.layers.Dropout` in that 16 random bits decide on an element instead of 32, which halves the
+    time; the rate is that rounded to 1/65,536, and the scale is exact for it.
+
+    Args:
+        rate: in [0, 1).
+        seed: of the random numbers; by default from Keras's global seed.
+
+    Call:
+        inputs: any shape; returns the same.
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise InputError(f"`rate` must be in [0, 1). Received: rate={rate}.")
+        self.rate = rate
+        self.seed = seed
+        self.supports_masking = True
+        self._threshold = round(rate * 65536)
+        if self._threshold:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs, training=None):
+        if not training or not self._threshold:
+            return inputs
+        size = tf.size(inputs)
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        words = tf.random.stateless_uniform([(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32)
+        bits = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size]
+        kept = tf.reshape(bits >= tf.constant(self._threshold, tf.uint16), tf.shape(inputs))
+        scale = tf.constant(65536 / (65536 - self._threshold), inputs.dtype)
+        return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
