@@ -98,7 +98,10 @@ def read_batches(path: Path, batch: int, count: int) -> list[Batch]:
     """The first `count` full batches of a labelled file, as texts and label numbers."""
     import kerasformer as kf
 
-    examples = kf.data.load_classification(path)
+    try:
+        examples = kf.data.load_classification(path)
+    except kf.errors.InputError as error:
+        raise SystemExit(str(error)) from None
     if examples.targets is None or examples.label_names is None or len(examples.label_names) > len(LABELS):
         raise SystemExit(f"{path}: expected labels of at most {len(LABELS)} classes. Received: {examples.label_names}.")
     if len(examples) < batch * count:
@@ -125,6 +128,8 @@ def open_systems(names, checkpoint: Path, head: Head, threads: int) -> dict[str,
             continue
         print(f"Preparing {system.title} ...", file=sys.stderr)
         workers[name] = Worker(system.module, "load_training", checkpoint, head, threads, **system.options)
+    if not workers:
+        raise SystemExit("None of the systems is installed: nothing to measure.")
     return workers
 
 

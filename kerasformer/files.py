@@ -17,8 +17,10 @@ def sync(path):
 
 
 @contextlib.contextmanager
-def written_beside(folder):
+def written_beside(folder, replace=True):
     """A scratch folder beside `folder`, which takes its place by renaming when the block ends well.
+
+    With `replace` an older `folder` gives way; without, it is an OSError (ENOTEMPTY).
 
     On any failure, a full disk among them, the scratch folder is removed and what was there before stays. The scratch
     name begins with a dot and is no number, so that TensorFlow Serving never takes it for a version.
@@ -31,7 +33,7 @@ def written_beside(folder):
         yield scratch
         for path in [*scratch.rglob("*"), scratch]:
             sync(path)
-        if folder.exists():
+        if replace and folder.exists():
             old = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
             folder.rename(old / folder.name)
             try:

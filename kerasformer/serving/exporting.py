@@ -1,0 +1,97 @@
+"""Writing a task as a SavedModel that TensorFlow Serving serves: strings in, answers out."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from kerasformer.errors import InputError
+from kerasformer.files import written_beside
+from kerasformer.models import with_precision
+from kerasformer.serving.warmup import write_warmup
+
+PRECISIONS = ("float32", "bfloat16")
+
+# A GraphDef ends at 2 GiB; the rest is room for the graph itself.
+_LARGEST_CONSTANTS = 1_900_000_000
+
+_INPUTS = ("token_ids", "segment_ids", "padding_mask")
+
+
+def export(task, folder, *, precision="float32"):
+    """Writes `task` as a SavedModel with the signatures of `task.serving_functions`.
+
+    All signatures call one function, so that the weights are stored once: as constants, which TensorFlow fuses more
+    of, or, beyond 1.9 GB, as variables. Warmup requests go into `assets.extra`. Nothing is checked: `publish` does.
+
+    Args:
+        task: as in `kerasformer.tasks`.
+        folder: written whole or not at all; an older one is replaced.
+        precision: "float32", or "bfloat16" to store and multiply in bfloat16.
+
+    Raises:
+        InputError: an unknown precision.
+        OSError: the folder cannot be written, for example because the disk is full.
+    """
+    with written_beside(folder) as scratch:
+        write_saved_model(task, scratch, precision)
+
+
+def write_saved_model(task, folder, precision):
+    """`export` without the renaming: writes into a folder that exists."""
+    if precision not in PRECISIONS:
+        raise InputError(f"`precision` must be one of {list(PRECISIONS)}. Received: precision={precision!r}.")
+    model = with_precision(task.model, precision, keep=task.float32_layers)
+    module = tf.Module()
+    core = _core(model, module)
+    signatures = {
+        # A name for each output, also where the function gives one only.
+        name: function.get_concrete_function()
+        for name, function in task.serving_functions(core).items()
+    }
+    try:
+        # The gradients of a frozen function cannot be saved, and a server needs none.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(folder), signatures=signatures, options=options)
+        write_warmup(folder, _warmup_requests(task))
+    except (tf.errors.ResourceExhaustedError, tf.errors.UnknownError, tf.errors.DataLossError) as error:
+        # TensorFlow's file system tells of a full disk with these.
+        raise OSError(f"The SavedModel cannot be written to {pathlib.Path(folder).parent}: {error.message}") from None
+
+
+def _core(model, module):
+    """The model as a function of a dictionary of its inputs, its weights frozen where they fit."""
+    spec = [tf.TensorSpec([None, None], tf.int32, name=name) for name in _INPUTS]
+    names = list(model.output)
+
+    @tf.function(input_signature=spec)
+    def forward(token_ids, segment_ids, padding_mask):
+        inputs = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
+        outputs = model(inputs, training=False)
+        # Callers see float32, whatever the model computes in.
+        return [tf.cast(outputs[name], tf.float32) for name in names]
+
+    if sum(int(np.prod(weight.shape)) * weight.value.dtype.size for weight in model.variables) > _LARGEST_CONSTANTS:
+        module.model, module.forward = model, forward
+        function = forward
+    else:
+        frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
+        # Freezing orders the inputs by itself.
+        order = [tensor.name.split(":")[0] for tensor in frozen.inputs]
+
+        def function(**inputs):
+            return frozen(*[inputs[name] for name in order])
+
+    def core(inputs):
+        return dict(zip(names, function(**inputs), strict=True))
+
+    return core
+
+
+def _warmup_requests(task):
+    """(signature, inputs) pairs: the texts in one batch of 8 and one by one, so that every kernel is set up."""
+    batch = task.warmup_inputs(8)
+    size = len(next(iter(batch.values())))
+    singles = [{key: value[i : i + 1] for key, value in batch.items()} for i in range(size)]
+    return [("serving_default", inputs) for inputs in [batch, *singles]]

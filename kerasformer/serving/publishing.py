@@ -1,0 +1,49 @@
+"""Publishing: a checked export becomes the next version by one rename."""
+
+import errno
+import pathlib
+
+from kerasformer.errors import InputError
+from kerasformer.files import written_beside
+from kerasformer.serving.checking import check
+from kerasformer.serving.exporting import write_saved_model
+
+
+def publish(task, base_folder, *, precision="float32"):
+    """Exports `task` as the next version of a model, seen by a server only when it is whole and checked.
+
+    It is written beside the versions under a name that is no version, checked in a fresh process (see `check`),
+    flushed to the disk, and renamed to the next integer.
+
+    Args:
+        task: as in `kerasformer.tasks`.
+        base_folder: of the model, such as `savedmodels/sentiment`; made when missing.
+        precision: as in `export`.
+
+    Returns:
+        The version's folder, a `pathlib.Path`.
+
+    Raises:
+        InputError: the export does not pass its check, or `base_folder` is a file.
+        OSError: the folder cannot be written. Nothing is left behind on any failure.
+    """
+    base = pathlib.Path(base_folder)
+    if base.exists() and not base.is_dir():
+        raise InputError(f"`base_folder` must be a folder of versions. Received a file: {base}")
+    base.mkdir(parents=True, exist_ok=True)
+    folder = base / str(next_version(base))
+    try:
+        with written_beside(folder, replace=False) as scratch:
+            write_saved_model(task, scratch, precision)
+            check(scratch)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise OSError(f"Somebody else published {folder} at the same time; publish again.") from None
+        raise
+    return folder
+
+
+def next_version(base_folder):
+    """One more than the highest version in a model's folder; only integer names are versions."""
+    versions = [int(path.name) for path in pathlib.Path(base_folder).iterdir() if path.name.isascii() and path.name.isdigit()]
+    return max(versions, default=0) + 1

@@ -1,0 +1,55 @@
+"""Trains the sentiment recipe, publishes it, serves it for a moment and asks it: `make demo`."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import urllib.request
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from kerasformer.errors import InputError, one_line_errors
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+SENTENCES = ["The soup was cold and nobody cared.", "I laughed, I cried, I bought a second ticket."]
+
+
+def main():
+    workdir, model = PROJECT / "work" / "demo", PROJECT / "savedmodels" / "sentiment"
+    recipe = [sys.executable, str(PROJECT / "recipes" / "sentiment.py"), "--workdir", str(workdir)]
+    if subprocess.run([*recipe, "--export", str(model)]).returncode:
+        raise InputError("The recipe did not end well; its last lines tell why.")
+    metrics = json.loads((workdir / "metrics.json").read_text())
+    labels = [json.loads(line)["label"] for line in open(PROJECT / "recipes" / "samples" / "reviews" / "test.jsonl")]
+    majority = max(labels.count(label) for label in set(labels)) / len(labels)
+
+    from kerasformer.serving import PreviewServer
+
+    with PreviewServer(PROJECT / "savedmodels", rest_port=0, grpc_port=0, tell=lambda *_: None) as server:
+        url = f"http://127.0.0.1:{server.rest_port}/v1/models/sentiment:predict"
+        request = urllib.request.Request(url, json.dumps({"instances": SENTENCES}).encode(), method="POST")
+        answers = json.load(urllib.request.urlopen(request))["predictions"]
+
+    print(f"\naccuracy on {len(labels)} held-out reviews: {metrics['test']['accuracy']:.3f}")
+    print(f"always the commonest class:        {majority:.3f}\n")
+    for sentence, answer in zip(SENTENCES, answers, strict=True):
+        print(f"{answer['label']:>9} {answer['score']:.3f}  {sentence}")
+    body = json.dumps({"instances": SENTENCES[:1]})
+    print(f"""
+To ask again, start the server with
+
+    make serve
+
+and in another terminal
+
+    curl -d '{body}' http://127.0.0.1:8501/v1/models/sentiment:predict
+    {BIN}/python -c 'import kerasformer as kf; print(kf.serving.Client("127.0.0.1:8500", model="sentiment").predict(text=["{SENTENCES[1]}"]))'
+""")
+
+
+BIN = os.path.relpath(pathlib.Path(sys.executable).parent)
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
