@@ -65,6 +65,8 @@ class Flags:
 
 
 def main(flags):
+    if flags.epochs < 1 or flags.batch_size < 1:
+        raise InputError(f"epochs and batch_size must be at least 1. Received: {flags.epochs} and {flags.batch_size}.")
     keras.utils.set_random_seed(flags.seed)
     train, validation, test = load_data(flags)
     metric = flags.metric or ("accuracy" if train.label_names else "spearman")
@@ -94,7 +96,8 @@ def main(flags):
     results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
     kf.training.write_metrics(flags.workdir, results)
     task.save(pathlib.Path(flags.workdir) / "task")
-    print_results(results, task, train, test if test is not None else validation)
+    held_out = validation if test is None else test
+    print_results(results, task, held_out)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
 
@@ -138,10 +141,20 @@ def weighted_loss(task, train, flags):
     return lambda targets, outputs: task.loss(targets, outputs, tf.gather(weights, targets))
 
 
-def print_results(results, task, train, held_out):
-    """The metrics of each split, and how each class fared."""
+def print_results(results, task, held_out):
+    """The metrics of each split, and how each class fared on the last one."""
     splits = [split for split in ("validation", "test") if split in results]
-    kf.training.print_table("results", ["metric", *splits], [[m, *[results[s][m] for s in splits]] for m in results[splits[0]]])
+    rows = [[metric, *[results[split][metric] for split in splits]] for metric in results[splits[0]]]
+    kf.training.print_table("results", ["metric", *splits], rows)
+    if not task.is_regression:
+        rows = task.class_report(held_out.targets, predict(task, held_out))
+        kf.training.print_table(f"each class, {splits[-1]}", ["class", "precision", "recall", "f1", "examples"], rows)
+
+
+def predict(task, examples):
+    """Predicted label numbers, int `[N]`."""
+    labels = task.predict(examples.texts, examples.pairs)["label"]
+    return np.array([task.label_names.index(label) for label in labels])
 
 
 if __name__ == "__main__":

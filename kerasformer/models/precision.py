@@ -14,7 +14,8 @@ def with_precision(model, policy, keep=()):
     Returns:
         A new model; nothing is shared with the old one.
     """
-    policy = keras.dtype_policies.get(policy)
+    # By name, since layers without arguments of their own can only save those.
+    policy = keras.dtype_policies.get(policy).name
 
     def in_precision(layer):
         config = layer.get_config()

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.layers import EncoderBlock, TokenEmbedding
 from kerasformer.training import adamw, linear_warmup, noam
+from kerasformer.training.optimizers import AdamW
 
 SETTINGS = {"weight_decay": 0.1, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-6}
 
@@ -19,22 +20,58 @@ def toy_model():
     return keras.Model(ids, keras.layers.Dense(1)(x))
 
 
-def train(model, optimizer, steps=20):
-    ids = tf.random.stateless_uniform([steps, 5, 3], [1, 2], 0, 9, tf.int32)
-    for batch in ids:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model(batch) - tf.cast(batch, tf.float32)[..., None]) ** 2)
-        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-    return [np.array(weight) for weight in model.trainable_variables]
+def after_20_steps(optimizer):
+    """Weights after the same gradients, of growing and of vanishing sizes, whichever optimizer gets them."""
+    variables = toy_model().trainable_variables
+    random = np.random.default_rng(4)
+    for step in range(20):
+        scale = 10.0 ** random.integers(-6, 3)
+        gradients = [tf.constant(random.normal(size=v.shape) * scale * (step != 7), tf.float32) for v in variables]
+        optimizer.apply(gradients, variables)
+    return [np.array(variable) for variable in variables]
 
 
 @pytest.mark.parametrize("rate", [1e-2, linear_warmup(1e-2, 20)], ids=["number", "schedule"])
-def test_adamw_is_that_of_keras(rate):
-    ours = train(toy_model(), adamw(rate, **SETTINGS))
-    peer = keras.optimizers.AdamW(rate, **SETTINGS)
-    peer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    for mine, theirs in zip(ours, train(toy_model(), peer), strict=True):
+@pytest.mark.parametrize("more", [{}, {"global_clipnorm": 1.0}, {"use_ema": True, "ema_overwrite_frequency": 3}])
+def test_adamw_is_that_of_keras(rate, more):
+    ours, peer = AdamW(rate, **SETTINGS, **more), keras.optimizers.AdamW(rate, **SETTINGS, **more)
+    for optimizer in (ours, peer):
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    for mine, theirs in zip(after_20_steps(ours), after_20_steps(peer), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_the_function_sets_berts_exclusions():
+    peer = keras.optimizers.AdamW(1e-2, **SETTINGS)
+    peer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    for mine, theirs in zip(after_20_steps(adamw(1e-2, **SETTINGS)), after_20_steps(peer), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_amsgrad_is_that_of_keras_or_refused():
+    """An option that Keras's AdamW takes must not be passed over in silence."""
+    try:
+        ours = AdamW(1e-2, amsgrad=True)
+    except ValueError:
+        return
+    peer = keras.optimizers.AdamW(1e-2, amsgrad=True)
+    for mine, theirs in zip(after_20_steps(ours), after_20_steps(peer), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_sparse_gradients_are_as_dense_ones():
+    sparse = tf.IndexedSlices(tf.constant([[1.0], [2.0], [4.0]]), tf.constant([2, 0, 2]), tf.constant([3, 1]))
+    results = []
+    for gradient in (sparse, tf.convert_to_tensor(sparse)):
+        variable = keras.Variable(np.ones((3, 1)), name="table")
+        optimizer = adamw(0.1, weight_decay=0.1)
+        for factor in (1.0, 3.0):
+            scaled = gradient * factor if gradient is not sparse else tf.IndexedSlices(
+                sparse.values * factor, sparse.indices, sparse.dense_shape
+            )  # fmt: skip
+            optimizer.apply([scaled], [variable])
+        results.append(np.array(variable))
+    np.testing.assert_array_equal(*results)
 
 
 def test_decay_leaves_biases_and_normalizations_alone():

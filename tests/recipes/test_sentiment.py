@@ -1,0 +1,134 @@
+"""The sentiment recipe, run on a little data as its users run it."""
+
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import kerasformer as kf
+from kerasformer.serving.preview.loaded_model import LoadedModel
+
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "sentiment.py"
+SPEC = importlib.util.spec_from_file_location("sentiment_recipe", RECIPE)
+sentiment = importlib.util.module_from_spec(SPEC)
+sys.modules["sentiment_recipe"] = sentiment
+SPEC.loader.exec_module(sentiment)
+
+GOOD, BAD = ("a fine day", "good good", "so good it is fine"), ("a bad day", "bad bad", "so bad it is sad")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A saved task with an encoder of one layer, to start from."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({w for t in GOOD + BAD for w in t.split()})]
+    config = kf.models.BertConfig.named("tiny", vocabulary_size=len(words), num_layers=1, max_length=32)
+    tokenizer = kf.text.WordPieceTokenizer(words, max_length=32)
+    task = kf.tasks.TextClassifier(kf.models.bert(config, pooled=True), tokenizer, ["x", "y"])
+    folder = tmp_path_factory.mktemp("init") / "tiny"
+    task.save(folder)
+    return str(folder)
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    rows = [{"text": text, "label": "good"} for text in GOOD] + [{"text": text, "label": "bad"} for text in BAD]
+    return write_jsonl(tmp_path / "train.jsonl", rows * 8)
+
+
+def test_trains_reports_saves_and_publishes(tiny, labelled, tmp_path, capsys):
+    flags = sentiment.Flags(
+        train=labelled,
+        validation=labelled,
+        test=labelled,
+        init=tiny,
+        workdir=str(tmp_path / "work"),
+        export=str(tmp_path / "models" / "mine"),
+        epochs=6,
+        learning_rate=5e-3,
+        batch_size=8,
+        class_weights=True,
+    )
+    sentiment.main(flags)
+    metrics = json.loads((tmp_path / "work" / "metrics.json").read_text())
+    assert set(metrics) == {"validation", "test", "train"}
+    assert set(metrics["train"]) == {"examples_per_second", "seconds"}
+    assert {"loss", "accuracy", "macro_f1", "macro_recall", "matthews"} <= set(metrics["test"])
+    assert metrics["test"]["accuracy"] == 1.0
+
+    task = kf.load(tmp_path / "work" / "task")
+    assert list(task.predict(["good day", "sad"])["label"]) == ["good", "bad"]
+    served = LoadedModel(tmp_path / "models" / "mine" / "1").run("", {"text": np.array([b"good day", b"sad"], object)})
+    assert [label.decode() for label in served["label"]] == ["good", "bad"]
+    shown = capsys.readouterr().out
+    assert "accuracy" in shown
+    assert "recall" in shown, "the report of each class"
+
+
+def test_pairs_with_scores_make_a_regression(tiny, tmp_path):
+    rows = [{"text_a": a, "text_b": b, "score": float(a == b)} for a in GOOD for b in GOOD]
+    data = write_jsonl(tmp_path / "pairs.jsonl", rows * 2)
+    sentiment.main(sentiment.Flags(train=data, validation=data, init=tiny, workdir=str(tmp_path / "w"), epochs=1))
+    metrics = json.loads((tmp_path / "w" / "metrics.json").read_text())
+    assert {"loss", "pearson", "spearman"} == set(metrics["validation"])
+
+
+def test_the_best_epoch_is_kept(tiny, labelled, tmp_path):
+    """A learning rate that ruins the model after the first epoch must not ruin the result."""
+    flags = sentiment.Flags(
+        train=labelled, validation=labelled, init=tiny, workdir=str(tmp_path / "w"), epochs=3, learning_rate=1e-6
+    )
+    sentiment.main(flags)
+    metrics = json.loads((tmp_path / "w" / "metrics.json").read_text())
+    task = kf.load(tmp_path / "w" / "task")
+    examples = kf.data.load_classification(labelled, label_names=task.label_names)
+    predicted = task.predict(list(examples.texts))["label"]
+    accuracy = np.mean(predicted == np.array(task.label_names, object)[examples.targets])
+    assert metrics["validation"]["accuracy"] == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"train": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ({"validation": "{other}"}, "not one of"),
+        ({"train": "{empty}"}, "empty"),
+        ({"train": "{unlabelled}"}, "label"),
+        ({"init": "{folder}"}, "config.json"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(change, told, tiny, labelled, tmp_path):
+    files = {
+        "other": write_jsonl(tmp_path / "other.jsonl", [{"text": "a", "label": "ugly"}]),
+        "empty": write_jsonl(tmp_path / "empty.jsonl", []),
+        "unlabelled": write_jsonl(tmp_path / "unlabelled.jsonl", [{"text": "a"}]),
+        "folder": str(tmp_path),
+    }
+    change = {key: value.format(**files) if isinstance(value, str) else value for key, value in change.items()}
+    settings = {"train": labelled, "validation": labelled, "init": tiny, "workdir": str(tmp_path / "w"), **change}
+    with pytest.raises((kf.errors.InputError, OSError)) as error:
+        sentiment.main(sentiment.Flags(**settings))
+    assert told in str(error.value)
+    assert not (tmp_path / "w").exists()
+
+
+def test_the_command_line_ends_with_one_line_and_code_1(tmp_path):
+    process = subprocess.run(
+        [sys.executable, str(RECIPE), "--train", str(tmp_path / "none.csv"), "--workdir", str(tmp_path / "w")],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert process.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert str(tmp_path / "none.csv") in process.stderr
