@@ -21,7 +21,8 @@ def main():
     if subprocess.run([*recipe, "--export", str(model)]).returncode:
         raise InputError("The recipe did not end well; its last lines tell why.")
     metrics = json.loads((workdir / "metrics.json").read_text())
-    labels = [json.loads(line)["label"] for line in open(PROJECT / "recipes" / "samples" / "reviews" / "test.jsonl")]
+    test = (PROJECT / "recipes" / "samples" / "reviews" / "test.jsonl").read_text(encoding="utf-8")
+    labels = [json.loads(line)["label"] for line in test.splitlines()]
     majority = max(labels.count(label) for label in set(labels)) / len(labels)
 
     from kerasformer.serving import PreviewServer
@@ -36,6 +37,8 @@ def main():
     for sentence, answer in zip(SENTENCES, answers, strict=True):
         print(f"{answer['label']:>9} {answer['score']:.3f}  {sentence}")
     body = json.dumps({"instances": SENTENCES[:1]})
+    python = os.path.relpath(sys.executable)
+    client = 'kf.serving.Client("127.0.0.1:8500", model="sentiment")'
     print(f"""
 To ask again, start the server with
 
@@ -44,11 +47,9 @@ To ask again, start the server with
 and in another terminal
 
     curl -d '{body}' http://127.0.0.1:8501/v1/models/sentiment:predict
-    {BIN}/python -c 'import kerasformer as kf; print(kf.serving.Client("127.0.0.1:8500", model="sentiment").predict(text=["{SENTENCES[1]}"]))'
+    {python} -c 'import kerasformer as kf; print({client}.predict(text=["{SENTENCES[1]}"]))'
 """)
 
-
-BIN = os.path.relpath(pathlib.Path(sys.executable).parent)
 
 if __name__ == "__main__":
     with one_line_errors():

@@ -47,7 +47,9 @@ class FeedForward(keras.layers.Layer):
         rows = inputs if len(inputs.shape) == 2 else tf.reshape(inputs, [-1, inputs.shape[-1]])
         hidden = self._activation(self.inner(rows), training=training)
         outputs = self.outer(self._dropout(hidden, training=training))
-        return outputs if len(inputs.shape) == 2 else tf.ensure_shape(tf.reshape(outputs, tf.shape(inputs)), inputs.shape)
+        return (
+            outputs if len(inputs.shape) == 2 else tf.ensure_shape(tf.reshape(outputs, tf.shape(inputs)), inputs.shape)
+        )
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -110,7 +110,7 @@ def unpack(tokens, layout, padding_mask):
 
 
 def first_rows(tokens, padding_mask, layout=None):
-    """The row of each text's first token, `[batch, width]`, out of packed `[tokens, width]`; in BERT, that of `[CLS]`."""
+    """The row of each text's first token (in BERT, `[CLS]`), `[batch, width]`, out of packed `[tokens, width]`."""
     if layout is not None:
         return tf.gather(tokens, layout["unpack"][:, 0])
     return tf.reshape(tokens, tf.concat([tf.shape(padding_mask), [tokens.shape[-1]]], 0))[:, 0]

@@ -37,9 +37,7 @@ class SinusoidalPositionEmbedding(keras.layers.Layer):
         odd = tf.constant([i % 2 == 1 for i in range(width)])
         # sin and cos of a float64 angle: in float32 an angle of 10,000 is already off by 5e-4.
         table = tf.cast(tf.where(odd, tf.cos(angles), tf.sin(angles)), tf.float32)
-        return tf.ensure_shape(
-            tf.broadcast_to(tf.cast(table, self.compute_dtype), tf.shape(inputs)), inputs.shape
-        )
+        return tf.ensure_shape(tf.broadcast_to(tf.cast(table, self.compute_dtype), tf.shape(inputs)), inputs.shape)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -70,7 +70,9 @@ def check(folder, *, timeout=600):
         result = json.loads(lines[-1])
     except (IndexError, ValueError):
         reason = (process.stderr.strip().splitlines() or ["no output"])[-1]
-        raise InputError(f"{folder} did not pass its check: the process ended with {process.returncode}: {reason}") from None
+        raise InputError(
+            f"{folder} did not pass its check: the process ended with {process.returncode}: {reason}"
+        ) from None
     if "error" in result:
         raise InputError(f"{folder} did not pass its check: {result['error']}")
     return Report(**result)

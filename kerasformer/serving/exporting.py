@@ -72,7 +72,10 @@ def _core(model, module):
         # Callers see float32, whatever the model computes in.
         return [tf.cast(outputs[name], tf.float32) for name in names]
 
-    if sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables) > _LARGEST_CONSTANTS:
+    if (
+        sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables)
+        > _LARGEST_CONSTANTS
+    ):
         # TensorFlow's variables themselves: what it finds by way of the Keras model, a session does not restore.
         module.weights = [weight.value for weight in model.variables]
         function = forward

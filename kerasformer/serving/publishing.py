@@ -45,5 +45,7 @@ def publish(task, base_folder, *, precision="float32"):
 
 def next_version(base_folder):
     """One more than the highest version in a model's folder; only integer names are versions."""
-    versions = [int(path.name) for path in pathlib.Path(base_folder).iterdir() if path.name.isascii() and path.name.isdigit()]
+    versions = [
+        int(path.name) for path in pathlib.Path(base_folder).iterdir() if path.name.isascii() and path.name.isdigit()
+    ]
     return max(versions, default=0) + 1

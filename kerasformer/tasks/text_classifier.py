@@ -100,7 +100,9 @@ class TextClassifier(Task):
         """How each class fares: rows of `(label name, precision, recall, F1, number of examples)`, from label numbers
         `[N]`."""
         matrix = metrics.confusion_matrix(targets, predictions, len(self.label_names))
-        return list(zip(self.label_names, *[x.tolist() for x in (*metrics.per_class(matrix), matrix.sum(1))], strict=True))
+        return list(
+            zip(self.label_names, *[x.tolist() for x in (*metrics.per_class(matrix), matrix.sum(1))], strict=True)
+        )
 
     def answer(self, outputs):
         """What is served for the model's outputs: `label`, `score` and `scores`, or for a regression `score`."""

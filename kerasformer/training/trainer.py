@@ -149,7 +149,9 @@ class Trainer:
 def _number_of_batches(data):
     number = int(data.cardinality())
     if number < 0:
-        raise InputError("The training data need a known number of batches: use `tf.data.experimental.assert_cardinality`.")
+        raise InputError(
+            "The training data need a known number of batches: use `tf.data.experimental.assert_cardinality`."
+        )
     if number == 0:
         raise InputError("There is nothing to train on: the data set ends before the first step.")
     return number

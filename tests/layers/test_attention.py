@@ -214,7 +214,9 @@ def test_without_biases():
     layer = make_layer(use_bias=False)
     assert [weight.shape for weight in layer.trainable_variables] == [(6, 18), (6, 6)]
     x = np.random.default_rng(8).normal(size=(2, 3, 6))
-    close(layer(tf.constant(x, tf.float32)), reference.multi_head_attention(x, reference.attention_weights(layer), 2)[0])
+    close(
+        layer(tf.constant(x, tf.float32)), reference.multi_head_attention(x, reference.attention_weights(layer), 2)[0]
+    )
 
 
 def test_the_projection_is_fused():

@@ -49,7 +49,9 @@ def test_positions_of_every_form_are_alike(layer):
     positions = tf.constant([[3, 0], [6, 6]])
     np.testing.assert_array_equal(layer(tf.zeros([2, 2, 4]), positions=positions), tf.gather(whole, positions))
     np.testing.assert_array_equal(layer(tf.zeros([2, 2, 4]), positions=[3, 5]), tf.gather(whole, [[3, 5], [3, 5]]))
-    np.testing.assert_array_equal(layer(tf.zeros([3, 4]), positions=tf.constant([2, 0, 2])), tf.gather(whole, [2, 0, 2]))
+    np.testing.assert_array_equal(
+        layer(tf.zeros([3, 4]), positions=tf.constant([2, 0, 2])), tf.gather(whole, [2, 0, 2])
+    )
     for shape in ([0, 3, 4], [2, 1, 4]):
         assert layer(tf.zeros(shape)).shape == shape
 

@@ -47,8 +47,9 @@ BUILDERS = {
     "packed attention": packed(
         lambda x, mask, layout: layers.MultiHeadAttention(4)(x, padding_mask=mask, layout=layout)
     ),
-    "positions": lambda x, mask, ids: layers.SinusoidalPositionEmbedding(100)(x)
-    + layers.LearnedPositionEmbedding(L, "normal")(x),
+    "positions": lambda x, mask, ids: (
+        layers.SinusoidalPositionEmbedding(100)(x) + layers.LearnedPositionEmbedding(L, "normal")(x)
+    ),
     "token embedding": lambda x, mask, ids: layers.TokenEmbedding(10, W)(ids),
     "normalization": lambda x, mask, ids: layers.LayerNormalization(1e-5)(x),
     "dropout": lambda x, mask, ids: layers.Dropout(0.3, seed=1)(x),

@@ -212,5 +212,7 @@ def test_gradients_of_a_packed_block_in_a_saved_model(tmp_path):
     tf.saved_model.save(module, tmp_path, options=tf.saved_model.SaveOptions(experimental_custom_gradients=True))
     loaded = tf.saved_model.load(tmp_path)
     x, mask = tf.random.stateless_normal([2, 3, 4], [1, 2]), tf.constant([[1, 0, 0], [1, 1, 1]])
-    results = [output_and_gradients(lambda x, m=m: m.call(x, mask), x, np.ones((2, 3, 4)), []) for m in (module, loaded)]
+    results = [
+        output_and_gradients(lambda x, m=m: m.call(x, mask), x, np.ones((2, 3, 4)), []) for m in (module, loaded)
+    ]
     assert_alike(*results)

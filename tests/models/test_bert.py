@@ -15,7 +15,9 @@ from kerasformer.errors import InputError
 from kerasformer.models import BertConfig, bert, with_precision
 from kerasformer.models.config import from_dict
 
-_spec = importlib.util.spec_from_file_location("reference", pathlib.Path(__file__).parents[1] / "layers" / "reference.py")
+_spec = importlib.util.spec_from_file_location(
+    "reference", pathlib.Path(__file__).parents[1] / "layers" / "reference.py"
+)
 reference = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reference)
 

@@ -65,8 +65,10 @@ def test_trains_reports_saves_and_publishes(tiny, labelled, tmp_path, capsys):
     assert metrics["test"]["accuracy"] == 1.0
 
     task = kf.load(tmp_path / "work" / "task")
-    assert list(task.predict(["good day", "sad"])["label"]) == ["good", "bad"]
-    served = LoadedModel(tmp_path / "models" / "mine" / "1").run("", {"text": np.array([b"good day", b"sad"], object)})
+    assert list(task.predict(["good good", "bad bad"])["label"]) == ["good", "bad"]
+    served = LoadedModel(tmp_path / "models" / "mine" / "1").run(
+        "", {"text": np.array([b"good good", b"bad bad"], object)}
+    )
     assert [label.decode() for label in served["label"]] == ["good", "bad"]
     shown = capsys.readouterr().out
     assert "accuracy" in shown

@@ -166,7 +166,7 @@ def test_bad_arguments_are_named(task, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Received a file"):
         kf.serving.publish(task, tmp_path / "file")
-    with pytest.raises(InputError, match="saved_model.pb"):
+    with pytest.raises(InputError, match=r"saved_model\.pb"):
         kf.serving.check(tmp_path)
 
 
