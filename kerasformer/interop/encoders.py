@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import json
 import pathlib
 
 from kerasformer.errors import InputError
@@ -28,9 +29,20 @@ def load_encoder(folder, *, dtype=None):
     """
     if is_saved_task(folder):
         task = load(folder)
-        encoder = task.encoder
-        return (with_precision(encoder, dtype) if dtype else encoder), task.tokenizer
+        return (with_precision(task.encoder, dtype) if dtype else task.encoder), task.tokenizer
     return load_huggingface(folder, dtype=dtype)
+
+
+def pooling_of(folder):
+    """How the encoder in `folder` was trained to make one vector of a text: "mean" for sentence-transformers folders
+    that say so in `1_Pooling/config.json`, else "first"."""
+    try:
+        settings = json.loads((pathlib.Path(folder) / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    except OSError:
+        return "first"
+    except ValueError as error:
+        raise InputError(f"{folder}/1_Pooling/config.json is not JSON: {error}") from None
+    return "mean" if settings.get("pooling_mode_mean_tokens") else "first"
 
 
 def minilm_folder():

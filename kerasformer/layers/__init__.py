@@ -6,6 +6,7 @@ from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.feed_forward import FeedForward
 from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
+from kerasformer.layers.mean_pooling import MeanPooling
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
 from kerasformer.layers.padding import PackTokens, PaddingLayout, TokenPositions, UnpackTokens, padding_layout
@@ -19,6 +20,7 @@ __all__ = [
     "FeedForward",
     "LayerNormalization",
     "LearnedPositionEmbedding",
+    "MeanPooling",
     "MultiHeadAttention",
     "PackTokens",
     "PaddingLayout",

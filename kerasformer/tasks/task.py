@@ -15,37 +15,40 @@ from kerasformer.layers import BertEmbedding
 from kerasformer.text import WordPieceTokenizer
 
 _MODULES = {"TextClassifier": "text_classifier"}
+_ENCODER_OUTPUTS = ("sequence_output", "pooled_output")
 
 
 class Task:
-    """A functional model and its tokenizer. A subclass adds what its task needs:
+    """An encoder, what stands on it, and its tokenizer. A subclass adds what its task needs:
 
     - `loss(targets, outputs)` gives `(sum, count)`, both scalars, so that batches of any split add up exactly
     - `evaluate_outputs(targets, outputs)` gives the metrics of a whole data set, from NumPy arrays
     - `answer(outputs)` gives what is served, in the graph
     - `serving_functions(core)` gives the signatures that can be served
-    - `settings()` gives the arguments, beside model and tokenizer, that `from_parts` makes it again from
+    - `settings()` gives the arguments, beside the parts, that `from_parts` makes it again from
 
     Args:
-        model: functional `keras.Model` from `token_ids`, `segment_ids`, `padding_mask` to the task's outputs.
-        tokenizer: gives those inputs.
+        encoder: functional `keras.Model` from `token_ids`, `segment_ids`, `padding_mask` to `sequence_output` and, or,
+            `pooled_output`.
+        outputs: of the task's own layers on the encoder's, a dictionary of symbolic tensors.
+        tokenizer: gives the encoder's inputs.
+
+    Attributes:
+        model: functional `keras.Model` from the three inputs to `outputs`, without what they do not need.
+        encoder, tokenizer: as given.
 
     Raises:
-        InputError: the tokenizer's vocabulary or length does not fit the model's tables.
+        InputError: the tokenizer's vocabulary or length does not fit the encoder's tables.
     """
 
     # Names of layers that stay in float32 in an export of lower precision.
     float32_layers = ()
 
-    def __init__(self, model, tokenizer):
-        _check_fit(model, tokenizer)
-        self.model = model
+    def __init__(self, encoder, outputs, tokenizer):
+        _check_fit(encoder, tokenizer)
+        self.encoder = encoder
+        self.model = keras.Model(encoder.input, outputs, name="task")
         self.tokenizer = tokenizer
-
-    @property
-    def encoder(self):
-        """The model without the task's head: a functional model, on the same weights, to `pooled_output`."""
-        return keras.Model(self.model.input, {"pooled_output": self.model.get_layer("pooler").output}, name="encoder")
 
     def batch_inputs(self, features):
         """A batch of texts, `{"text": [N], "text_pair": [N] or absent}`, as inputs of the model; in the graph."""
@@ -54,7 +57,9 @@ class Task:
     def save(self, folder):
         """Writes model, tokenizer and settings into `folder`, whole or not at all; an older one is replaced."""
         with written_beside(folder) as scratch:
-            self.model.save(scratch / "model.keras")
+            # One model with the outputs of both, so that an encoder stays whole of which the task uses a part.
+            outputs = {**self.encoder.output, **self.model.output}
+            keras.Model(self.encoder.input, outputs, name="task").save(scratch / "model.keras")
             self.tokenizer.save(scratch / "tokenizer")
             description = {"task": type(self).__name__, "kerasformer": __version__, "settings": self.settings()}
             text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
@@ -88,7 +93,13 @@ def load(folder):
     except Exception as error:  # zip, JSON and HDF5 errors of many classes, all meaning the same to the caller
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} cannot be loaded as a Keras model, is it complete? {first_line}") from None
-    return getattr(module, name).from_parts(model, tokenizer, **settings)
+    encoder = keras.Model(model.input, _pick(model.output, lambda name: name in _ENCODER_OUTPUTS), name="encoder")
+    outputs = _pick(model.output, lambda name: name not in _ENCODER_OUTPUTS)
+    return getattr(module, name).from_parts(encoder, outputs, tokenizer, **settings)
+
+
+def _pick(outputs, wanted):
+    return {name: tensor for name, tensor in outputs.items() if wanted(name)}
 
 
 def find_layer(model, kind):

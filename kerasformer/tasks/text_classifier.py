@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.layers import Dropout
+from kerasformer.layers import Dropout, MeanPooling
 from kerasformer.tasks import metrics
 from kerasformer.tasks.task import Task, as_strings, concatenate, string_spec
 
@@ -13,46 +13,46 @@ from kerasformer.tasks.task import Task, as_strings, concatenate, string_spec
 class TextClassifier(Task):
     """A label, or with no labels a number, for a text or a pair of texts (Devlin et al. 2019, section 4.1).
 
-    A dense layer on the encoder's pooled output; softmax cross-entropy, or squared error for a regression.
+    A dense layer on one vector of the text; softmax cross-entropy, or squared error for a regression.
 
     Args:
-        encoder: functional model with `pooled_output`, as `bert(config, pooled=True)` or `load_huggingface` gives it.
+        encoder: functional model with `pooled_output` or `sequence_output`, as `bert(config, pooled=True)` or
+            `load_huggingface` gives it.
         tokenizer: gives the encoder's inputs.
         label_names: the classes in order of their numbers; None for a regression.
         pairs: whether it reads pairs, `text` and `text_pair`.
-        dropout: rate on the pooled output, when training.
+        pooling: the vector of a text: "first", the encoder's `pooled_output` (BERT's pooler of `[CLS]`), or "mean" of
+            its tokens, for encoders that were trained so, as sentence-transformers are.
+        dropout: rate on that vector, when training.
 
     Raises:
-        InputError: fewer than two labels or equal ones, an encoder without pooled output, a tokenizer that does not
-            fit the encoder.
+        InputError: fewer than two labels or equal ones, an encoder without the output that `pooling` reads, a
+            tokenizer that does not fit the encoder.
     """
 
-    float32_layers = ("classifier_dropout", "classifier")
+    float32_layers = ("text_vector", "classifier_dropout", "classifier")
 
-    def __init__(self, encoder, tokenizer, label_names=None, *, pairs=False, dropout=0.1):
-        if not isinstance(encoder.output, dict) or "pooled_output" not in encoder.output:
-            raise InputError("The encoder needs the output 'pooled_output': make it with `bert(config, pooled=True)`.")
+    def __init__(self, encoder, tokenizer, label_names=None, *, pairs=False, pooling="first", dropout=0.1):
         _check_label_names(label_names)
-        # The logits are computed in float32, also in mixed precision: they are few, and the loss reads them.
-        hidden = Dropout(dropout, name="classifier_dropout", dtype="float32")(encoder.output["pooled_output"])
+        # In float32, also in mixed precision: the logits are few, and the loss reads them.
+        hidden = Dropout(dropout, name="classifier_dropout", dtype="float32")(_text_vector(encoder, pooling))
         dense = keras.layers.Dense(
             len(label_names) if label_names is not None else 1,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             dtype="float32",
             name="classifier",
         )
-        model = keras.Model(encoder.input, {"logits": dense(hidden)}, name="text_classifier")
-        self._set_up(model, tokenizer, label_names, pairs)
+        self._set_up(encoder, {"logits": dense(hidden)}, tokenizer, label_names, pairs)
 
     @classmethod
-    def from_parts(cls, model, tokenizer, label_names=None, pairs=False):
-        """A task around a model that already has its head, as `load` needs it."""
+    def from_parts(cls, encoder, outputs, tokenizer, label_names=None, pairs=False):
+        """A task whose head stands on the encoder already, as `load` finds it."""
         task = cls.__new__(cls)
-        task._set_up(model, tokenizer, label_names, pairs)
+        task._set_up(encoder, outputs, tokenizer, label_names, pairs)
         return task
 
-    def _set_up(self, model, tokenizer, label_names, pairs):
-        super().__init__(model, tokenizer)
+    def _set_up(self, encoder, outputs, tokenizer, label_names, pairs):
+        super().__init__(encoder, outputs, tokenizer)
         self.label_names = None if label_names is None else tuple(label_names)
         self.pairs = pairs
 
@@ -203,3 +203,19 @@ def _check_label_names(names):
         return
     if isinstance(names, str) or len(names) < 2 or len(set(names)) != len(names):
         raise InputError(f"`label_names` must be at least two different names. Received: {list(names)}.")
+
+
+def _text_vector(encoder, pooling):
+    """`[batch, width]`, one vector a text."""
+    needed = {"first": "pooled_output", "mean": "sequence_output"}
+    if pooling not in needed:
+        raise InputError(f"`pooling` must be one of {list(needed)}. Received: pooling={pooling!r}.")
+    if not isinstance(encoder.output, dict) or needed[pooling] not in encoder.output:
+        raise InputError(
+            f"pooling={pooling!r} needs an encoder with the output {needed[pooling]!r}, as `bert(config, pooled=True)` "
+            "gives it."
+        )
+    output = encoder.output[needed[pooling]]
+    if pooling == "first":
+        return output
+    return MeanPooling(name="text_vector")(output, padding_mask=encoder.input["padding_mask"])

@@ -188,6 +188,17 @@ def test_normalization_and_its_gradients(shape, training):
         close(gradient, reference.numeric_gradient(lambda: (expected() * upstream).sum(), array))
 
 
+@pytest.mark.parametrize("scale", [1e-5, 1e-3, 1.0, 1e3, 1e5])
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-5])
+@pytest.mark.parametrize("training", [False, True])
+def test_normalization_of_any_size_of_numbers(scale, epsilon, training):
+    """The epsilon is what it is said to be: it rules where the variance is as small, and nowhere else."""
+    layer = LayerNormalization(epsilon=epsilon)
+    layer.build((None, 6))
+    x = np.random.default_rng(7).normal(size=(3, 6)) * scale
+    close(layer(tf.constant(x, tf.float32), training=training), reference.layer_norm(x, 1, 0, epsilon), 1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("training", [False, True])
 def test_normalization_of_a_constant_row_is_beta(dtype, training):

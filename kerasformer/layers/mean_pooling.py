@@ -1,0 +1,29 @@
+"""The mean of a text's tokens."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class MeanPooling(keras.layers.Layer):
+    """The mean over the real tokens of each text (Reimers and Gurevych 2019, section 3), in float32 whatever comes in.
+
+    Call:
+        inputs: `[batch, length, width]`.
+        padding_mask: `[batch, length]`, positive or true for real tokens; by default Keras's mask of `inputs`.
+
+    Returns:
+        float32 `[batch, width]`; 0 for a text without tokens.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, inputs, padding_mask=None):
+        if padding_mask is None:
+            padding_mask = getattr(inputs, "_keras_mask", None)
+        if padding_mask is None:
+            padding_mask = tf.ones(tf.shape(inputs)[:2], tf.bool)
+        real = tf.cast(tf.cast(padding_mask, tf.bool), tf.float32)[..., None]
+        total = tf.reduce_sum(tf.cast(inputs, tf.float32) * real, axis=1)
+        return total / tf.maximum(tf.reduce_sum(real, axis=1), 1)
