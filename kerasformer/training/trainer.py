@@ -98,8 +98,6 @@ class Trainer:
 
     def _distributed(self, data):
         data = data.map(lambda features, targets: (self.task.batch_inputs(features), targets)).prefetch(4)
-        if self.strategy.num_replicas_in_sync == 1 and not self.strategy.extended._in_multi_worker_mode():
-            return data
         return self.strategy.experimental_distribute_dataset(data)
 
     def _train_steps(self, iterator, steps):
@@ -128,6 +126,8 @@ class Trainer:
         factor = 1 / tf.maximum(count, 1)
         if self.clip_norm is not None:
             factor *= self.clip_norm / tf.maximum(tf.linalg.global_norm(gradients) * factor, self.clip_norm)
+        # Keras's optimizer sums over the replicas once more.
+        factor /= self.strategy.num_replicas_in_sync
         self.optimizer.apply([gradient * tf.cast(factor, gradient.dtype) for gradient in gradients], variables)
         return loss_sum, count, tokens
 

@@ -139,6 +139,7 @@ LAYERS = [
     layers.LearnedPositionEmbedding(5, "normal"),
     layers.SinusoidalPositionEmbedding(100),
     layers.BertEmbedding(5, 2, 4, 8, 0.1, 1e-6, "normal", dtype="mixed_bfloat16"),
+    layers.MeanPooling(),
     layers.PaddingLayout(),
     layers.PackTokens(),
     layers.UnpackTokens(),
