@@ -1,6 +1,6 @@
 """How often a bfloat16 export gives the label of the float32 one, on texts of one's own.
 
-    python -m benchmarks.agreement --task work/sentiment/task --texts tweets.jsonl.gz
+python -m benchmarks.agreement --task work/sentiment/task --texts tweets.jsonl.gz
 """
 
 import dataclasses

@@ -6,6 +6,8 @@ import pathlib
 import shutil
 import tempfile
 
+from kerasformer.errors import InputError
+
 
 def sync(path):
     """Flushes one file, or a folder's own list of names, to the disk."""
@@ -17,15 +19,19 @@ def sync(path):
 
 
 @contextlib.contextmanager
-def written_beside(folder, replace=True):
+def written_beside(folder, replaces=None):
     """A scratch folder beside `folder`, which takes its place by renaming when the block ends well.
 
-    With `replace` an older `folder` gives way; without, it is an OSError (ENOTEMPTY).
+    An older folder gives way if it holds a file called `replaces`, which tells that it was written in the same way;
+    a folder of anything else is left alone: InputError, or with `replaces` None OSError (ENOTEMPTY).
 
     On any failure, a full disk among them, the scratch folder is removed and what was there before stays. The scratch
     name begins with a dot and is no number, so that TensorFlow Serving never takes it for a version.
     """
     folder = pathlib.Path(os.path.abspath(folder))
+    if replaces and folder.exists() and not (folder / replaces).exists():
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise InputError(f"{folder} exists and holds no {replaces}: it is not overwritten. Name another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".writing", dir=folder.parent))
     scratch.chmod(0o755)
@@ -33,7 +39,7 @@ def written_beside(folder, replace=True):
         yield scratch
         for path in [*scratch.rglob("*"), scratch]:
             sync(path)
-        if replace and folder.exists():
+        if replaces and folder.exists():
             old = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
             folder.rename(old / folder.name)
             try:

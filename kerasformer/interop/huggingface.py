@@ -41,6 +41,11 @@ def load_huggingface(folder, *, dtype=None):
     settings = _read_config(folder)
     config = _bert_config(settings, folder)
     tokenizer = WordPieceTokenizer.load(folder)
+    if tokenizer.vocabulary_size > config.vocabulary_size:
+        raise InputError(
+            f"The vocabulary in {folder} has {tokenizer.vocabulary_size} tokens, more than the {config.vocabulary_size} "
+            "of `vocab_size` in config.json: the files do not belong together."
+        )
     if tokenizer.max_length > config.max_length:
         tokenizer = WordPieceTokenizer.from_config({**tokenizer.get_config(), "max_length": config.max_length})
     tensors = _read_tensors(folder / "model.safetensors")
@@ -59,6 +64,8 @@ def _read_config(folder):
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} should hold a JSON object. It holds a {type(settings).__name__}.")
     if settings.get("model_type", "bert") != "bert":
         raise InputError(f"Only folders of model_type 'bert' can be read. {path} has {settings['model_type']!r}.")
     if settings.get("position_embedding_type", "absolute") != "absolute":

@@ -1,23 +1,8 @@
-"""Scaled dot-product attention, and the masks that steer it."""
+"""Scaled dot-product attention."""
 
 import tensorflow as tf
 
-# Large enough that exp() of it is 0 in every float type, and small enough to be added to a score in each of them.
-_CLOSED = {"float16": -3e4}
-
-
-def mask_to_bias(mask, dtype):
-    """0 where `mask` is positive or true, a large negative number elsewhere; same shape, of `dtype`."""
-    dtype = tf.as_dtype(dtype)
-    closed = tf.constant(_CLOSED.get(dtype.name, -1e9), dtype)
-    # Not (mask - 1) * closed: TensorFlow fuses `matmul * scale + bias` only if the bias itself is no product.
-    return tf.where(tf.cast(mask, tf.bool), tf.zeros([], dtype), closed)
-
-
-def causal_mask(query_length, key_length):
-    """Boolean `[query, key]`: each query sees the keys up to its own place, the last query being at the last key."""
-    query = tf.range(query_length)[:, None] + (key_length - query_length)
-    return tf.range(key_length)[None, :] <= query
+from kerasformer.layers.masks import causal_mask, mask_to_bias
 
 
 def scaled_dot_product_attention(

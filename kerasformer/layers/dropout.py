@@ -28,7 +28,7 @@ class Dropout(keras.layers.Layer):
         self.rate = rate
         self.seed = seed
         self.supports_masking = True
-        self._threshold = round(rate * 65536)
+        self._threshold = min(round(rate * 65536), 65535)
         if self._threshold:
             self.seed_generator = keras.random.SeedGenerator(seed)
 

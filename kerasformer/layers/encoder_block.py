@@ -2,6 +2,7 @@
 
 import keras
 
+from kerasformer.errors import InputError
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.feed_forward import FeedForward
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
@@ -35,6 +36,9 @@ class EncoderBlock(keras.layers.Layer):
 
     Returns:
         The shape of `inputs`; with `first_token_only`, `[batch, width]`.
+
+    Raises:
+        InputError: `first_token_only` with `attention_mask` or `bias`.
     """
 
     def __init__(
@@ -86,6 +90,9 @@ class EncoderBlock(keras.layers.Layer):
     ):
         if padding_mask is None:
             padding_mask = getattr(inputs, "_keras_mask", None)
+
+        if first_token_only and (attention_mask is not None or bias is not None):
+            raise InputError("`first_token_only` takes no `attention_mask` and no `bias`.")
 
         def attend(x):
             if first_token_only:

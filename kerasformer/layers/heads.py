@@ -6,6 +6,7 @@ D head width. Unpacking and splitting into heads are one gather of rows of D num
 
 import tensorflow as tf
 
+from kerasformer.layers.masks import is_open
 from kerasformer.layers.padding import pack_rows, unpack_rows
 
 
@@ -52,7 +53,7 @@ def merge_heads(attended, layout, padding_mask, shape, tokens_shape):
     slot = layout["pack"]
     pack_index = (slot // length * (heads * length) + slot % length)[:, None] + tf.range(heads)[None, :] * length
     unpack_index = layout["unpack"][:, None, :] * heads + tf.range(heads)[None, :, None]
-    real = tf.cast(tf.cast(padding_mask, tf.bool), attended.dtype)
+    real = tf.cast(is_open(padding_mask), attended.dtype)
     real = tf.broadcast_to(real[:, None, :], tf.shape(unpack_index))
     rows = tf.reshape(attended, [-1, width])
     packed = pack_rows(rows, tf.reshape(pack_index, [-1]), tf.reshape(unpack_index, [-1]), tf.reshape(real, [-1]))

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from kerasformer.layers.masks import is_open
+
 
 @keras.saving.register_keras_serializable(package="kerasformer")
 class MeanPooling(keras.layers.Layer):
@@ -24,6 +26,6 @@ class MeanPooling(keras.layers.Layer):
             padding_mask = getattr(inputs, "_keras_mask", None)
         if padding_mask is None:
             padding_mask = tf.ones(tf.shape(inputs)[:2], tf.bool)
-        real = tf.cast(tf.cast(padding_mask, tf.bool), tf.float32)[..., None]
+        real = tf.cast(is_open(padding_mask), tf.float32)[..., None]
         total = tf.reduce_sum(tf.cast(inputs, tf.float32) * real, axis=1)
         return total / tf.maximum(tf.reduce_sum(real, axis=1), 1)

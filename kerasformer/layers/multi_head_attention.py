@@ -7,6 +7,7 @@ from kerasformer.errors import InputError
 from kerasformer.layers.attention import scaled_dot_product_attention
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.heads import merge_heads, split_heads
+from kerasformer.layers.masks import is_open, joint_mask
 from kerasformer.layers.padding import first_rows
 
 
@@ -27,7 +28,7 @@ class MultiHeadAttention(keras.layers.Layer):
         query: `[batch, query length, width]`; or packed `[tokens, width]`, for self-attention only.
         value: `[batch, key length, any width]` to attend to; None attends to `query` itself.
         padding_mask: `[batch, key length]`, positive or true where there is a key; by default the mask that Keras
-            carries along with `value` (or `query`). Required with a packed query.
+            carries along with `value` (or `query`), unless there is a cache. Required with a packed query.
         attention_mask: `[batch or 1, query length, key length]`, or with heads `[batch, heads, query, key]`, positive
             or true where attention may look.
         bias: added to the scaled scores, broadcastable to `[batch, heads, query length, key length]`.
@@ -108,11 +109,13 @@ class MultiHeadAttention(keras.layers.Layer):
             tf.reshape(queries, [-1, heads, 1, width // heads]),
             keys,
             values,
-            mask=_joint_mask(padding_mask, None),
+            mask=joint_mask(padding_mask, None),
             dropout=self._probability_dropout,
             training=training,
         )
-        return self.output_projection(tf.reshape(attended, tf.shape(first)))
+        # A text of nothing but padding would hear its neighbours, whose tokens stand in for its own.
+        real = tf.cast(is_open(padding_mask)[:, :1], attended.dtype)
+        return self.output_projection(tf.reshape(attended, tf.shape(first)) * real)
 
     def call(
         self,
@@ -127,7 +130,7 @@ class MultiHeadAttention(keras.layers.Layer):
         return_attention_scores=False,
         training=None,
     ):
-        if padding_mask is None:
+        if padding_mask is None and cache is None:
             padding_mask = getattr(query if value is None else value, "_keras_mask", None)
         packed = len(query.shape) == 2
         if packed and (padding_mask is None or self._is_cross_attention or cache is not None):
@@ -142,13 +145,17 @@ class MultiHeadAttention(keras.layers.Layer):
             keys, values = self.project_key_value(value) if cache is None else cache
         else:
             queries, keys, values = split_heads(self.query_key_value(rows), 3, self.num_heads, layout, shape)
+            if layout is not None and attention_mask is not None:
+                # Another text's token stands in each padded slot; a query that may look nowhere would hear it.
+                real = tf.cast(is_open(padding_mask), keys.dtype)[:, None, :, None]
+                keys, values = keys * real, values * real
             if cache is not None:
                 keys, values = tf.concat([cache[0], keys], 2), tf.concat([cache[1], values], 2)
         attended, scores = scaled_dot_product_attention(
             queries,
             keys,
             values,
-            mask=_joint_mask(padding_mask, attention_mask),
+            mask=joint_mask(padding_mask, attention_mask),
             bias=bias,
             use_causal_mask=use_causal_mask,
             dropout=self._probability_dropout,
@@ -181,16 +188,3 @@ class MultiHeadAttention(keras.layers.Layer):
 def _project(rows, kernel, bias):
     rows = tf.matmul(rows, tf.cast(kernel, rows.dtype))
     return rows if bias is None else tf.nn.bias_add(rows, tf.cast(bias, rows.dtype))
-
-
-def _joint_mask(padding_mask, attention_mask):
-    """One boolean mask, broadcastable to `[batch, heads, query, key]`, or None."""
-    mask = None
-    if padding_mask is not None:
-        mask = tf.cast(padding_mask, tf.bool)[:, None, None, :]
-    if attention_mask is not None:
-        attention_mask = tf.cast(attention_mask, tf.bool)
-        if len(attention_mask.shape) == 3:
-            attention_mask = attention_mask[:, None]
-        mask = attention_mask if mask is None else mask & attention_mask
-    return mask

@@ -14,6 +14,8 @@ The technique is known as effective or variable-length Transformers (ByteTransfo
 import keras
 import tensorflow as tf
 
+from kerasformer.layers.masks import is_open
+
 
 def padding_layout(padding_mask):
     """The layout of a padded batch.
@@ -24,7 +26,7 @@ def padding_layout(padding_mask):
     Returns:
         `{"pack": int32 [tokens], "unpack": int32 [batch, length]}`.
     """
-    real = tf.cast(tf.cast(padding_mask, tf.bool), tf.int32)
+    real = tf.cast(is_open(padding_mask), tf.int32)
     flat = tf.reshape(real, [-1])
     kept = tf.maximum(flat, tf.cast(tf.equal(tf.range(tf.size(flat)), 0), tf.int32))
     pack = tf.cast(tf.reshape(tf.where(tf.cast(kept, tf.bool)), [-1]), tf.int32)
@@ -101,7 +103,7 @@ def unpack(tokens, layout, padding_mask):
         padding_mask: `[batch, length]`, positive or true for real tokens.
     """
     width = tokens.shape[-1]
-    real = tf.cast(tf.cast(padding_mask, tf.bool), tokens.dtype)[..., None]
+    real = tf.cast(is_open(padding_mask), tokens.dtype)[..., None]
     if layout is None:
         padded = tf.reshape(tokens, tf.concat([tf.shape(padding_mask), [width]], 0))
     else:
@@ -110,10 +112,12 @@ def unpack(tokens, layout, padding_mask):
 
 
 def first_rows(tokens, padding_mask, layout=None):
-    """The row of each text's first token (in BERT, `[CLS]`), `[batch, width]`, out of packed `[tokens, width]`."""
+    """The row of each text's first token (in BERT, `[CLS]`), `[batch, width]`, out of packed `[tokens, width]`; zero
+    where that is padding."""
+    real = tf.cast(is_open(padding_mask)[:, :1], tokens.dtype)
     if layout is not None:
-        return tf.gather(tokens, layout["unpack"][:, 0])
-    return tf.reshape(tokens, tf.concat([tf.shape(padding_mask), [tokens.shape[-1]]], 0))[:, 0]
+        return tf.gather(tokens, layout["unpack"][:, 0]) * real
+    return tf.reshape(tokens, tf.concat([tf.shape(padding_mask), [tokens.shape[-1]]], 0))[:, 0] * real
 
 
 class _MovesRows(keras.layers.Layer):

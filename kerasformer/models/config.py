@@ -1,7 +1,5 @@
 """What the configs of all models share."""
 
-import dataclasses
-
 from kerasformer.errors import InputError
 
 
@@ -14,16 +12,8 @@ def check_positive(config, *names):
 
 
 def check_rate(config, *names):
-    """Raises InputError unless each named field of the dataclass is in [0, 1)."""
+    """Raises InputError unless each named field of the dataclass is a number in [0, 1)."""
     for name in names:
-        if not 0 <= getattr(config, name) < 1:
-            raise InputError(f"`{name}` must be in [0, 1). Received: {name}={getattr(config, name)!r}.")
-
-
-def from_dict(cls, values):
-    """A config from the dictionary that `dataclasses.asdict` gave; fields it does not know are named."""
-    known = {field.name for field in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise InputError(f"{cls.__name__} has no fields {unknown}; it has {sorted(known)}.")
-    return cls(**values)
+        value = getattr(config, name)
+        if not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise InputError(f"`{name}` must be a number in [0, 1). Received: {name}={value!r}.")

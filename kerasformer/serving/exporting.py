@@ -27,14 +27,14 @@ def export(task, folder, *, precision="float32"):
 
     Args:
         task: as in `kerasformer.tasks`.
-        folder: written whole or not at all; an older one is replaced.
+        folder: written whole or not at all; an older SavedModel is replaced.
         precision: "float32", or "bfloat16" to store and multiply in bfloat16.
 
     Raises:
-        InputError: an unknown precision.
+        InputError: an unknown precision, or `folder` holds something else than a SavedModel.
         OSError: the folder cannot be written, for example because the disk is full.
     """
-    with written_beside(folder) as scratch:
+    with written_beside(folder, replaces="saved_model.pb") as scratch:
         write_saved_model(task, scratch, precision)
 
 

@@ -33,7 +33,7 @@ def publish(task, base_folder, *, precision="float32"):
     base.mkdir(parents=True, exist_ok=True)
     folder = base / str(next_version(base))
     try:
-        with written_beside(folder, replace=False) as scratch:
+        with written_beside(folder) as scratch:
             write_saved_model(task, scratch, precision)
             check(scratch)
     except OSError as error:

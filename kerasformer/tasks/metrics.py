@@ -52,6 +52,9 @@ def classification_metrics(targets, predictions, num_classes):
 def pearson(x, y):
     """Pearson correlation of two `[N]`; 0 where one of them is constant."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    # Asked before the mean is taken away, whose rounding would make a constant vary.
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
     x, y = x - x.mean(), y - y.mean()
     spread = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / spread) if spread else 0.0

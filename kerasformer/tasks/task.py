@@ -55,8 +55,12 @@ class Task:
         return self.tokenizer(features["text"], features.get("text_pair"))
 
     def save(self, folder):
-        """Writes model, tokenizer and settings into `folder`, whole or not at all; an older one is replaced."""
-        with written_beside(folder) as scratch:
+        """Writes model, tokenizer and settings into `folder`, whole or not at all; an older task is replaced.
+
+        Raises:
+            InputError: `folder` holds something else.
+        """
+        with written_beside(folder, replaces="task.json") as scratch:
             # One model with the outputs of both, so that an encoder stays whole of which the task uses a part.
             outputs = {**self.encoder.output, **self.model.output}
             keras.Model(self.encoder.input, outputs, name="task").save(scratch / "model.keras")
@@ -84,7 +88,7 @@ def load(folder):
         description = json.loads((folder / "task.json").read_text(encoding="utf-8"))
         name, settings = description["task"], description["settings"]
         module = importlib.import_module(f"kerasformer.tasks.{_MODULES[name]}")
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'task.json'} does not describe a task this version knows: {error!r}") from None
     tokenizer = WordPieceTokenizer.load(folder / "tokenizer")
     path = folder / "model.keras"
@@ -95,7 +99,10 @@ def load(folder):
         raise InputError(f"{path} cannot be loaded as a Keras model, is it complete? {first_line}") from None
     encoder = keras.Model(model.input, _pick(model.output, lambda name: name in _ENCODER_OUTPUTS), name="encoder")
     outputs = _pick(model.output, lambda name: name not in _ENCODER_OUTPUTS)
-    return getattr(module, name).from_parts(encoder, outputs, tokenizer, **settings)
+    try:
+        return getattr(module, name).from_parts(encoder, outputs, tokenizer, **settings)
+    except TypeError as error:
+        raise InputError(f"{folder / 'task.json'} has settings that {name} does not know: {error}") from None
 
 
 def _pick(outputs, wanted):

@@ -52,6 +52,10 @@ class TextClassifier(Task):
         return task
 
     def _set_up(self, encoder, outputs, tokenizer, label_names, pairs):
+        _check_label_names(label_names)
+        classes = outputs["logits"].shape[-1]
+        if classes != (1 if label_names is None else len(label_names)):
+            raise InputError(f"The model has {classes} outputs. Received: label_names={label_names}.")
         super().__init__(encoder, outputs, tokenizer)
         self.label_names = None if label_names is None else tuple(label_names)
         self.pairs = pairs
@@ -86,7 +90,7 @@ class TextClassifier(Task):
     def evaluate_outputs(self, targets, outputs):
         """Metrics of a data set: `targets` `[N]` and `{"logits": [N, classes]}`, NumPy arrays of all of it."""
         loss_sum, count = self.loss(tf.constant(targets), {"logits": tf.constant(outputs["logits"])})
-        result = {"loss": float(loss_sum / tf.maximum(count, 1))}
+        result = {"loss": float(tf.math.divide_no_nan(loss_sum, count))}
         if self.is_regression:
             numbers = outputs["logits"][:, 0]
             return result | {

@@ -9,7 +9,7 @@ _NO_DECAY = ("bias", "gamma", "beta")
 
 @keras.saving.register_keras_serializable(package="kerasformer")
 class AdamW(keras.optimizers.AdamW):
-    """Keras's AdamW, the same numbers, with the update of a weight as one TensorFlow operation.
+    """Keras's AdamW, the same numbers, with the update of a float32 weight as one TensorFlow operation.
 
     Keras's own makes about ten passes over the memory of a weight and its two moments; on a CPU, where memory is what
     an optimizer waits for, this one takes a quarter of the time.
@@ -19,11 +19,14 @@ class AdamW(keras.optimizers.AdamW):
         """Done in `update_step`, where the weight is at hand."""
 
     def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, tf.float32)
-        rate = tf.cast(learning_rate, tf.float32)
+        rate = tf.cast(learning_rate, variable.dtype)
         if self._use_weight_decay(variable):
             variable.assign(variable * (1 - rate * self.weight_decay))
+        if variable.dtype != tf.float32 or self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
@@ -34,7 +37,7 @@ class AdamW(keras.optimizers.AdamW):
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
-            grad=tf.cast(gradient, variable.dtype),
+            grad=tf.cast(gradient, tf.float32),
         )
 
 

@@ -26,6 +26,9 @@ class Trainer:
 
     def __init__(self, task, optimizer, *, strategy="default", clip_norm=1.0, loss=None):
         self.task = task
+        if any(layer.compute_dtype == "float16" for layer in task.model.layers):
+            # Small gradients would vanish in float16; steps whose gradients overflow are left out.
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.optimizer = optimizer
         self.strategy = make_strategy(strategy)
         self.clip_norm = clip_norm
@@ -57,22 +60,24 @@ class Trainer:
         model = self.task.model
         # Keras's callbacks read these from the model.
         model.optimizer, model.stop_training = self.optimizer, False
-        first = train(0) if callable(train) else train
-        steps = _number_of_batches(first)
+        data = train(0) if callable(train) else train
         callbacks = keras.callbacks.CallbackList(
-            [*callbacks, history], model=model, epochs=epochs, steps=steps, verbose=0
+            [*callbacks, history], model=model, epochs=epochs, steps=_number_of_batches(data), verbose=0
         )
         callbacks.on_train_begin()
-        for epoch in range(epochs):
-            callbacks.on_epoch_begin(epoch)
-            data = first if epoch == 0 or not callable(train) else train(epoch)
-            logs = self._fit_epoch(data, steps, steps_per_call, callbacks)
-            if validation is not None:
-                logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
-            callbacks.on_epoch_end(epoch, logs)
-            if model.stop_training:
-                break
-        callbacks.on_train_end()
+        try:
+            for epoch in range(epochs):
+                callbacks.on_epoch_begin(epoch)
+                if epoch and callable(train):
+                    data = train(epoch)
+                logs = self._fit_epoch(data, _number_of_batches(data), steps_per_call, callbacks)
+                if validation is not None:
+                    logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
+                callbacks.on_epoch_end(epoch, logs)
+                if model.stop_training:
+                    break
+        finally:
+            callbacks.on_train_end()
         return history
 
     def _fit_epoch(self, data, steps, steps_per_call, callbacks):
@@ -84,17 +89,19 @@ class Trainer:
             sums = np.array([float(value) for value in self._train_call(iterator, tf.constant(now))])
             done += now
             totals += sums
-            loss = sums[0] / max(sums[1], 1)
+            loss = sums[0] / sums[1] if sums[1] else 0.0
             if not np.isfinite(loss):
                 raise FloatingPointError(
                     f"The loss is {loss} in step {int(self.optimizer.iterations)}: try a lower learning rate."
                 )
             rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
-            callbacks.on_train_batch_end(
-                done - 1, {"loss": loss, "learning_rate": rate, "tokens": sums[2], "examples": sums[1]}
-            )
+            callbacks.on_train_batch_end(done - 1, {"loss": loss, "learning_rate": rate, "tokens": sums[2]})
         seconds = time.perf_counter() - start
-        return {"loss": totals[0] / max(totals[1], 1), "seconds": seconds, "tokens_per_second": totals[2] / seconds}
+        return {
+            "loss": totals[0] / totals[1] if totals[1] else 0.0,
+            "seconds": seconds,
+            "tokens_per_second": totals[2] / seconds,
+        }
 
     def _distributed(self, data):
         data = data.map(lambda features, targets: (self.task.batch_inputs(features), targets)).prefetch(4)
@@ -115,21 +122,28 @@ class Trainer:
         with tf.GradientTape() as tape:
             outputs = self.task.model(inputs, training=True)
             loss_sum, count = self._loss(targets, outputs)
+            scaled = self._scale(loss_sum)
         gradients = [
             tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
-            for gradient, variable in zip(tape.gradient(loss_sum, variables), variables, strict=True)
+            for gradient, variable in zip(tape.gradient(scaled, variables), variables, strict=True)
         ]
         tokens = tf.cast(tf.math.count_nonzero(inputs["padding_mask"]), tf.float32)
         replica = tf.distribute.get_replica_context()
         *gradients, loss_sum, count, tokens = replica.all_reduce("sum", [*gradients, loss_sum, count, tokens])
         # One factor for the mean over the global count and for the clipping: gradients are read once.
-        factor = 1 / tf.maximum(count, 1)
+        factor = tf.math.divide_no_nan(1.0, count)
         if self.clip_norm is not None:
-            factor *= self.clip_norm / tf.maximum(tf.linalg.global_norm(gradients) * factor, self.clip_norm)
+            norm = tf.linalg.global_norm(gradients) * factor / self._scale(tf.constant(1.0))
+            factor *= self.clip_norm / tf.maximum(norm, self.clip_norm)
         # Keras's optimizer sums over the replicas once more.
         factor /= self.strategy.num_replicas_in_sync
         self.optimizer.apply([gradient * tf.cast(factor, gradient.dtype) for gradient in gradients], variables)
         return loss_sum, count, tokens
+
+    def _scale(self, loss):
+        return (
+            self.optimizer.scale_loss(loss) if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer) else loss
+        )
 
     def evaluate(self, data):
         """Metrics over a data set of `(features, targets)` batches, as `task.evaluate_outputs` computes them."""
