@@ -29,9 +29,8 @@ def written_beside(folder, replaces=None):
     name begins with a dot and is no number, so that TensorFlow Serving never takes it for a version.
     """
     folder = pathlib.Path(os.path.abspath(folder))
-    if replaces and folder.exists() and not (folder / replaces).exists():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise InputError(f"{folder} exists and holds no {replaces}: it is not overwritten. Name another folder.")
+    if replaces and folder.exists() and not _may_give_way(folder, replaces):
+        raise InputError(f"{folder} exists and holds no {replaces}: it is not overwritten. Name another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".writing", dir=folder.parent))
     scratch.chmod(0o755)
@@ -54,3 +53,7 @@ def written_beside(folder, replaces=None):
         sync(folder.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _may_give_way(folder, replaces):
+    return folder.is_dir() and ((folder / replaces).exists() or not any(folder.iterdir()))

@@ -34,7 +34,7 @@ def test_a_folder_appears_whole(tmp_path):
 def test_an_older_folder_is_replaced_as_a_whole(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old.txt").write_text("old")
-    with written_beside(tmp_path / "model") as scratch:
+    with written_beside(tmp_path / "model", replaces="old.txt") as scratch:
         (scratch / "new.txt").write_text("new")
         assert names(tmp_path / "model") == ["old.txt"]
     assert names(tmp_path / "model") == ["new.txt"]

@@ -43,8 +43,8 @@ def load_huggingface(folder, *, dtype=None):
     tokenizer = WordPieceTokenizer.load(folder)
     if tokenizer.vocabulary_size > config.vocabulary_size:
         raise InputError(
-            f"The vocabulary in {folder} has {tokenizer.vocabulary_size} tokens, more than the {config.vocabulary_size} "
-            "of `vocab_size` in config.json: the files do not belong together."
+            f"The vocabulary in {folder} has {tokenizer.vocabulary_size} tokens, more than `vocab_size`, "
+            f"{config.vocabulary_size}, in config.json: the files do not belong together."
         )
     if tokenizer.max_length > config.max_length:
         tokenizer = WordPieceTokenizer.from_config({**tokenizer.get_config(), "max_length": config.max_length})

@@ -11,6 +11,8 @@ _NO_DECAY = ("bias", "gamma", "beta")
 class AdamW(keras.optimizers.AdamW):
     """Keras's AdamW, the same numbers, with the update of a float32 weight as one TensorFlow operation.
 
+    No `amsgrad`.
+
     Keras's own makes about ten passes over the memory of a weight and its two moments; on a CPU, where memory is what
     an optimizer waits for, this one takes a quarter of the time.
     """
@@ -19,26 +21,36 @@ class AdamW(keras.optimizers.AdamW):
         """Done in `update_step`, where the weight is at hand."""
 
     def update_step(self, gradient, variable, learning_rate):
-        rate = tf.cast(learning_rate, variable.dtype)
+        rate = tf.cast(learning_rate, tf.float32)
         if self._use_weight_decay(variable):
-            variable.assign(variable * (1 - rate * self.weight_decay))
-        if variable.dtype != tf.float32 or self.amsgrad:
-            super().update_step(gradient, variable, learning_rate)
-            return
+            variable.assign(variable * tf.cast(1 - rate * self.weight_decay, variable.dtype))
         index = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[index].value, self._velocities[index].value
         step = tf.cast(self.iterations + 1, tf.float32)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
-            lr=rate,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=tf.cast(gradient, tf.float32),
-        )
+        powers = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
+        if variable.dtype == tf.float32:
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=momentum.handle,
+                v=velocity.handle,
+                beta1_power=powers[0],
+                beta2_power=powers[1],
+                lr=rate,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=self.epsilon,
+                grad=tf.cast(gradient, tf.float32),
+            )
+            return
+        # The same in float32, or float64: in bfloat16 itself a beta of 0.999 is 1, and nothing would move.
+        wide = tf.float64 if variable.dtype == tf.float64 else tf.float32
+        gradient = tf.cast(gradient, wide)
+        first = tf.cast(momentum, wide) * self.beta_1 + gradient * (1 - self.beta_1)
+        second = tf.cast(velocity, wide) * self.beta_2 + tf.square(gradient) * (1 - self.beta_2)
+        scale = tf.cast(rate * tf.sqrt(1 - powers[1]) / (1 - powers[0]), wide)
+        updated = tf.cast(variable, wide) - scale * first / (tf.sqrt(second) + self.epsilon)
+        for target, value in ((momentum, first), (velocity, second), (variable, updated)):
+            target.assign(tf.cast(value, target.dtype))
 
 
 def adamw(learning_rate=5e-5, *, weight_decay=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-6, no_decay=_NO_DECAY):

@@ -102,7 +102,8 @@ def test_weights_of_other_dtypes(dtype):
     """As under the policy "bfloat16"; Keras's own optimizer takes them."""
     variable = keras.Variable([2.0, -3.0], dtype=dtype, name="kernel")
     adamw(0.5, weight_decay=0.0, epsilon=1e-3).apply([tf.constant([1.0, -1.0], dtype)], [variable])
-    np.testing.assert_allclose(tf.cast(variable, tf.float32), [1.5, -2.5], rtol=0.01)
+    # 0.5 / (1 + epsilon / sqrt(1 - 0.999)): Keras's epsilon is not corrected for the bias of the first steps.
+    np.testing.assert_allclose(tf.cast(variable, tf.float32), [1.5153, -2.5153], rtol=0.005)
 
 
 def values(schedule, steps):
