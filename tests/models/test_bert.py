@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from kerasformer.errors import InputError
 from kerasformer.models import BertConfig, bert, with_precision
-from kerasformer.models.config import from_dict
 
 _spec = importlib.util.spec_from_file_location(
     "reference", pathlib.Path(__file__).parents[1] / "layers" / "reference.py"
@@ -102,7 +101,7 @@ def test_named_with_changes():
         ({"vocabulary_size": 3.5}, "vocabulary_size=3.5"),
         ({"max_length": True}, "max_length=True"),
         ({"num_heads": "2"}, "num_heads='2'"),
-        ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)"),
+        ({"dropout": 1.0}, r"`dropout` must be a number in \[0, 1\)"),
         ({"attention_dropout": -0.1}, "attention_dropout=-0.1"),
         ({"num_heads": 5}, "`num_heads` must divide `width`. Received: num_heads=5, width=768."),
     ],
@@ -124,12 +123,9 @@ def test_an_unknown_activation():
         bert(dataclasses.replace(SMALL, activation="gelo"))
 
 
-def test_unknown_names_and_fields():
+def test_unknown_names():
     with pytest.raises(InputError, match=r"must be one of \['tiny'.*Received: name='huge'"):
         BertConfig.named("huge")
-    assert from_dict(BertConfig, dataclasses.asdict(SMALL)) == SMALL
-    with pytest.raises(InputError, match=r"has no fields \['wide'\]"):
-        from_dict(BertConfig, {"wide": 3})
     with pytest.raises(dataclasses.FrozenInstanceError):
         SMALL.width = 3
 
