@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from kerasformer.errors import InputError, one_line_errors
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
-SENTENCES = ["The soup was cold and nobody cared.", "I laughed, I cried, I bought a second ticket."]
+SENTENCES = ["The soup was cold and the waiter was rude.", "A joy from start to finish."]
 
 
 def main():
