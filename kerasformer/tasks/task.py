@@ -1,5 +1,6 @@
 """What all tasks share: a model and a tokenizer, saved, loaded and run together."""
 
+import functools
 import importlib
 import json
 import pathlib
@@ -22,9 +23,10 @@ class Task:
     """An encoder, what stands on it, and its tokenizer. A subclass adds what its task needs:
 
     - `loss(targets, outputs)` gives `(sum, count)`, both scalars, so that batches of any split add up exactly
-    - `evaluate_outputs(targets, outputs)` gives the metrics of a whole data set, from NumPy arrays
-    - `answer(outputs)` gives what is served, in the graph
+    - `evaluate_batches(batches)` gives the metrics of a whole data set
+    - `answer(outputs)` gives what is served, in the graph; or all of `answer_features(features, core)`
     - `serving_functions(core)` gives the signatures that can be served
+    - `warmup_inputs(batch_size)` gives inputs of `serving_default` that look like real ones
     - `settings()` gives the arguments, beside the parts, that `from_parts` makes it again from
 
     Args:
@@ -53,6 +55,59 @@ class Task:
     def batch_inputs(self, features):
         """A batch of texts, `{"text": [N], "text_pair": [N] or absent}`, as inputs of the model; in the graph."""
         return self.tokenizer(features["text"], features.get("text_pair"))
+
+    def training_batch(self, features, targets):
+        """A batch of the data as `(inputs of the model, targets of the loss)`; in the graph, on the host."""
+        return self.batch_inputs(features), targets
+
+    def evaluate_batches(self, batches):
+        """Metrics of a data set.
+
+        Args:
+            batches: iterator of `(features, targets, outputs)`, nested structures of NumPy arrays, in the data's
+                order; `outputs` are the model's.
+
+        Returns:
+            `{name: float}`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define evaluate_batches.")
+
+    def answer_features(self, features, core):
+        """From a batch of features to what is served, in the graph.
+
+        Args:
+            features: `{name: tensor [N]}`, as `batch_inputs` takes them.
+            core: the model as a function from its dictionary of inputs to that of its outputs.
+        """
+        return self.answer(core(self.batch_inputs(features)))
+
+    def answers(self, columns, batch_size=32):
+        """Answers as they are served, from Python, computed `batch_size` at a time.
+
+        Args:
+            columns: `{name: list of N values}`, as `batch_inputs` takes them.
+
+        Returns:
+            `{name: array [N, ...]}`, strings as str; what has other lengths in other batches is filled up with "",
+            -1 or 0, as in a batch.
+        """
+        count = len(next(iter(columns.values())))
+        batches = []
+        for start in range(0, max(count, 1), batch_size):
+            features = {
+                name: tf.constant(values[start : start + batch_size], tf.string if _are_texts(values) else None)
+                for name, values in columns.items()
+            }
+            batches.append({key: value.numpy() for key, value in self._answer_batch(features).items()})
+        joined = concatenate(batches)
+        return {key: as_strings(value) if value.dtype == object else value for key, value in joined.items()}
+
+    @functools.cached_property
+    def _answer_batch(self):
+        return tf.function(
+            lambda features: self.answer_features(features, lambda inputs: self.model(inputs, training=False)),
+            reduce_retracing=True,
+        )
 
     def save(self, folder):
         """Writes model, tokenizer and settings into `folder`, whole or not at all; an older task is replaced.
@@ -131,13 +186,46 @@ def _check_fit(model, tokenizer):
 
 
 def concatenate(batches):
-    """A list of equal dictionaries of arrays as one dictionary of longer arrays."""
-    return {key: np.concatenate([np.asarray(batch[key]) for batch in batches]) for key in batches[0]}
+    """A list of equal dictionaries of arrays as one dictionary of longer arrays.
+
+    Where the further dimensions differ, the smaller arrays are filled up: strings with "", integers with -1 (no place),
+    floats with 0.
+    """
+    return {key: _concatenate_padded([np.asarray(batch[key]) for batch in batches]) for key in batches[0]}
+
+
+def _concatenate_padded(arrays):
+    largest = np.max([array.shape[1:] for array in arrays], axis=0).astype(int)
+    fill = {"O": b"", "S": b"", "i": -1}.get(arrays[0].dtype.kind, 0)
+
+    def padded(array):
+        room = [(0, 0), *((0, most - size) for most, size in zip(largest, array.shape[1:], strict=True))]
+        return np.pad(array, room, constant_values=fill) if any(more for _, more in room) else array
+
+    return np.concatenate([padded(array) for array in arrays])
+
+
+def _are_texts(values):
+    return not len(values) or isinstance(values[0], (str, bytes))
 
 
 def as_strings(array):
     """NumPy array of bytes to an array of str."""
     return np.array([value.decode("utf-8", "replace") for value in array.ravel()], dtype=object).reshape(array.shape)
+
+
+def tokens_function(core):
+    """The signature `tokens`: ids in, the model's outputs as they are."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None], tf.int32, name=name) for name in ("token_ids", "segment_ids", "padding_mask")
+        ]
+    )
+    def tokens(token_ids, segment_ids, padding_mask):
+        return core({"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask})
+
+    return tokens
 
 
 def string_spec(name):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, MeanPooling
 from kerasformer.tasks import metrics
-from kerasformer.tasks.task import Task, as_strings, concatenate, string_spec
+from kerasformer.tasks.task import Task, concatenate, string_spec, tokens_function
 
 
 class TextClassifier(Task):
@@ -87,6 +87,13 @@ class TextClassifier(Task):
         weights = tf.ones_like(losses) if weights is None else tf.cast(weights, tf.float32)
         return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
 
+    def evaluate_batches(self, batches):
+        targets, outputs = [], []
+        for _, batch_targets, batch_outputs in batches:
+            targets.append(batch_targets)
+            outputs.append(batch_outputs)
+        return self.evaluate_outputs(np.concatenate(targets), concatenate(outputs))
+
     def evaluate_outputs(self, targets, outputs):
         """Metrics of a data set: `targets` `[N]` and `{"logits": [N, classes]}`, NumPy arrays of all of it."""
         loss_sum, count = self.loss(tf.constant(targets), {"logits": tf.constant(outputs["logits"])})
@@ -136,25 +143,7 @@ class TextClassifier(Task):
         columns = [list(texts)] if pairs is None else [list(texts), list(pairs)]
         if isinstance(texts, str) or len({len(column) for column in columns}) > 1:
             raise InputError("`texts` and `pairs` must be lists of the same length.")
-        names = ("text", "text_pair")[: len(columns)]
-        answers = []
-        for start in range(0, max(len(columns[0]), 1), batch_size):
-            features = {
-                name: tf.constant(column[start : start + batch_size], tf.string)
-                for name, column in zip(names, columns, strict=True)
-            }
-            answers.append(self._predict_batch(features))
-        result = concatenate(answers)
-        return {key: as_strings(value) if key == "label" else value for key, value in result.items()}
-
-    @property
-    def _predict_batch(self):
-        if not hasattr(self, "_compiled"):
-            self._compiled = tf.function(
-                lambda features: self.answer(self.model(self.batch_inputs(features), training=False)),
-                reduce_retracing=True,
-            )
-        return self._compiled
+        return self.answers(dict(zip(("text", "text_pair"), columns, strict=False)), batch_size)
 
     def serving_functions(self, core):
         """The signatures of this task.
@@ -168,33 +157,22 @@ class TextClassifier(Task):
         """
         names = ("text", "text_pair") if self.pairs else ("text",)
 
-        def answer_features(features):
-            return self.answer(core(self.batch_inputs(features)))
-
         @tf.function(input_signature=[string_spec(name) for name in names])
         def serving_default(text, text_pair=None):
-            return answer_features({"text": text} | ({"text_pair": text_pair} if self.pairs else {}))
-
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec([None, None], tf.int32, name=name)
-                for name in ("token_ids", "segment_ids", "padding_mask")
-            ]
-        )
-        def tokens(token_ids, segment_ids, padding_mask):
-            return core({"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask})
+            features = {"text": text} | ({"text_pair": text_pair} if self.pairs else {})
+            return self.answer_features(features, core)
 
         @tf.function(input_signature=[string_spec("inputs")])
         def examples(inputs):
             features = tf.io.parse_example(inputs, {name: tf.io.FixedLenFeature([], tf.string) for name in names})
-            answer = answer_features(features)
+            answer = self.answer_features(features, core)
             if self.is_regression:
                 return {"outputs": answer["score"]}
             classes = tf.broadcast_to(tf.constant(self.label_names), tf.shape(answer["scores"]))
             return {"classes": classes, "scores": answer["scores"]}
 
         name = "regress" if self.is_regression else "classify"
-        return {"serving_default": serving_default, "tokens": tokens, name: examples}
+        return {"serving_default": serving_default, "tokens": tokens_function(core), name: examples}
 
     def warmup_inputs(self, batch_size):
         """Inputs of `serving_default` that look like real ones, of growing lengths, NumPy arrays of strings."""

@@ -1,5 +1,6 @@
 """The training loop: the same update however a batch is split over replicas."""
 
+import itertools
 import time
 
 import keras
@@ -17,7 +18,7 @@ class Trainer:
     their global norm after they were summed. Model and optimizer stay plain Keras objects.
 
     Args:
-        task: gives `model`, `batch_inputs`, `loss` and `evaluate_outputs`, see `kerasformer.tasks.Task`.
+        task: gives `model`, `training_batch`, `loss` and `evaluate_batches`, see `kerasformer.tasks.Task`.
         optimizer: a Keras optimizer.
         strategy: a name for `make_strategy`, or a `tf.distribute.Strategy`. The task is made in its scope.
         clip_norm: largest global norm of the gradients, or None.
@@ -104,7 +105,7 @@ class Trainer:
         }
 
     def _distributed(self, data):
-        data = data.map(lambda features, targets: (self.task.batch_inputs(features), targets)).prefetch(4)
+        data = data.map(self.task.training_batch).prefetch(4)
         return self.strategy.experimental_distribute_dataset(data)
 
     def _train_steps(self, iterator, steps):
@@ -146,15 +147,17 @@ class Trainer:
         )
 
     def evaluate(self, data):
-        """Metrics over a data set of `(features, targets)` batches, as `task.evaluate_outputs` computes them."""
-        targets, outputs = [], []
-        for features, batch_targets in data:
-            targets.append(batch_targets.numpy())
-            outputs.append({key: value.numpy() for key, value in self._forward_call(features).items()})
-        if not targets:
+        """Metrics over a data set of `(features, targets)` batches, as `task.evaluate_batches` computes them."""
+        batches = self._evaluation_batches(data)
+        first = next(batches, None)
+        if first is None:
             raise InputError("There is nothing to evaluate: the data set is empty.")
-        joined = {key: np.concatenate([batch[key] for batch in outputs]) for key in outputs[0]}
-        return self.task.evaluate_outputs(np.concatenate(targets), joined)
+        return self.task.evaluate_batches(itertools.chain([first], batches))
+
+    def _evaluation_batches(self, data):
+        for features, targets in data:
+            outputs = self._forward_call(features)
+            yield tf.nest.map_structure(lambda tensor: tensor.numpy(), (features, targets, outputs))
 
     def _forward(self, features):
         return self.task.model(self.task.batch_inputs(features), training=False)
