@@ -5,6 +5,7 @@ from kerasformer.layers.bert_embedding import BertEmbedding
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.feed_forward import FeedForward
+from kerasformer.layers.keyed_dropout import keyed_dropout
 from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
 from kerasformer.layers.mean_pooling import MeanPooling
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
@@ -28,6 +29,7 @@ __all__ = [
     "TokenEmbedding",
     "TokenPositions",
     "UnpackTokens",
+    "keyed_dropout",
     "padding_layout",
     "scaled_dot_product_attention",
 ]

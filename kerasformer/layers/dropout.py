@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from kerasformer.errors import InputError
+from kerasformer.layers.keyed_dropout import keys_in_force
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -11,7 +12,8 @@ class Dropout(keras.layers.Layer):
     """Sets a share `rate` of the inputs to 0 and scales the others up, when training (Srivastava et al. 2014).
 
     Differs from `keras.layers.Dropout` in that 16 random bits decide on an element instead of 32, which halves the
-    time; the rate is that rounded to 1/65,536, and the scale is exact for it.
+    time; the rate is that rounded to 1/65,536, and the scale is exact for it. Inside `keyed_dropout` the masks depend
+    on the examples alone.
 
     Args:
         rate: in [0, 1).
@@ -35,12 +37,17 @@ class Dropout(keras.layers.Layer):
     def call(self, inputs, training=None):
         if not training or not self._threshold:
             return inputs
+        keys = keys_in_force()
+        scale = tf.constant(65536 / (65536 - self._threshold), inputs.dtype)
+        if keys is not None:
+            seed = tf.cast(self.seed_generator.state.value[0], tf.uint32)
+            kept = keys.bits(seed, tf.shape(inputs)) >= tf.constant(self._threshold, tf.uint32)
+            return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
         size = tf.size(inputs)
         seed = tf.cast(self.seed_generator.next(), tf.int32)
         words = tf.random.stateless_uniform([(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32)
         bits = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size]
         kept = tf.reshape(bits >= tf.constant(self._threshold, tf.uint16), tf.shape(inputs))
-        scale = tf.constant(65536 / (65536 - self._threshold), inputs.dtype)
         return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
 
     def compute_output_shape(self, input_shape):

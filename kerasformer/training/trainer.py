@@ -1,174 +1,219 @@
 """The training loop: the same update however a batch is split over replicas."""
 
 import itertools
-import time
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
+from kerasformer.training.feeding import replica_batches
+from kerasformer.training.plain_model import PlainModel
+from kerasformer.training.run import TrainingRun
+from kerasformer.training.step import UpdateStep
 from kerasformer.training.strategies import make_strategy
+from kerasformer.training.termination import TerminationSignal
 
 
 class Trainer:
-    """Trains a task's model with `tf.distribute`, as one device would.
+    """Trains a model with `tf.distribute`, as one device would.
 
-    The loss of a batch is the sum over all replicas divided by the count over all replicas; gradients are clipped by
-    their global norm after they were summed. Model and optimizer stay plain Keras objects.
+    The loss of a batch is the sum over all replicas and microbatches divided by the count over all of them; gradients
+    are clipped by their global norm after they were summed. Model and optimizer stay plain Keras objects.
 
     Args:
-        task: gives `model`, `training_batch`, `loss` and `evaluate_batches`, see `kerasformer.tasks.Task`.
+        task: gives `model`, `training_batch`, `loss` and `evaluate_batches`, see `kerasformer.tasks.Task`; or a pair of
+            a Keras model and a function from targets and outputs to `(sum, count)`, for data of `(inputs, targets)`.
         optimizer: a Keras optimizer.
         strategy: a name for `make_strategy`, or a `tf.distribute.Strategy`. The task is made in its scope.
         clip_norm: largest global norm of the gradients, or None.
         loss: a function like `task.loss`, to be used in its place, for example with class weights.
+        microbatches: parts that each replica's batch is computed in, one after the other, to save memory.
+        steps_per_call: updates in one call of the graph, and between two calls of the callbacks.
+        jit: compile the gradients with XLA; each new length compiles again, so give it few of them.
+        keyed_dropout: key dropout's masks by example and step, so that they too are the same on many devices. For the
+            layers of this package; slower.
+        data_service: address of a `tf.data` service that prepares the batches, `grpc://host:port`, see
+            `kerasformer.training.data_service`. What it prepared ahead is lost to a training that is killed.
     """
 
-    def __init__(self, task, optimizer, *, strategy="default", clip_norm=1.0, loss=None):
-        self.task = task
-        if any(layer.compute_dtype == "float16" for layer in task.model.layers):
+    def __init__(
+        self,
+        task,
+        optimizer,
+        *,
+        strategy="default",
+        clip_norm=1.0,
+        loss=None,
+        microbatches=1,
+        steps_per_call=1,
+        jit=False,
+        keyed_dropout=False,
+        data_service=None,
+    ):
+        for name, value in (("microbatches", microbatches), ("steps_per_call", steps_per_call)):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+        self.task = PlainModel(*task) if isinstance(task, tuple) else task
+        self.model = self.task.model
+        if any(layer.compute_dtype == "float16" for layer in self.model.layers):
             # Small gradients would vanish in float16; steps whose gradients overflow are left out.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.optimizer = optimizer
         self.strategy = make_strategy(strategy)
-        self.clip_norm = clip_norm
-        self._loss = loss or task.loss
+        self.steps_per_call = steps_per_call
+        self.data_service = data_service
         with self.strategy.scope():
-            optimizer.build(task.model.trainable_variables)
+            optimizer.build(self.model.trainable_variables)
+        self._step = UpdateStep(
+            self.model,
+            loss or self.task.loss,
+            optimizer,
+            self.strategy.num_replicas_in_sync,
+            clip_norm=clip_norm,
+            microbatches=microbatches,
+            jit=jit,
+            keyed=keyed_dropout,
+        )
         self._train_call = tf.function(self._train_steps, reduce_retracing=True)
+        self._update_call = tf.function(self._update, reduce_retracing=True)
         self._forward_call = tf.function(self._forward, reduce_retracing=True)
 
-    def fit(self, train, validation=None, *, epochs=1, callbacks=(), steps_per_call=1):
-        """Trains for a number of epochs.
+    def fit(
+        self,
+        train,
+        validation=None,
+        *,
+        epochs=None,
+        steps=None,
+        callbacks=(),
+        checkpoint_folder=None,
+        checkpoint_every=1000,
+        keep_checkpoints=3,
+        settings=None,
+    ):
+        """Trains for a number of epochs or of steps.
+
+        With a `checkpoint_folder` a training that was killed goes on where its last checkpoint stands when it is
+        called again in the same way, and gives the weights, on a CPU bit for bit, of one that was not. SIGTERM then
+        saves a checkpoint and ends the program with exit code 143.
 
         Args:
-            train: a function from the epoch's number to its `tf.data.Dataset` of `(features, targets)` batches, of
-                known cardinality, or one such data set for all epochs.
+            train: a function from the epoch's number to its `tf.data.Dataset` of `(features, targets)` batches, or one
+                such data set for all epochs. Batches must be the same, in the same order, each time it is called.
             validation: a data set of the same form, evaluated after each epoch; its metrics are logged as `val_…`.
-            epochs: how often.
+            epochs: how often; by default once, or as often as `steps` take.
+            steps: updates after which it ends, in the middle of an epoch if need be.
             callbacks: Keras callbacks; those that stop training (`EarlyStopping`) do.
-            steps_per_call: updates in one call of the graph, and between two calls of the callbacks.
+            checkpoint_folder: where checkpoints go, after each epoch, every `checkpoint_every` steps and at the end.
+                With several machines it must be on a disk that all of them see.
+            keep_checkpoints: how many of the last ones to keep.
+            settings: what must not change between a training and the one that goes on with it, as JSON takes it.
 
         Returns:
             A `keras.callbacks.History`.
 
         Raises:
-            InputError: the data set ends before the first step, or its length is unknown.
-            FloatingPointError: the loss is not finite; the step is named.
+            InputError: the data set ends before the first step, or its length is unknown and there are several steps a
+                call; a checkpoint of another model or of other settings.
+            FloatingPointError: the loss is not finite; the step is named, and with a `checkpoint_folder` its batch
+                written there.
         """
-        history = keras.callbacks.History()
-        model = self.task.model
-        # Keras's callbacks read these from the model.
-        model.optimizer, model.stop_training = self.optimizer, False
-        data = train(0) if callable(train) else train
-        callbacks = keras.callbacks.CallbackList(
-            [*callbacks, history], model=model, epochs=epochs, steps=_number_of_batches(data), verbose=0
+        run = TrainingRun(
+            self, train, epochs, steps, callbacks, checkpoint_folder, checkpoint_every, keep_checkpoints, settings
         )
-        callbacks.on_train_begin()
-        try:
-            for epoch in range(epochs):
-                callbacks.on_epoch_begin(epoch)
-                if epoch and callable(train):
-                    data = train(epoch)
-                logs = self._fit_epoch(data, _number_of_batches(data), steps_per_call, callbacks)
-                if validation is not None:
-                    logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
-                callbacks.on_epoch_end(epoch, logs)
-                if model.stop_training:
+        with TerminationSignal() as signal:
+            run.begin()
+            try:
+                while not run.is_over:
+                    self._fit_epoch(run, signal)
+                    if signal.agreed:
+                        run.save()
+                        signal.leave(run.step, checkpoint_folder)
+                    if validation is not None:
+                        run.callbacks.on_test_begin()
+                        run.logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
+                        run.callbacks.on_test_end()
+                    run.end_epoch()
+                if signal.received:
+                    signal.leave(run.step, checkpoint_folder)
+            finally:
+                run.end()
+        return run.history
+
+    def _fit_epoch(self, run, signal):
+        """An epoch, or the rest of it from `run.batch` on."""
+        data, number = run.begin_epoch()
+        prepared = replica_batches(data.skip(run.batch), self._prepared, self.strategy, service=self.data_service)
+        iterator = iter(prepared)
+        while run.batch < number and not signal.agreed:
+            now = int(min(self.steps_per_call, number - run.batch))
+            run.begin_call()
+            terminated = tf.constant(float(signal.received))
+            if run.is_counted:
+                sums = self._train_call(iterator, tf.constant(now), terminated).numpy()
+            else:
+                # Asked for outside the graph, which would make half an update before it finds that nothing is left.
+                batch = next(iterator, None)
+                if batch is None:
                     break
-        finally:
-            callbacks.on_train_end()
-        return history
+                sums = self._update_call(batch, terminated).numpy()[None]
+            run.end_call(sums[:, :3])
+            # On every worker at the same step, or those that go on would wait for the others.
+            signal.agreed = bool(sums[-1, 3] > 0)
+        run.check_not_empty()
 
-    def _fit_epoch(self, data, steps, steps_per_call, callbacks):
-        iterator = iter(self._distributed(data))
-        totals, start, done = np.zeros(3), time.perf_counter(), 0
-        while done < steps:
-            now = min(steps_per_call, steps - done)
-            callbacks.on_train_batch_begin(done)
-            sums = np.array([float(value) for value in self._train_call(iterator, tf.constant(now))])
-            done += now
-            totals += sums
-            loss = sums[0] / sums[1] if sums[1] else 0.0
-            if not np.isfinite(loss):
-                raise FloatingPointError(
-                    f"The loss is {loss} in step {int(self.optimizer.iterations)}: try a lower learning rate."
-                )
-            rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
-            callbacks.on_train_batch_end(done - 1, {"loss": loss, "learning_rate": rate, "tokens": sums[2]})
-        seconds = time.perf_counter() - start
-        return {
-            "loss": totals[0] / totals[1] if totals[1] else 0.0,
-            "seconds": seconds,
-            "tokens_per_second": totals[2] / seconds,
-        }
+    def _prepared(self, features, targets, places):
+        inputs, targets = self.task.training_batch(features, targets)
+        return {"inputs": inputs, "targets": targets, "examples": places}
 
-    def _distributed(self, data):
-        data = data.map(self.task.training_batch).prefetch(4)
-        return self.strategy.experimental_distribute_dataset(data)
+    def _train_steps(self, iterator, steps, terminated):
+        """`steps` updates; float32 `[steps, 4]`, see `UpdateStep`."""
+        sums = tf.TensorArray(tf.float32, steps)
+        for step in tf.range(steps):
+            sums = sums.write(step, self._update(next(iterator), terminated))
+        return sums.stack()
 
-    def _train_steps(self, iterator, steps):
-        totals = (tf.constant(0.0), tf.constant(0.0), tf.constant(0.0))
-        for _ in tf.range(steps):
-            sums = self.strategy.run(self._replica_step, next(iterator))
-            totals = tuple(
-                total + self.strategy.experimental_local_results(value)[0]
-                for total, value in zip(totals, sums, strict=True)
-            )
-        return totals
+    def _update(self, batch, terminated):
+        return self._local(self.strategy.run(self._step, (batch, terminated)))[0]
 
-    def _replica_step(self, inputs, targets):
-        variables = self.task.model.trainable_variables
-        with tf.GradientTape() as tape:
-            outputs = self.task.model(inputs, training=True)
-            loss_sum, count = self._loss(targets, outputs)
-            scaled = self._scale(loss_sum)
-        gradients = [
-            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
-            for gradient, variable in zip(tape.gradient(scaled, variables), variables, strict=True)
-        ]
-        tokens = tf.cast(tf.math.count_nonzero(inputs["padding_mask"]), tf.float32)
-        replica = tf.distribute.get_replica_context()
-        *gradients, loss_sum, count, tokens = replica.all_reduce("sum", [*gradients, loss_sum, count, tokens])
-        # One factor for the mean over the global count and for the clipping: gradients are read once.
-        factor = tf.math.divide_no_nan(1.0, count)
-        if self.clip_norm is not None:
-            norm = tf.linalg.global_norm(gradients) * factor / self._scale(tf.constant(1.0))
-            factor *= self.clip_norm / tf.maximum(norm, self.clip_norm)
-        # Keras's optimizer sums over the replicas once more.
-        factor /= self.strategy.num_replicas_in_sync
-        self.optimizer.apply([gradient * tf.cast(factor, gradient.dtype) for gradient in gradients], variables)
-        return loss_sum, count, tokens
-
-    def _scale(self, loss):
-        return (
-            self.optimizer.scale_loss(loss) if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer) else loss
-        )
+    def _local(self, value):
+        return self.strategy.experimental_local_results(value)
 
     def evaluate(self, data):
-        """Metrics over a data set of `(features, targets)` batches, as `task.evaluate_batches` computes them."""
+        """Metrics over a data set of `(features, targets)` batches, as `task.evaluate_batches` computes them.
+
+        The replicas of a worker share the batches; several workers compute the same, each all of it.
+
+        Raises:
+            InputError: the data set is empty.
+        """
         batches = self._evaluation_batches(data)
         first = next(batches, None)
         if first is None:
             raise InputError("There is nothing to evaluate: the data set is empty.")
         return self.task.evaluate_batches(itertools.chain([first], batches))
 
+    def predict(self, data):
+        """The model's outputs for a data set of `(features, targets)` batches.
+
+        Returns:
+            An iterator of nested structures of NumPy arrays, one a batch (and replica), in the data's order.
+        """
+        return (outputs for _, _, outputs in self._evaluation_batches(data))
+
     def _evaluation_batches(self, data):
-        for features, targets in data:
-            outputs = self._forward_call(features)
-            yield tf.nest.map_structure(lambda tensor: tensor.numpy(), (features, targets, outputs))
+        prepared = replica_batches(
+            data, lambda features, targets, _: (features, targets), self.strategy, every_worker_all=True
+        )
+        for batch in prepared:
+            outputs = self._forward_call(batch[0])
+            for part in zip(*(self._local(tensor) for tensor in tf.nest.flatten((*batch, outputs))), strict=True):
+                # A replica that got nothing has nothing to tell.
+                if part[0].shape[0]:
+                    arrays = [tensor.numpy() for tensor in part]
+                    yield tf.nest.pack_sequence_as((*batch, outputs), arrays)
 
     def _forward(self, features):
-        return self.task.model(self.task.batch_inputs(features), training=False)
-
-
-def _number_of_batches(data):
-    number = int(data.cardinality())
-    if number < 0:
-        raise InputError(
-            "The training data need a known number of batches: use `tf.data.experimental.assert_cardinality`."
+        return self.strategy.run(
+            lambda features: self.model(self.task.batch_inputs(features), training=False), (features,)
         )
-    if number == 0:
-        raise InputError("There is nothing to train on: the data set ends before the first step.")
-    return number

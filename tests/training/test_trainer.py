@@ -110,7 +110,7 @@ def test_several_steps_a_call_are_the_same_steps():
         task = make_task(3)
         seen = []
         callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs, seen=seen: seen.append(batch))
-        Trainer(task, adamw(1e-2)).fit(batches(40), epochs=2, steps_per_call=steps_per_call, callbacks=[callback])
+        Trainer(task, adamw(1e-2), steps_per_call=steps_per_call).fit(batches(40), epochs=2, callbacks=[callback])
         results.append((weights_of(task), seen))
     assert [seen for _, seen in results] == [[0, 1, 2, 3, 4] * 2, [1, 3, 4] * 2]
     for other, _ in results[1:]:
@@ -163,10 +163,20 @@ def test_empty_data():
         trainer.evaluate(batches().take(0))
 
 
-@pytest.mark.parametrize("data", [lambda: batches().filter(lambda *_: True), lambda: batches().repeat()])
-def test_an_unknown_number_of_batches(data):
+def test_data_of_unknown_length_train_to_their_end_and_endless_ones_for_a_number_of_steps():
+    def steps_of(data, steps_per_call=1, **how_long):
+        task, optimizer = make_task(), adamw(1e-3)
+        Trainer(task, optimizer, steps_per_call=steps_per_call).fit(data, **how_long)
+        return int(optimizer.iterations)
+
+    unknown = batches().filter(lambda features, targets: True)
+    assert steps_of(unknown, epochs=2) == 6
+    assert steps_of(unknown, steps=5) == 5
+    assert steps_of(batches().repeat(), steps=4, steps_per_call=3) == 4
     with pytest.raises(InputError, match="known number of batches"):
-        Trainer(make_task(), adamw(1e-3)).fit(data())
+        steps_of(unknown, steps_per_call=2)
+    with pytest.raises(InputError, match="number of `steps`"):
+        steps_of(batches().repeat())
 
 
 def test_a_loss_that_is_not_finite_names_its_step():

@@ -1,0 +1,110 @@
+"""One update: gradients of a replica's part of the batch, summed over everything, clipped, applied."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from kerasformer.errors import InputError
+from kerasformer.layers import keyed_dropout
+
+
+class UpdateStep:
+    """The update that each replica makes, to be called by `strategy.run`.
+
+    The loss of a batch is the sum over all replicas and microbatches divided by the count over all of them; gradients
+    are clipped by their global norm after they were summed.
+
+    Args:
+        model, optimizer: Keras's.
+        loss: a function from targets and outputs to `(sum, count)`.
+        num_replicas: of the strategy.
+        clip_norm: largest global norm of the gradients, or None.
+        microbatches: parts that the replica's batch is computed in, one after the other, to save memory.
+        jit: compile the gradients with XLA.
+        keyed: key the dropout masks by example and step.
+    """
+
+    def __init__(self, model, loss, optimizer, num_replicas, *, clip_norm, microbatches, jit, keyed):
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.num_replicas = num_replicas
+        self.clip_norm, self.microbatches, self.keyed = clip_norm, microbatches, keyed
+        self._compute = tf.function(self._gradients, jit_compile=True) if jit else self._gradients
+
+    def __call__(self, batch, terminated):
+        """Updates the weights.
+
+        Args:
+            batch: `{"inputs", "targets", "examples": int32 [n]}`, this replica's part, of n examples or none.
+            terminated: float32 scalar, 1 where this worker is to stop; with the sums all of them come to know.
+
+        Returns:
+            float32 `[4]`: sum of the losses, their count, the number of tokens, of the whole batch, and on how many
+            replicas `terminated` is 1.
+        """
+        gradients, sums = self._compute(batch) if self.microbatches == 1 else self._accumulated(batch)
+        sums = tf.concat([sums, [terminated]], 0)
+        replica = tf.distribute.get_replica_context()
+        *gradients, sums = replica.all_reduce("sum", [*gradients, sums])
+        # One factor for the mean over the global count and for the clipping: gradients are read once.
+        factor = tf.math.divide_no_nan(1.0, sums[1])
+        if self.clip_norm is not None:
+            norm = tf.linalg.global_norm(gradients) * factor / self._scaled(tf.constant(1.0))
+            factor *= self.clip_norm / tf.maximum(norm, self.clip_norm)
+        # Keras's optimizer sums over the replicas once more.
+        factor /= self.num_replicas
+        self.optimizer.apply(
+            [gradient * tf.cast(factor, gradient.dtype) for gradient in gradients], self.model.trainable_variables
+        )
+        return sums
+
+    def _gradients(self, batch):
+        variables = self.model.trainable_variables
+        with self._dropout_keys(batch), tf.GradientTape() as tape:
+            outputs = self.model(batch["inputs"], training=True)
+            loss_sum, count = self.loss(batch["targets"], outputs)
+            scaled = self._scaled(loss_sum)
+        gradients = [
+            tf.zeros(variable.shape, variable.dtype) if gradient is None else tf.convert_to_tensor(gradient)
+            for gradient, variable in zip(tape.gradient(scaled, variables), variables, strict=True)
+        ]
+        sums = [tf.cast(value, tf.float32) for value in (loss_sum, count, _count_tokens(batch["inputs"]))]
+        return gradients, tf.stack(sums)
+
+    def _accumulated(self, batch):
+        """The sums over microbatches, computed one after the other."""
+        parts, size = self.microbatches, tf.shape(batch["examples"])[0]
+
+        def body(index, gradients, sums):
+            first, last = size * index // parts, size * (index + 1) // parts
+            more, more_sums = self._compute(tf.nest.map_structure(lambda tensor: tensor[first:last], batch))
+            return index + 1, [a + b for a, b in zip(gradients, more, strict=True)], sums + more_sums
+
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.model.trainable_variables]
+        _, gradients, sums = tf.while_loop(
+            lambda index, *_: index < parts, body, (0, zeros, tf.zeros([3])), parallel_iterations=1
+        )
+        return gradients, sums
+
+    def _dropout_keys(self, batch):
+        if not self.keyed:
+            return contextlib.nullcontext()
+        inputs = batch["inputs"]
+        masks = [value for name, value in inputs.items() if "padding_mask" in name] if isinstance(inputs, dict) else []
+        if len(masks) > 1:
+            raise InputError("`keyed_dropout` takes models with one padding mask. Received inputs with several.")
+        return keyed_dropout(self.optimizer.iterations.value, batch["examples"], *masks)
+
+    def _scaled(self, loss):
+        """The loss times the loss scale of float16."""
+        is_scaling = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        return self.optimizer.scale_loss(loss) if is_scaling else loss
+
+
+def _count_tokens(inputs):
+    """Real tokens of inputs with padding masks; examples, for other inputs."""
+    if isinstance(inputs, dict):
+        masks = [value for name, value in inputs.items() if "padding_mask" in name]
+        if masks:
+            return tf.add_n([tf.math.count_nonzero(mask, dtype=tf.int32) for mask in masks])
+    return tf.shape(tf.nest.flatten(inputs)[0])[0]
