@@ -45,12 +45,113 @@ def batches(
         drop_remainder=drop_remainder,
         length_pool=length_pool,
     )
-    chosen = examples.select(order[skip_batches * batch_size :])
-    columns = {"text": _strings(chosen.texts)}
-    if chosen.pairs is not None:
-        columns["text_pair"] = _strings(chosen.pairs)
-    elements = columns if chosen.targets is None else (columns, chosen.targets)
+    elements = _columns(examples.select(order[skip_batches * batch_size :]))
     return tf.data.Dataset.from_tensor_slices(elements).batch(batch_size, drop_remainder=drop_remainder)
+
+
+def token_batches(
+    examples: Examples,
+    lengths: np.ndarray,
+    max_tokens: int,
+    *,
+    padded: bool = False,
+    shuffle_seed: int | None = None,
+    epoch: int = 0,
+    length_pool: int = 1000,
+) -> tf.data.Dataset:
+    """One epoch of `examples` in batches of as many as have `max_tokens` tokens together, in the form of `batches`.
+
+    Args:
+        examples: what `load_classification` returns.
+        lengths: tokens of each example, int `[N]`, such as `tokenizer(texts)["padding_mask"]` summed over each row.
+        max_tokens, padded, shuffle_seed, epoch, length_pool: see `token_batch_rows`.
+
+    Raises:
+        InputError: an argument is out of its range, or one example alone has more than `max_tokens`.
+    """
+    if len(lengths) != len(examples):
+        raise InputError(f"`lengths` must have {len(examples)} entries, one an example. Received: {len(lengths)}.")
+    rows = token_batch_rows(
+        lengths, max_tokens, padded=padded, shuffle_seed=shuffle_seed, epoch=epoch, length_pool=length_pool
+    )
+    return batches_of_rows(_columns(examples), rows)
+
+
+def token_batch_rows(
+    lengths: np.ndarray,
+    max_tokens: int,
+    *,
+    padded: bool = False,
+    shuffle_seed: int | None = None,
+    epoch: int = 0,
+    length_pool: int = 1000,
+) -> list[np.ndarray]:
+    """The indices of the examples in each batch of an epoch: every example once, at most `max_tokens` tokens a batch.
+
+    Args:
+        lengths: tokens of each example, int `[N]`.
+        max_tokens: budget of a batch.
+        padded: count padding too: examples times the longest of them.
+        shuffle_seed: shuffles with this seed; `None` keeps the order of the examples, but for the sorting in pools.
+        epoch: each epoch has an order of its own.
+        length_pool: examples are sorted by length within runs of so many before they are cut into batches, which are
+            then shuffled; 0 or 1 does not sort.
+
+    Raises:
+        InputError: an argument is out of its range, or one example alone has more than `max_tokens`.
+    """
+    _require_at_least(1, max_tokens=max_tokens)
+    _require_at_least(0, shuffle_seed=shuffle_seed or 0, epoch=epoch, length_pool=length_pool)
+    lengths = np.asarray(lengths, np.int64)
+    if len(lengths) and lengths.max() > max_tokens:
+        raise InputError(
+            f"`max_tokens` must be at least the length of each example. Received: max_tokens={max_tokens}, and example "
+            f"{int(lengths.argmax())} has {int(lengths.max())} tokens."
+        )
+    random = None if shuffle_seed is None else np.random.default_rng([shuffle_seed, epoch])
+    order = np.arange(len(lengths)) if random is None else random.permutation(len(lengths))
+    pool_size = length_pool if length_pool > 1 else max(len(order), 1)
+    rows = []
+    for start in range(0, len(order), pool_size):
+        pool = order[start : start + pool_size]
+        if length_pool > 1:
+            pool = pool[np.argsort(lengths[pool], kind="stable")]
+        rows += _cut_by_tokens(pool, lengths[pool], max_tokens, padded)
+    return rows if random is None else [rows[index] for index in random.permutation(len(rows))]
+
+
+def _cut_by_tokens(order, lengths, max_tokens, padded):
+    rows, first, longest, total = [], 0, 0, 0
+    for index, length in enumerate(lengths.tolist()):
+        longest, total = max(longest, length), total + length
+        if (longest * (index + 1 - first) if padded else total) > max_tokens:
+            rows.append(order[first:index])
+            first, longest, total = index, length, length
+    return [*rows, order[first:]] if len(order) else rows
+
+
+def batches_of_rows(columns, rows: list[np.ndarray]) -> tf.data.Dataset:
+    """Batches of the examples whose indices stand in each of `rows`.
+
+    Args:
+        columns: nested structure of tensors or arrays with the examples as their first dimension.
+        rows: of int `[batch]`.
+    """
+    columns = tf.nest.map_structure(tf.convert_to_tensor, columns)
+    indices = tf.RaggedTensor.from_row_lengths(
+        tf.constant(np.concatenate([*rows, np.zeros(0, np.int64)])), [len(row) for row in rows]
+    )
+    return tf.data.Dataset.from_tensor_slices(indices).map(
+        lambda row: tf.nest.map_structure(lambda column: tf.gather(column, row), columns)
+    )
+
+
+def _columns(examples):
+    """`({"text", "text_pair"}, targets)`, or the dict alone, as tensors."""
+    columns = {"text": _strings(examples.texts)}
+    if examples.pairs is not None:
+        columns["text_pair"] = _strings(examples.pairs)
+    return columns if examples.targets is None else (columns, tf.convert_to_tensor(examples.targets))
 
 
 def epoch_order(

@@ -2,6 +2,8 @@
 
 import keras
 
+from kerasformer.models.lora import merged_variables
+
 
 def with_precision(model, policy, keep=()):
     """A copy of a functional model, with its weights, under another Keras dtype policy.
@@ -12,7 +14,7 @@ def with_precision(model, policy, keep=()):
         keep: names of layers that keep their own policy.
 
     Returns:
-        A new model; nothing is shared with the old one.
+        A new model; nothing is shared with the old one, and low-rank updates (`enable_lora`) are merged.
     """
     # By name, since layers without arguments of their own can only save those.
     policy = keras.dtype_policies.get(policy).name
@@ -24,6 +26,6 @@ def with_precision(model, policy, keep=()):
         return layer.__class__.from_config(config)
 
     copy = keras.models.clone_model(model, clone_function=in_precision)
-    for new, old in zip(copy.variables, model.variables, strict=True):
+    for new, old in zip(copy.variables, merged_variables(model), strict=True):
         new.assign(keras.ops.cast(old, new.dtype) if keras.backend.is_float_dtype(new.dtype) else old)
     return copy

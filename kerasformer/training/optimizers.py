@@ -1,7 +1,11 @@
 """Optimizers."""
 
+import re
+
 import keras
 import tensorflow as tf
+
+from kerasformer.errors import InputError
 
 # Biases and the gains of normalizations are left out of decay, as in BERT's own optimizer.
 _NO_DECAY = ("bias", "gamma", "beta")
@@ -11,17 +15,39 @@ _NO_DECAY = ("bias", "gamma", "beta")
 class AdamW(keras.optimizers.AdamW):
     """Keras's AdamW, the same numbers, with the update of a float32 weight as one TensorFlow operation.
 
-    No `amsgrad`.
+    No `amsgrad`. With `layer_decay` below 1 the learning rate of a layer is multiplied by it once for each layer above
+    (Clark et al. 2020, arXiv:2003.10555, appendix A): those named `block_N` in order, embeddings below them, all else
+    above.
 
     Keras's own makes about ten passes over the memory of a weight and its two moments; on a CPU, where memory is what
     an optimizer waits for, this one takes a quarter of the time.
     """
 
+    def __init__(self, *args, layer_decay=1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.layer_decay = layer_decay
+
+    def build(self, variables):
+        super().build(variables)
+        self._rates = dict(zip(map(self._var_key, variables), self._layer_rates(variables), strict=True))
+
+    def _layer_rates(self, variables):
+        """What each variable's learning rate is multiplied by."""
+        blocks = [re.search(r"(?:^|/)block_(\d+)/", variable.path) for variable in variables]
+        above_all = max((int(block[1]) for block in blocks if block), default=-1) + 2
+        for variable, block in zip(variables, blocks, strict=True):
+            in_embedding = "embedding" in variable.path.split("/")
+            depth = int(block[1]) + 1 if block else 0 if in_embedding else above_all
+            yield self.layer_decay ** (above_all - depth)
+
+    def get_config(self):
+        return {**super().get_config(), "layer_decay": self.layer_decay}
+
     def _apply_weight_decay(self, variables):
         """Done in `update_step`, where the weight is at hand."""
 
     def update_step(self, gradient, variable, learning_rate):
-        rate = tf.cast(learning_rate, tf.float32)
+        rate = tf.cast(learning_rate, tf.float32) * self._rates[self._var_key(variable)]
         if self._use_weight_decay(variable):
             variable.assign(variable * tf.cast(1 - rate * self.weight_decay, variable.dtype))
         index = self._get_variable_index(variable)
@@ -53,17 +79,47 @@ class AdamW(keras.optimizers.AdamW):
             target.assign(tf.cast(value, target.dtype))
 
 
-def adamw(learning_rate=5e-5, *, weight_decay=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-6, no_decay=_NO_DECAY):
+def adamw(
+    learning_rate=5e-5,
+    *,
+    weight_decay=0.01,
+    beta_1=0.9,
+    beta_2=0.999,
+    epsilon=1e-6,
+    no_decay=_NO_DECAY,
+    layer_decay=1.0,
+    average=None,
+):
     """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with BERT's settings.
 
     Args:
         learning_rate: a number or a Keras schedule.
         weight_decay: decoupled, multiplied with the learning rate.
-        no_decay: weights whose path holds one of these words are left out of decay.
+        no_decay: weights whose path ends in one of these words are left out of decay.
+        layer_decay: factor of the learning rate from a layer to the one below it, see `AdamW`.
+        average: momentum of an exponential moving average of the weights, such as 0.999, or None. The Trainer
+            evaluates and keeps the averaged weights.
 
     Returns:
         A Keras optimizer, to be used by the Trainer or by Keras's own `compile`.
+
+    Raises:
+        InputError: `layer_decay` is not in (0, 1], or `average` not in (0, 1).
     """
-    optimizer = AdamW(learning_rate, weight_decay=weight_decay, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-    optimizer.exclude_from_weight_decay(var_names=list(no_decay))
+    if not 0 < layer_decay <= 1 or not (average is None or 0 < average < 1):
+        raise InputError(
+            "`layer_decay` must be in (0, 1], and `average` in (0, 1) or None. "
+            f"Received: layer_decay={layer_decay}, average={average}."
+        )
+    optimizer = AdamW(
+        learning_rate,
+        weight_decay=weight_decay,
+        beta_1=beta_1,
+        beta_2=beta_2,
+        epsilon=epsilon,
+        layer_decay=layer_decay,
+        **({} if average is None else {"use_ema": True, "ema_momentum": average}),
+    )
+    # The last part of a path: a layer above may have such a word in its name. TensorFlow's own names add the rest.
+    optimizer.exclude_from_weight_decay(var_names=[rf"(^|/){word}(/replica_\d+)?(:\d+)?$" for word in no_decay])
     return optimizer

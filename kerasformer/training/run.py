@@ -39,7 +39,7 @@ class TrainingRun:
         self._epochs = epochs or (1 if steps is None else math.inf)
         self._folder, self._every, self._keep, self._settings = folder, every, keep, settings
         self.history = keras.callbacks.History()
-        self._own_callbacks = [*callbacks, self.history]
+        self._own_callbacks = [*_averaging(self.optimizer, callbacks), *callbacks, self.history]
         self.epoch = self.batch = self.step = self._skipped = 0
         self._totals, self._seconds = np.zeros(3), 0.0
         self.logs = {}
@@ -180,6 +180,16 @@ class TrainingRun:
 
     def _variables(self):
         return training_variables(self.model, self.optimizer)
+
+
+def _averaging(optimizer, callbacks):
+    """Puts the moving averages of the weights in place where the optimizer keeps them: before all other callbacks, so
+    that those, and the evaluation, see the averages."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    swap = keras.callbacks.SwapEMAWeights
+    if not optimizer.use_ema or any(isinstance(callback, swap) for callback in callbacks):
+        return []
+    return [swap(swap_on_epoch=True)]
 
 
 def _length(data):

@@ -52,13 +52,38 @@ def linear_warmup(peak, total_steps, warmup=0.1):
     Raises:
         InputError: `total_steps` below 1, or `warmup` negative or beyond `total_steps`.
     """
+    return LinearWarmup(float(peak), _warmup_steps(total_steps, warmup), int(total_steps))
+
+
+def cosine(peak, total_steps, warmup=0.1, *, end=0.0):
+    """Up in a line to `peak`, then down along half a cosine to `end` (Loshchilov and Hutter 2017, arXiv:1608.03983).
+
+    Args:
+        peak, total_steps, warmup: as in `linear_warmup`.
+        end: last learning rate.
+
+    Raises:
+        InputError: as `linear_warmup` does; or `end` is not between 0 and `peak`.
+    """
+    warmup_steps = _warmup_steps(total_steps, warmup)
+    if not 0 <= end <= peak:
+        raise InputError(f"`end` must be between 0 and `peak`. Received: end={end}, peak={peak}.")
+    if not warmup_steps:
+        return keras.optimizers.schedules.CosineDecay(float(peak), int(total_steps), alpha=end / peak)
+    down = max(int(total_steps) - warmup_steps, 1)
+    return keras.optimizers.schedules.CosineDecay(
+        peak / warmup_steps, down, alpha=end / peak, warmup_target=float(peak), warmup_steps=warmup_steps
+    )
+
+
+def _warmup_steps(total_steps, warmup):
     warmup_steps = round(warmup * total_steps) if warmup < 1 else int(warmup)
     if total_steps < 1 or not 0 <= warmup_steps <= total_steps:
         raise InputError(
             "`total_steps` must be at least 1, and `warmup` between 0 and that. "
             f"Received: total_steps={total_steps}, warmup={warmup}."
         )
-    return LinearWarmup(float(peak), warmup_steps, int(total_steps))
+    return warmup_steps
 
 
 def noam(width, warmup_steps=4000, scale=1.0):

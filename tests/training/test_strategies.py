@@ -1,67 +1,118 @@
-"""Two replicas train as one device does."""
+"""Strategies by name, and clusters that `TF_CONFIG` tells wrongly."""
 
 import json
-import os
+import socket
 import subprocess
 import sys
 
 import pytest
-
-import kerasformer as kf
-from kerasformer.errors import InputError
-
-# A process of its own, since the number of devices is settled when TensorFlow starts.
-SCRIPT = """
-import json
-import keras
-import numpy as np
 import tensorflow as tf
 
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import kerasformer as kf
-
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "fine", "day"]
+from kerasformer.errors import InputError
+from kerasformer.training import is_chief, make_strategy
+from kerasformer.training.cluster import read_cluster, wait_for_workers
 
 
-def trained(strategy, optimizer):
-    with strategy.scope():
-        sizes = dict(vocabulary_size=len(WORDS), num_layers=1, max_length=16, dropout=0.0, attention_dropout=0.0)
-        encoder = kf.models.bert(kf.models.BertConfig.named("tiny", **sizes), pooled=True)
-        tokenizer = kf.text.WordPieceTokenizer(WORDS, max_length=16)
-        task = kf.tasks.TextClassifier(encoder, tokenizer, ["a", "b"], dropout=0.0)
-        random = np.random.default_rng(1)
-        for weight in task.model.trainable_variables:
-            weight.assign(random.normal(size=weight.shape) * 0.1)
-        optimizer = keras.optimizers.SGD(0.1) if optimizer == "sgd" else kf.training.adamw(1e-3)
-    random = np.random.default_rng(0)
-    texts = [" ".join(random.choice(WORDS[5:], size=random.integers(1, 9))) for _ in range(21)]
-    targets = random.integers(0, 2, 21).astype(np.int32)
-    # 21 examples in batches of 8: the last one is uneven.
-    examples = kf.data.Examples(np.array(texts, object), None, targets, ("a", "b"), "")
-    trainer = kf.training.Trainer(task, optimizer, strategy=strategy, clip_norm=0.5)
-    trainer.fit(lambda epoch: kf.data.batches(examples, 8, shuffle_seed=0, epoch=epoch), epochs=3)
-    return [weight.numpy() for weight in task.model.trainable_variables]
+def config(addresses, index=0, kind="worker"):
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": kind, "index": index}})
 
 
-differences = {}
-for optimizer in ("sgd", "adamw"):
-    one = trained(tf.distribute.get_strategy(), optimizer)
-    two = trained(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), optimizer)
-    differences[optimizer] = max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True))
-print(json.dumps(differences))
-"""
+def test_strategies(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert make_strategy() is tf.distribute.get_strategy()
+    one = tf.distribute.OneDeviceStrategy("/cpu:0")
+    assert make_strategy(one) is one
+    assert make_strategy("mirrored").num_replicas_in_sync == 1
+    with pytest.raises(InputError, match=r"must be one of \['default', 'mirrored', 'multi_worker'\]. Received"):
+        make_strategy("mirorred")
 
 
-def test_two_replicas_train_as_one_device():
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment)
-    assert process.returncode == 0, process.stderr[-3000:]
-    differences = json.loads(process.stdout.strip().splitlines()[-1])
-    assert set(differences) == {"sgd", "adamw"}
-    assert max(differences.values()) < 1e-5, differences
+def test_a_cluster_of_one_is_one_device(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config(["127.0.0.1:1234"]))
+    assert make_strategy() is tf.distribute.get_strategy()
 
 
-def test_an_unknown_strategy_is_named():
-    with pytest.raises(InputError, match="strategy='two'"):
-        kf.training.make_strategy("two")
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "must be JSON"),
+        ("[1]", "must be JSON"),
+        (config(["a:1", "b:2"], 2), "task worker 2"),
+        (config(["a:1", "b:2"], -1), "task worker -1"),
+        (config(["a:1", "b:2"], 0, "ps"), "task ps 0"),
+        (config(["a", "b:2"]), "Received: 'a'"),
+        (config(["a:x", "b:2"]), "Received: 'a:x'"),
+    ],
+)
+def test_a_wrong_tf_config_is_told_in_one_line(text, told, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(InputError, match=told.replace("[", "\\[")) as error:
+        make_strategy("multi_worker")
+    assert "\n" not in str(error.value)
+
+
+def test_the_chief_is_the_first_of_all(monkeypatch):
+    cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    places = {}
+    for kind, index in (("chief", 0), ("worker", 0), ("worker", 1)):
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}}))
+        places[kind, index] = (read_cluster(), is_chief())
+    addresses = ["a:1", "b:1", "c:1"]
+    assert places == {
+        ("chief", 0): ((addresses, 0), True),
+        ("worker", 0): ((addresses, 1), False),
+        ("worker", 1): ((addresses, 2), False),
+    }
+
+
+def free_port():
+    with socket.socket() as item:
+        item.bind(("127.0.0.1", 0))
+        return item.getsockname()[1]
+
+
+def test_a_worker_that_never_comes_is_named(monkeypatch):
+    missing = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("TF_CONFIG", config([f"127.0.0.1:{free_port()}", missing]))
+    with pytest.raises(InputError, match=f"waited 1 seconds for {missing}, which did not come"):
+        wait_for_workers(1)
+
+
+def test_a_taken_port_is_named(monkeypatch):
+    with socket.create_server(("", 0)) as taken:
+        own = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("TF_CONFIG", config([own, "127.0.0.1:9"]))
+        with pytest.raises(InputError, match=f"cannot listen on its address {own}"):
+            wait_for_workers(1)
+
+
+def launch(tmp_path, code, workers=2):
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    command = [sys.executable, "-m", "kerasformer.training.launch", "--workers", str(workers), str(script), "x", "--y"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_launch_gives_each_worker_its_place(tmp_path):
+    process = launch(tmp_path, "import os, sys\nprint(sys.argv[1:], os.environ['TF_CONFIG'])", workers=3)
+    assert process.returncode == 0
+    lines = [*process.stdout.splitlines(), *sorted(process.stderr.splitlines())]
+    configs = [json.loads(line[line.index("{") :]) for line in lines]
+    assert all("['x', '--y']" in line for line in lines)
+    assert [config["task"]["index"] for config in configs] == [0, 1, 2]
+    assert lines[1].startswith("[1] ")
+    assert len({tuple(config["cluster"]["worker"]) for config in configs}) == 1
+    assert len(set(configs[0]["cluster"]["worker"])) == 3
+
+
+def test_launch_ends_the_others_when_one_fails(tmp_path):
+    code = "import json, os, sys, time\nindex = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
+    process = launch(tmp_path, code + "sys.exit(7) if index else time.sleep(50)")
+    assert process.returncode == 7
+
+
+def test_launch_names_a_script_that_is_not_there(tmp_path):
+    command = [sys.executable, "-m", "kerasformer.training.launch", str(tmp_path / "none.py")]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert "none.py" in process.stderr.splitlines()[-1]

@@ -203,14 +203,6 @@ def test_mixed_float16_learns():
     assert all(np.isfinite(weight).all() for weight in weights_of(task))
 
 
-def test_strategies():
-    assert make_strategy() is tf.distribute.get_strategy()
-    one = tf.distribute.OneDeviceStrategy("/cpu:0")
-    assert make_strategy(one) is one
-    with pytest.raises(InputError, match=r"must be one of \['default', 'mirrored', 'multi_worker'\]. Received"):
-        make_strategy("mirorred")
-
-
 def test_a_mirrored_strategy_of_one_device_is_the_same():
     results = []
     for strategy in ("default", tf.distribute.MirroredStrategy(["/cpu:0"])):

@@ -1,0 +1,101 @@
+"""What a training went through, as lines of JSON and as a picture."""
+
+import json
+import pathlib
+
+import keras
+
+from kerasformer.training.cluster import is_chief
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Writes `metrics.jsonl` while training, and `curves.png` from it at the end.
+
+    A line every so many steps (`step`, `loss`, `learning_rate`), and one an epoch with all its metrics. A training that
+    goes on after it was killed drops the lines of the steps that it makes again.
+
+    Args:
+        folder: where both go.
+        every: steps between two lines.
+    """
+
+    def __init__(self, folder, every=50):
+        super().__init__()
+        self._path = pathlib.Path(folder) / "metrics.jsonl"
+        self._every = every
+
+    def on_train_begin(self, logs=None):
+        self.steps_seen = int(self.model.optimizer.iterations)
+        if is_chief():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            kept = [row for row in read_metrics(self._path) if row["step"] <= self.steps_seen]
+            self._path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._first = batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        before = self.steps_seen
+        # One call may make several steps.
+        self.steps_seen += batch + 1 - self._first
+        if self.steps_seen // self._every > before // self._every:
+            self._write({"step": self.steps_seen, "loss": logs["loss"], "learning_rate": logs["learning_rate"]})
+
+    def on_epoch_end(self, epoch, logs=None):
+        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        self._write({"step": self.steps_seen, "epoch": epoch + 1, **numbers})
+
+    def on_train_end(self, logs=None):
+        if is_chief() and self._path.is_file():
+            draw_curves(self._path.parent)
+
+    def _write(self, row):
+        if is_chief():
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def read_metrics(path):
+    """The rows of a `metrics.jsonl`, but for a last one that was cut short; none where there is no such file."""
+    rows = []
+    if pathlib.Path(path).is_file():
+        for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+    return rows
+
+
+def draw_curves(folder):
+    """Draws `folder/curves.png` from `folder/metrics.jsonl`: losses, metrics of the validation, and learning rate."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = read_metrics(pathlib.Path(folder) / "metrics.jsonl")
+    steps, epochs = [row for row in rows if "epoch" not in row], [row for row in rows if "epoch" in row]
+    metrics = sorted({name for row in epochs for name in row if name.startswith("val_") and name != "val_loss"})
+    # Metrics of a share have an axis in common; perplexities and such would flatten them.
+    metrics = [name for name in metrics if all(0 <= row.get(name, 0) <= 1 for row in epochs)]
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, scores, rates = figure.subplots(1, 3)
+    _plot(losses, steps, "loss", "training", alpha=0.5)
+    _plot(losses, epochs, "loss", "training, epoch")
+    _plot(losses, epochs, "val_loss", "validation")
+    for name in metrics:
+        _plot(scores, epochs, name, name.removeprefix("val_"))
+    _plot(rates, steps, "learning_rate", None)
+    for axes, title in ((losses, "loss"), (scores, "validation"), (rates, "learning rate")):
+        axes.set_title(title)
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    figure.savefig(pathlib.Path(folder) / "curves.png", dpi=100)
+
+
+def _plot(axes, rows, name, label, **style):
+    points = [(row["step"], row[name]) for row in rows if name in row]
+    if points:
+        axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 30 else None, ms=3, label=label, **style)

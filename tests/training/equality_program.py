@@ -1,0 +1,90 @@
+"""Trains a small masked language model in several ways and writes the weights; run by test_equality.py.
+
+    python equality_program.py one|mirrored|workers OUT.npz VARIANT...
+
+20 batches of 8, 3, 1, 8 and 5 examples; lengths differ, padding masks are bool, the loss counts masked tokens, whose
+number differs from part to part; the gradients are clipped.
+"""
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kerasformer as kf
+
+VOCABULARY, LENGTH, SIZES = 11, 12, [8, 3, 1, 8, 5] * 4
+VARIANTS = {
+    "plain": {},
+    "microbatches": {"microbatches": 4},
+    "adamw": {},
+    "steps": {"steps_per_call": 5},
+    "xla": {"jit": True},
+    "dropout": {"keyed_dropout": True},
+    "dropout_microbatches": {"keyed_dropout": True, "microbatches": 3},
+}
+
+
+def make_model(dropout):
+    keras.utils.set_random_seed(1)
+    ids, mask = keras.Input((None,), dtype="int32", name="ids"), keras.Input((None,), dtype="bool", name="padding_mask")
+    layout = kf.layers.PaddingLayout()(mask)
+    x = kf.layers.PackTokens()(kf.layers.TokenEmbedding(VOCABULARY, 8, "normal")(ids), layout=layout)
+    x = kf.layers.EncoderBlock(2, 16, dropout=dropout, epsilon=1e-3)(x, padding_mask=mask, layout=layout)
+    x = keras.layers.Dense(VOCABULARY)(x)
+    return keras.Model({"ids": ids, "padding_mask": mask}, kf.layers.UnpackTokens()(x, mask, layout=layout))
+
+
+def loss(targets, logits):
+    counted = tf.cast(targets >= 0, tf.float32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(targets, 0), logits)
+    return tf.reduce_sum(losses * counted), tf.reduce_sum(counted)
+
+
+def batches():
+    random = np.random.default_rng(2)
+    count = sum(SIZES)
+    mask = np.arange(LENGTH) < random.integers(2, LENGTH + 1, count)[:, None]
+    ids = (random.integers(1, VOCABULARY, mask.shape) * mask).astype("int32")
+    targets = np.where((random.random(mask.shape) < 0.3) & mask, ids, -1).astype("int32")
+    examples = tf.RaggedTensor.from_row_lengths(tf.range(count), SIZES)
+    return tf.data.Dataset.from_tensor_slices(examples).map(
+        lambda of_batch: (
+            {"ids": tf.gather(ids, of_batch), "padding_mask": tf.gather(mask, of_batch)},
+            tf.gather(targets, of_batch),
+        )
+    )
+
+
+def train(strategy, variant):
+    options = VARIANTS[variant]
+    with strategy.scope():
+        model = make_model(0.2 if "dropout" in variant else 0.0)
+        # SGD shows a wrong scale of the gradients, which AdamW hides.
+        is_sgd = variant in ("plain", "microbatches")
+        optimizer = keras.optimizers.SGD(0.3, momentum=0.9) if is_sgd else kf.training.adamw(1e-2)
+    trainer = kf.training.Trainer((model, loss), optimizer, strategy=strategy, clip_norm=0.5, **options)
+    history = trainer.fit(batches()).history
+    return {
+        f"{variant}/{index}": keras.ops.convert_to_numpy(weight) for index, weight in enumerate(model.trainable_weights)
+    } | {f"{variant}/loss": np.array(history["loss"])}
+
+
+def main(kind, path, *variants):
+    if kind == "workers":
+        strategy = kf.training.make_strategy("multi_worker")
+        path = path.replace(".npz", f"_{kf.training.cluster.read_cluster()[1]}.npz")
+    else:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        one = kind == "one"
+        strategy = kf.training.make_strategy() if one else tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    np.savez(path, **{name: value for variant in variants for name, value in train(strategy, variant).items()})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,62 @@
+"""Two replicas, and two workers, give the weights of one device."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+PROGRAM = str(pathlib.Path(__file__).with_name("equality_program.py"))
+# Each way, and that of one device which it must equal.
+WAYS = {
+    "plain": "plain",
+    "microbatches": "plain",
+    "steps": "adamw",
+    "xla": "adamw",
+    "dropout": "dropout",
+    "dropout_microbatches": "dropout",
+}
+
+
+def run(*command):
+    process = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    path = tmp_path_factory.mktemp("one") / "weights.npz"
+    run(PROGRAM, "one", str(path), *sorted(set(WAYS.values())))
+    return dict(np.load(path))
+
+
+@pytest.fixture(scope="module")
+def two_replicas(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mirrored") / "weights.npz"
+    run(PROGRAM, "mirrored", str(path), *WAYS)
+    return [dict(np.load(path))]
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workers")
+    launch = ["-m", "kerasformer.training.launch", "--workers", "2"]
+    run(*launch, PROGRAM, "workers", str(folder / "weights.npz"), *WAYS)
+    return [dict(np.load(folder / f"weights_{index}.npz")) for index in (0, 1)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("devices", ["two_replicas", "two_workers"])
+def test_many_devices_train_as_one(devices, way, one_device, request):
+    reference = WAYS[way]
+    names = [name.split("/")[1] for name in one_device if name.startswith(f"{reference}/")]
+    assert len(names) > 10
+    for weights in request.getfixturevalue(devices):
+        for name in names:
+            expected, found = one_device[f"{reference}/{name}"], weights[f"{way}/{name}"]
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_dropout_was_on(one_device):
+    assert any(np.abs(one_device[f"adamw/{index}"] - one_device[f"dropout/{index}"]).max() > 1e-3 for index in range(5))
