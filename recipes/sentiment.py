@@ -9,6 +9,7 @@ Sources, formats and flags are told in the README, or by `--help`.
 import dataclasses
 import os
 import pathlib
+import shutil
 from typing import Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -21,6 +22,8 @@ import tyro
 import kerasformer as kf
 from kerasformer.errors import InputError, one_line_errors
 
+# Flags that may differ between a training that was killed and the one that goes on with it.
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "reviews"
 
 
@@ -54,6 +57,12 @@ class Flags:
     """Highest learning rate, after a warmup over a tenth of the steps; then down in a line."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each layer to the one below it."""
+    average: float | None = None
+    """Momentum of a moving average of the weights, such as 0.999, which is what is evaluated and kept."""
+    microbatches: int = 1
+    """Parts of a batch that are computed one after the other, to save memory."""
     class_weights: bool = False
     """Weigh each class by the inverse of its frequency."""
     metric: Literal["accuracy", "macro_f1", "macro_recall", "f1", "matthews", "spearman", "pearson"] | None = None
@@ -69,10 +78,11 @@ class Flags:
 def main(flags):
     if flags.epochs < 1 or flags.batch_size < 1:
         raise InputError(f"epochs and batch_size must be at least 1. Received: {flags.epochs} and {flags.batch_size}.")
+    strategy = kf.training.make_strategy(flags.strategy)
     keras.utils.set_random_seed(flags.seed)
+    workdir = pathlib.Path(flags.workdir)
     train, validation, test = load_data(flags)
     metric = flags.metric or ("accuracy" if train.label_names else "spearman")
-    strategy = kf.training.make_strategy(flags.strategy)
     with strategy.scope():
         encoder, tokenizer, pooling = starting_point(flags, train.texts)
         task = kf.tasks.TextClassifier(
@@ -80,8 +90,16 @@ def main(flags):
         )
         steps = -(-len(train) // flags.batch_size) * flags.epochs
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)
-        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay)
-    trainer = kf.training.Trainer(task, optimizer, strategy=strategy, loss=weighted_loss(task, train, flags))
+        optimizer = kf.training.adamw(
+            schedule, weight_decay=flags.weight_decay, layer_decay=flags.layer_decay, average=flags.average
+        )
+    trainer = kf.training.Trainer(
+        task,
+        optimizer,
+        strategy=strategy,
+        loss=weighted_loss(task, train, flags),
+        microbatches=flags.microbatches,
+    )
     best = keras.callbacks.EarlyStopping(
         f"val_{metric}", mode="max", patience=flags.patience, restore_best_weights=True
     )
@@ -89,17 +107,23 @@ def main(flags):
         lambda epoch: kf.data.batches(train, flags.batch_size, shuffle_seed=flags.seed, epoch=epoch),
         kf.data.batches(validation, 64),
         epochs=flags.epochs,
-        callbacks=[kf.training.ProgressBar(), best],
+        callbacks=[kf.training.ProgressBar(), best, kf.training.MetricsLog(workdir)],
+        # A run that was killed goes on from here when the same command is given again.
+        checkpoint_folder=workdir / "checkpoints",
+        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
     )
 
     seconds = sum(history.history["seconds"])
     results = {"validation": trainer.evaluate(kf.data.batches(validation, 64))}
     if test is not None:
         results["test"] = trainer.evaluate(kf.data.batches(test, 64))
+    if not kf.training.is_chief():
+        return
     epochs_run = len(history.history["seconds"])
     results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
-    kf.training.write_metrics(flags.workdir, results)
-    task.save(pathlib.Path(flags.workdir) / "task")
+    kf.training.write_metrics(workdir, results)
+    task.save(workdir / "task")
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     held_out = validation if test is None else test
     print_results(results, task, held_out)
     if flags.export:

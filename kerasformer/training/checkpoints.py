@@ -183,7 +183,7 @@ def _shown(weight):
 
 def _storable(array):
     # safetensors knows NumPy's own types only.
-    return np.ascontiguousarray(array.view(np.uint16) if array.dtype == ml_dtypes.bfloat16 else array)
+    return np.asarray(array.view(np.uint16) if array.dtype == ml_dtypes.bfloat16 else array, order="C")
 
 
 def _as_stored(array, dtype):

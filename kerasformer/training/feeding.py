@@ -21,8 +21,9 @@ def replica_batches(data, prepare, strategy, *, every_worker_all=False, service=
     Returns:
         What `strategy.run` takes one after the other.
     """
-    # What never ends needs no agreement between the workers on whether there is a next batch: the trainer counts.
-    is_counted = int(data.cardinality()) != tf.data.UNKNOWN_CARDINALITY
+    # What never ends needs no agreement between the workers on whether there is a next batch: in training the trainer
+    # counts.
+    is_counted = not every_worker_all and int(data.cardinality()) != tf.data.UNKNOWN_CARDINALITY
 
     def for_worker(context):
         pipelines = 1 if every_worker_all else context.num_input_pipelines

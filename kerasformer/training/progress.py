@@ -7,13 +7,16 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kerasformer.training.cluster import is_chief
+
 
 class ProgressBar(keras.callbacks.Callback):
     """Shows loss, learning rate, tokens a second and the time left; one line an epoch where there is no terminal."""
 
     def __init__(self, console=None):
         super().__init__()
-        self.console = console or Console(file=sys.stderr)
+        # Of several workers one is enough.
+        self.console = console or Console(file=sys.stderr, quiet=not is_chief())
         self._bar = None
 
     def on_train_begin(self, logs=None):

@@ -68,10 +68,10 @@ def train(strategy, variant):
         is_sgd = variant in ("plain", "microbatches")
         optimizer = keras.optimizers.SGD(0.3, momentum=0.9) if is_sgd else kf.training.adamw(1e-2)
     trainer = kf.training.Trainer((model, loss), optimizer, strategy=strategy, clip_norm=0.5, **options)
-    history = trainer.fit(batches()).history
+    history = trainer.fit(batches(), batches().take(3)).history
     return {
         f"{variant}/{index}": keras.ops.convert_to_numpy(weight) for index, weight in enumerate(model.trainable_weights)
-    } | {f"{variant}/loss": np.array(history["loss"])}
+    } | {f"{variant}/{name}": np.array(history[name]) for name in ("loss", "val_loss")}
 
 
 def main(kind, path, *variants):

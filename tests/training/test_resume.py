@@ -1,0 +1,127 @@
+"""Trainings that are killed, or told to end, go on as if nothing had been."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from kerasformer.training.curves import read_metrics
+
+PROGRAM = pathlib.Path(__file__).with_name("resume_program.py")
+STEPS = 32
+
+
+def start(folder):
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen([sys.executable, str(PROGRAM), str(folder)], stderr=subprocess.PIPE, text=True)
+
+
+def steps(folder):
+    """The steps made so far, those of killed runs too: `(number, loss)`, in the order of their making."""
+    path = folder / "steps.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(int(line.split()[0]), line.split()[1]) for line in lines]
+
+
+def kill_at(folder, step, number, delay=0.0):
+    """Runs until `step` is made, then, some seconds later, sends signal `number`; returns exit code and errors."""
+    process = start(folder)
+    while not any(made >= step for made, _ in steps(folder)) and process.poll() is None:
+        time.sleep(0.005)
+    time.sleep(delay)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
+
+
+def finish(folder):
+    process = start(folder)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors[-3000:]
+    return dict(np.load(folder / "weights.npz"))
+
+
+def equal_to_the_last_bit(one, two):
+    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    return finish(folder), steps(folder), read_metrics(folder / "metrics.jsonl")
+
+
+def check_against(undisturbed, folder, weights):
+    expected, expected_steps, expected_metrics = undisturbed
+    assert equal_to_the_last_bit(weights, expected)
+    # The run that the final weights descend from: of each step the last time that it was made.
+    assert sorted(dict(steps(folder)).items()) == expected_steps
+    # Times differ.
+    found = read_metrics(folder / "metrics.jsonl")
+    for rows in (found, expected_metrics):
+        for row in rows:
+            row.pop("seconds", None)
+            row.pop("tokens_per_second", None)
+    assert found == expected_metrics
+    assert (folder / "curves.png").stat().st_size > 1000
+
+
+def check_files(folder):
+    """Whole checkpoints of steps that were due, and at most a scratch folder that the kill left."""
+    names = sorted(os.listdir(folder)) if folder.exists() else []
+    whole = [name for name in names if name.startswith("step-")]
+    assert all(name in whole or name.startswith(".step-") for name in names)
+    for name in whole:
+        description = json.loads((folder / name / "state.json").read_text())
+        assert description["step"] % 3 == 0 or description["step"] % 8 == 0
+        assert {name.split("/")[0] for name in description["arrays"]} >= {"model", "optimizer"}
+        assert any("seed" in name for name in description["arrays"])
+
+
+def test_the_undisturbed_run_makes_every_step_once(undisturbed):
+    assert [number for number, _ in undisturbed[1]] == list(range(1, STEPS + 1))
+
+
+def test_killed_runs_end_with_the_weights_of_the_undisturbed_one(undisturbed, tmp_path):
+    """Three times here, ten times by `benchmarks/kill_and_resume.py`."""
+    folder, chance = tmp_path / "run", random.Random(11)
+    for low, high in ((2, 9), (10, 20), (21, 31)):
+        code, errors = kill_at(folder, chance.randint(low, high), signal.SIGKILL, chance.random() * 0.02)
+        assert code == -signal.SIGKILL, errors[-3000:]
+        check_files(folder / "checkpoints")
+    check_against(undisturbed, folder, finish(folder))
+
+
+def test_sigterm_saves_and_ends_with_its_own_code(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    code, errors = kill_at(folder, 13, signal.SIGTERM)
+    assert code == 143
+    last = steps(folder)[-1][0]
+    assert f"stopped by SIGTERM after step {last}: saved in {folder}/checkpoints" in errors
+    assert "Traceback" not in errors
+    assert (folder / "checkpoints" / f"step-{last:08d}" / "state.json").is_file()
+
+    # What was damaged meanwhile is named, and the checkpoint before it taken.
+    path = folder / "checkpoints" / f"step-{last:08d}" / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    process = start(folder)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors[-2000:]
+    assert f"passed over: {path} is damaged" in errors
+    check_against(undisturbed, folder, dict(np.load(folder / "weights.npz")))
+
+    # A run that is over already is not made again, and gives the same.
+    made = len(steps(folder))
+    (folder / "weights.npz").unlink()
+    assert equal_to_the_last_bit(finish(folder), undisturbed[0])
+    assert len(steps(folder)) == made
+    assert len(list((folder / "checkpoints").iterdir())) == 3
