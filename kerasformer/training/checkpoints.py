@@ -7,6 +7,7 @@ dropout, moments, averages and the loss scale are among them), and `state.json`,
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 import sys
 
@@ -160,8 +161,10 @@ def training_variables(model, optimizer):
 
 
 def _numbered(prefix, variables):
-    # Paths alone are not unique: two models of one kind share them.
-    return {f"{prefix}/{index:04d}/{variable.path}": variable for index, variable in enumerate(variables)}
+    # Paths alone are not unique: two models of one kind share them. The numbers that Keras gives to layers without a
+    # name of their own count through the whole program and say nothing.
+    paths = [re.sub(r"_\d+(?=/|$)", "", variable.path) for variable in variables]
+    return {f"{prefix}/{i:04d}/{paths[i]}": variable for i, variable in enumerate(variables)}
 
 
 def _check_same_model(path, arrays, variables, prefixes):
