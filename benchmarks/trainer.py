@@ -65,7 +65,7 @@ def overhead(arguments: Arguments) -> None:
     found = ask("overhead", arguments.texts, arguments.repetitions)
     ratios = [fit / bare for fit, bare in zip(found["fit"], found["bare"], strict=True)]
     rows = [[name, f"{min(found[name]):.3f}", f"{statistics.median(found[name]):.3f}"] for name in ("bare", "fit")]
-    print(markdown_table(["8 steps", "seconds, min", "median"], rows))
+    print(markdown_table(["24 steps", "seconds, min", "median"], rows))
     print(f"fit over bare: median of ratios {statistics.median(ratios):.4f}, of minima "
           f"{min(found['fit']) / min(found['bare']):.4f}\n")  # fmt: skip
 
@@ -94,7 +94,7 @@ def devices(arguments: Arguments) -> None:
     for name, taken in seconds.items():
         ratio = statistics.median(mine / others for mine, others in zip(taken, one, strict=True))
         rows.append([name, f"{min(taken):.2f}", f"{statistics.median(taken):.2f}", f"{ratio:.2f}"])
-    print(markdown_table(["8 steps", "seconds, min", "median", "over one device"], rows))
+    print(markdown_table(["24 steps", "seconds, min", "median", "over one device"], rows))
 
 
 if __name__ == "__main__":

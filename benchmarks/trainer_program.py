@@ -17,7 +17,7 @@ from benchmarks.head import default_checkpoint, random_head
 from benchmarks.ours import load_task
 from benchmarks.training import read_batches
 
-STEPS, LEARNING_RATE = 8, 1e-5
+STEPS, LEARNING_RATE = 24, 1e-5
 
 
 def prepared(task, batches):

@@ -29,7 +29,13 @@ class UpdateStep:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.num_replicas = num_replicas
         self.clip_norm, self.microbatches, self.keyed = clip_norm, microbatches, keyed
-        self._compute = tf.function(self._gradients, jit_compile=True) if jit else self._gradients
+        self._compute = self._gradients
+        if jit:
+            self._compute = tf.function(self._gradients, jit_compile=True)
+        elif microbatches > 1:
+            # Kept apart from the loop around it: in a loop's body TensorFlow makes sums of temporary variables, one of
+            # which it leaves behind at the loop's end and then finds in its way ("AlreadyExistsError").
+            self._compute = tf.function(self._gradients, experimental_attributes={"_noinline": True})
 
     def __call__(self, batch, terminated):
         """Updates the weights.
