@@ -25,7 +25,7 @@ class MetricsLog(keras.callbacks.Callback):
         self._every = every
 
     def on_train_begin(self, logs=None):
-        self.steps_seen = int(self.model.optimizer.iterations)
+        self.steps_seen = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         if is_chief():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             kept = [row for row in read_metrics(self._path) if row["step"] <= self.steps_seen]

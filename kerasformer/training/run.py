@@ -48,7 +48,7 @@ class TrainingRun:
         """Restores the last checkpoint, if there is one, and tells the callbacks."""
         # Keras's callbacks read these from the model.
         self.model.optimizer, self.model.stop_training = self.optimizer, False
-        restored = self._folder and restore_latest(self._folder, self._variables())
+        restored = self._restore() if self._folder else None
         state = restored[1] if restored else {}
         if restored and state["settings"] != self._settings:
             raise InputError(_other_settings(self._folder, state["settings"], self._settings))
@@ -70,6 +70,21 @@ class TrainingRun:
         if restored:
             restore_callbacks(self._own_callbacks, state["callbacks"], restored[2])
             self.model.stop_training = state["stopped"]
+
+    def _restore(self):
+        """What `restore_latest` returns; on several workers the same on all of them."""
+        # The chief may still be writing the last checkpoint of a training before this one.
+        several = self.trainer.strategy.num_replicas_in_sync > 1
+        if several:
+            self.trainer.sum_over_replicas(0)
+        restored = restore_latest(self._folder, self._variables())
+        step = restored[0] if restored else 0
+        if several and self.trainer.sum_over_replicas(step) != step * self.trainer.strategy.num_replicas_in_sync:
+            raise InputError(
+                f"All workers must find the same checkpoints in {self._folder}: put it on a disk that all of them see. "
+                f"Received: step {step} here, another elsewhere."
+            )
+        return restored
 
     @property
     def is_over(self):

@@ -176,6 +176,16 @@ class Trainer:
     def _update(self, batch, terminated):
         return self._local(self.strategy.run(self._step, (batch, terminated)))[0]
 
+    def sum_over_replicas(self, number):
+        """The sum of a number that each replica's worker gives; all workers wait for each other here."""
+
+        @tf.function
+        def total(number):
+            per_replica = self.strategy.run(lambda number: number + 0.0, (number,))
+            return self.strategy.reduce("SUM", per_replica, axis=None)
+
+        return float(total(tf.constant(number, tf.float64)))
+
     def _local(self, value):
         return self.strategy.experimental_local_results(value)
 

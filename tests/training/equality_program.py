@@ -60,7 +60,7 @@ def batches():
     )
 
 
-def train(strategy, variant):
+def train(strategy, variant, path):
     options = VARIANTS[variant]
     with strategy.scope():
         model = make_model(0.2 if "dropout" in variant else 0.0)
@@ -68,13 +68,19 @@ def train(strategy, variant):
         is_sgd = variant in ("plain", "microbatches")
         optimizer = keras.optimizers.SGD(0.3, momentum=0.9) if is_sgd else kf.training.adamw(1e-2)
     trainer = kf.training.Trainer((model, loss), optimizer, strategy=strategy, clip_norm=0.5, **options)
-    history = trainer.fit(batches(), batches().take(3)).history
+    folder = f"{path}.{variant}"
+    log = kf.training.MetricsLog(folder, every=5)
+    history = trainer.fit(batches(), batches().take(3), callbacks=[log], checkpoint_folder=folder).history
+    # A training that is over already comes back with its weights.
+    model.trainable_weights[0].assign(model.trainable_weights[0] * 0)
+    trainer.fit(batches(), callbacks=[log], checkpoint_folder=folder)
     return {
         f"{variant}/{index}": keras.ops.convert_to_numpy(weight) for index, weight in enumerate(model.trainable_weights)
     } | {f"{variant}/{name}": np.array(history[name]) for name in ("loss", "val_loss")}
 
 
 def main(kind, path, *variants):
+    shared = path
     if kind == "workers":
         strategy = kf.training.make_strategy("multi_worker")
         path = path.replace(".npz", f"_{kf.training.cluster.read_cluster()[1]}.npz")
@@ -83,7 +89,7 @@ def main(kind, path, *variants):
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         one = kind == "one"
         strategy = kf.training.make_strategy() if one else tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    np.savez(path, **{name: value for variant in variants for name, value in train(strategy, variant).items()})
+    np.savez(path, **{name: value for variant in variants for name, value in train(strategy, variant, shared).items()})
 
 
 if __name__ == "__main__":
