@@ -79,11 +79,15 @@ class UpdateStep:
 
     def _accumulated(self, batch):
         """The sums over microbatches, computed one after the other."""
-        parts, size = self.microbatches, tf.shape(batch["examples"])[0]
+        parts, columns = self.microbatches, dict(batch)
+        # A task that reads long texts in windows has more rows than examples.
+        rows = tf.shape(tf.nest.flatten(batch["inputs"])[0])[0]
+        if not self.keyed:
+            columns.pop("examples")
 
         def body(index, gradients, sums):
-            first, last = size * index // parts, size * (index + 1) // parts
-            more, more_sums = self._compute(tf.nest.map_structure(lambda tensor: tensor[first:last], batch))
+            first, last = rows * index // parts, rows * (index + 1) // parts
+            more, more_sums = self._compute(tf.nest.map_structure(lambda tensor: tensor[first:last], columns))
             return index + 1, [a + b for a, b in zip(gradients, more, strict=True)], sums + more_sums
 
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.model.trainable_variables]
@@ -99,6 +103,10 @@ class UpdateStep:
         masks = [value for name, value in inputs.items() if "padding_mask" in name] if isinstance(inputs, dict) else []
         if len(masks) > 1:
             raise InputError("`keyed_dropout` takes models with one padding mask. Received inputs with several.")
+        rows = tf.shape(tf.nest.flatten(inputs)[0])[0]
+        tf.debugging.assert_equal(
+            rows, tf.size(batch["examples"]), "`keyed_dropout` takes tasks with one row an example, without windows."
+        )
         return keyed_dropout(self.optimizer.iterations.value, batch["examples"], *masks)
 
     def _scaled(self, loss):
