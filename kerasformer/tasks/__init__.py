@@ -2,5 +2,6 @@
 
 from kerasformer.tasks.task import load
 from kerasformer.tasks.text_classifier import TextClassifier
+from kerasformer.tasks.text_embedder import TextEmbedder
 
-__all__ = ["TextClassifier", "load"]
+__all__ = ["TextClassifier", "TextEmbedder", "load"]
