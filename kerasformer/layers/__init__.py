@@ -6,6 +6,7 @@ from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.feed_forward import FeedForward
 from kerasformer.layers.first_token import FirstToken
+from kerasformer.layers.inter_sentence_encoder import InterSentenceEncoder
 from kerasformer.layers.keyed_dropout import keyed_dropout
 from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
 from kerasformer.layers.max_pooling import MaxPooling
@@ -22,6 +23,7 @@ __all__ = [
     "EncoderBlock",
     "FeedForward",
     "FirstToken",
+    "InterSentenceEncoder",
     "LayerNormalization",
     "LearnedPositionEmbedding",
     "MaxPooling",
