@@ -10,6 +10,7 @@ finds its own among the others. Sources, formats and flags are told in the READM
 import dataclasses
 import os
 import pathlib
+import shutil
 from typing import Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -21,6 +22,8 @@ import tyro
 import kerasformer as kf
 from kerasformer.errors import InputError, one_line_errors
 
+# Flags that may differ between a training that was killed and the one that goes on with it.
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "similarity"
 
 
@@ -62,6 +65,8 @@ class Flags:
     """Highest learning rate, after a warmup over a tenth of the steps; then down in a line."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
+    average: float | None = None
+    """Momentum of a moving average of the weights, such as 0.999, which is what is evaluated and kept."""
     seed: int = 0
     """Of the order of the data, the dropout and new weights."""
     strategy: Literal["default", "mirrored", "multi_worker"] = "default"
@@ -75,21 +80,25 @@ def main(flags):
         raise InputError(
             f"epochs must be at least 0, batch_size at least 2. Received: {flags.epochs} and {flags.batch_size}."
         )
-    keras.utils.set_random_seed(flags.seed)
-    train, validation, test, objective = load_data(flags)
     strategy = kf.training.make_strategy(flags.strategy)
+    keras.utils.set_random_seed(flags.seed)
+    workdir = pathlib.Path(flags.workdir)
+    train, validation, test, objective = load_data(flags)
     with strategy.scope():
         task = starting_point(flags, train.texts, objective)
         steps = -(-len(train) // flags.batch_size) * max(flags.epochs, 1)
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)
-        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay)
+        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay, average=flags.average)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy)
     results = {"train": train_epochs(flags, trainer, train, validation) if flags.epochs else {}}
     results["validation"] = trainer.evaluate(kf.data.batches(validation, 64))
     if test is not None:
         results["test"] = trainer.evaluate(kf.data.batches(test, 64))
-    kf.training.write_metrics(flags.workdir, results)
-    task.save(pathlib.Path(flags.workdir) / "task")
+    if not kf.training.is_chief():
+        return
+    kf.training.write_metrics(workdir, results)
+    task.save(workdir / "task")
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     splits = [split for split in ("validation", "test") if split in results]
     rows = [[metric, *[results[split].get(metric, "") for split in splits]] for metric in results["validation"]]
     kf.training.print_table("results", ["metric", *splits], rows)
@@ -152,7 +161,10 @@ def train_epochs(flags, trainer, train, validation):
         lambda epoch: kf.data.batches(train, flags.batch_size, shuffle_seed=flags.seed, epoch=epoch),
         kf.data.batches(validation, 64),
         epochs=flags.epochs,
-        callbacks=[kf.training.ProgressBar(), best],
+        callbacks=[kf.training.ProgressBar(), best, kf.training.MetricsLog(flags.workdir)],
+        # A run that was killed goes on from here when the same command is given again.
+        checkpoint_folder=pathlib.Path(flags.workdir) / "checkpoints",
+        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
     )
     seconds = sum(history.history["seconds"])
     examples = len(train) * len(history.history["seconds"])

@@ -11,6 +11,7 @@ and flags are told in the README, or by `--help`.
 import dataclasses
 import os
 import pathlib
+import shutil
 from typing import Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -23,6 +24,8 @@ import kerasformer as kf
 from kerasformer.errors import InputError, one_line_errors
 from kerasformer.tasks.rouge import rouge, with_oracle_labels
 
+# Flags that may differ between a training that was killed and the one that goes on with it.
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "summaries"
 
 
@@ -58,6 +61,8 @@ class Flags:
     """Highest learning rate, after a warmup over a tenth of the steps; then down in a line."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
+    average: float | None = None
+    """Momentum of a moving average of the weights, such as 0.999, which is what is evaluated and kept."""
     metric: Literal["rouge1", "rouge2", "rougeL"] = "rouge1"
     """Chooses the best epoch."""
     seed: int = 0
@@ -71,9 +76,10 @@ class Flags:
 def main(flags):
     if flags.epochs < 1 or flags.batch_size < 1:
         raise InputError(f"epochs and batch_size must be at least 1. Received: {flags.epochs} and {flags.batch_size}.")
-    keras.utils.set_random_seed(flags.seed)
-    train, validation, test = load_data(flags)
     strategy = kf.training.make_strategy(flags.strategy)
+    keras.utils.set_random_seed(flags.seed)
+    workdir = pathlib.Path(flags.workdir)
+    train, validation, test = load_data(flags)
     with strategy.scope():
         encoder, tokenizer = starting_point(flags, train)
         task = kf.tasks.ExtractiveSummarizer(
@@ -81,7 +87,7 @@ def main(flags):
         )
         steps = -(-len(train) // flags.batch_size) * flags.epochs
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)
-        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay)
+        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay, average=flags.average)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy)
     best = keras.callbacks.EarlyStopping(
         f"val_{flags.metric}", mode="max", patience=flags.patience, restore_best_weights=True
@@ -90,7 +96,10 @@ def main(flags):
         lambda epoch: kf.data.document_batches(train, flags.batch_size, shuffle_seed=flags.seed, epoch=epoch),
         kf.data.document_batches(validation, 32),
         epochs=flags.epochs,
-        callbacks=[kf.training.ProgressBar(), best],
+        callbacks=[kf.training.ProgressBar(), best, kf.training.MetricsLog(workdir)],
+        # A run that was killed goes on from here when the same command is given again.
+        checkpoint_folder=workdir / "checkpoints",
+        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
     )
 
     seconds = sum(history.history["seconds"])
@@ -98,9 +107,12 @@ def main(flags):
     results = {"validation": trainer.evaluate(kf.data.document_batches(validation, 32))}
     if test is not None:
         results["test"] = trainer.evaluate(kf.data.document_batches(test, 32))
+    if not kf.training.is_chief():
+        return
     results["train"] = {"examples_per_second": examples / seconds, "seconds": seconds}
-    kf.training.write_metrics(flags.workdir, results)
-    task.save(pathlib.Path(flags.workdir) / "task")
+    kf.training.write_metrics(workdir, results)
+    task.save(workdir / "task")
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     print_results(results, validation if test is None else test, flags)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))

@@ -1,9 +1,12 @@
 """Transformer layers over the sentences of a document."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
 from kerasformer.layers.encoder_block import EncoderBlock
+from kerasformer.layers.keyed_dropout import keyed_dropout, keys_in_force
 from kerasformer.layers.masks import is_open
 from kerasformer.layers.normalization import LayerNormalization
 from kerasformer.layers.padding import pack, padding_layout, unpack
@@ -73,8 +76,10 @@ class InterSentenceEncoder(keras.layers.Layer):
         # The rows of sentences, in the order of the layout.
         x = pack(inputs, {"pack": tf.reshape(tf.where(tf.reshape(begins, [-1])), [-1])})
         x = x + self.positions(x, positions=layout["pack"] % tf.maximum(most, 1))
-        for block in self.blocks:
-            x = block(x, padding_mask=mask, layout=layout, training=training)
+        keys = keys_in_force()
+        with keyed_dropout(keys.step, keys.examples, mask) if keys else contextlib.nullcontext():
+            for block in self.blocks:
+                x = block(x, padding_mask=mask, layout=layout, training=training)
         logits = self.classifier(self.norm(x, training=training))
         return {
             "logits": unpack(logits, layout, mask)[..., 0],

@@ -1,11 +1,14 @@
 """Sentence embeddings: one vector a text, near to that of a text that means the same."""
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.layers import FirstToken, MaxPooling, MeanPooling
+from kerasformer.layers import FirstToken, MaxPooling, MeanPooling, keyed_dropout
+from kerasformer.layers.keyed_dropout import keys_in_force
 from kerasformer.tasks import metrics
 from kerasformer.tasks.task import Task, concatenate, string_spec, tokens_function
 
@@ -82,7 +85,9 @@ class TextEmbedder(Task):
         Returns:
             `(sum, count)`: float32 scalars.
         """
-        second = self.model(targets["pair"], training=True)["embedding"]
+        keys, inputs = keys_in_force(), targets["pair"]
+        with keyed_dropout(keys.step, keys.examples, inputs["padding_mask"]) if keys else contextlib.nullcontext():
+            second = self.model(inputs, training=True)["embedding"]
         losses = self.pair_losses(outputs["embedding"], second, targets["score"])
         return tf.reduce_sum(losses), tf.cast(tf.size(losses), tf.float32)
 
