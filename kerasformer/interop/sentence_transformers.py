@@ -72,12 +72,14 @@ def read_sentence_transformers(folder, dtype):
 
 
 def read_pooling(path):
-    """ "mean", "max" or "cls": the pooling that a `config.json` of sentence-transformers' Pooling asks for.
+    """The pooling, "mean", "max" or "cls", that a `config.json` of sentence-transformers' Pooling asks for.
 
     Raises:
         InputError: no such file, or it asks for another one, or for several.
     """
     settings = _read_json(path)
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} should hold a JSON object. It holds a {type(settings).__name__}.")
     # One name in later versions, a flag each in earlier ones.
     modes = settings.get("pooling_mode") or [
         name.removeprefix("pooling_mode_") for name in settings if settings[name] is True
