@@ -47,6 +47,8 @@ class Flags:
     """Precision of the exported weights and computation."""
     pooling: Literal["first", "mean"] | None = None
     """The vector of a text: [CLS], or the mean of its tokens. None: as the starting point was trained."""
+    normalize_tweets: bool = False
+    """Whether user names and links are masked as in TweetEval, also in what is served."""
     epochs: int = 3
     """Most epochs; training stops early when the validation metric stays below its best for `patience` epochs."""
     patience: int = 2
@@ -86,7 +88,12 @@ def main(flags):
     with strategy.scope():
         encoder, tokenizer, pooling = starting_point(flags, train.texts)
         task = kf.tasks.TextClassifier(
-            encoder, tokenizer, train.label_names, pairs=train.pairs is not None, pooling=flags.pooling or pooling
+            encoder,
+            tokenizer,
+            train.label_names,
+            pairs=train.pairs is not None,
+            pooling=flags.pooling or pooling,
+            normalize_tweets=flags.normalize_tweets,
         )
         steps = -(-len(train) // flags.batch_size) * flags.epochs
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)

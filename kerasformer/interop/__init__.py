@@ -2,5 +2,14 @@
 
 from kerasformer.interop.encoders import load_encoder, minilm_folder, pooling_of, random_encoder
 from kerasformer.interop.huggingface import load_huggingface
+from kerasformer.interop.sentence_transformers import load_embedder, load_sentence_transformers
 
-__all__ = ["load_encoder", "load_huggingface", "minilm_folder", "pooling_of", "random_encoder"]
+__all__ = [
+    "load_embedder",
+    "load_encoder",
+    "load_huggingface",
+    "load_sentence_transformers",
+    "minilm_folder",
+    "pooling_of",
+    "random_encoder",
+]

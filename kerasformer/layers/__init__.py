@@ -5,8 +5,11 @@ from kerasformer.layers.bert_embedding import BertEmbedding
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.feed_forward import FeedForward
+from kerasformer.layers.first_token import FirstToken
+from kerasformer.layers.inter_sentence_encoder import InterSentenceEncoder
 from kerasformer.layers.keyed_dropout import keyed_dropout
 from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
+from kerasformer.layers.max_pooling import MaxPooling
 from kerasformer.layers.mean_pooling import MeanPooling
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
@@ -19,8 +22,11 @@ __all__ = [
     "Dropout",
     "EncoderBlock",
     "FeedForward",
+    "FirstToken",
+    "InterSentenceEncoder",
     "LayerNormalization",
     "LearnedPositionEmbedding",
+    "MaxPooling",
     "MeanPooling",
     "MultiHeadAttention",
     "PackTokens",

@@ -1,6 +1,8 @@
 """Tasks: model, tokenizer and answer, saved and served together."""
 
+from kerasformer.tasks.extractive_summarizer import ExtractiveSummarizer
 from kerasformer.tasks.task import load
 from kerasformer.tasks.text_classifier import TextClassifier
+from kerasformer.tasks.text_embedder import TextEmbedder
 
-__all__ = ["TextClassifier", "load"]
+__all__ = ["ExtractiveSummarizer", "TextClassifier", "TextEmbedder", "load"]

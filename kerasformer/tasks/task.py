@@ -15,7 +15,11 @@ from kerasformer.files import written_beside
 from kerasformer.layers import BertEmbedding
 from kerasformer.text import WordPieceTokenizer
 
-_MODULES = {"TextClassifier": "text_classifier"}
+_MODULES = {
+    "ExtractiveSummarizer": "extractive_summarizer",
+    "TextClassifier": "text_classifier",
+    "TextEmbedder": "text_embedder",
+}
 _ENCODER_OUTPUTS = ("sequence_output", "pooled_output")
 
 

@@ -8,6 +8,7 @@ from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, MeanPooling
 from kerasformer.tasks import metrics
 from kerasformer.tasks.task import Task, concatenate, string_spec, tokens_function
+from kerasformer.text.tweets import normalize_tweets
 
 
 class TextClassifier(Task):
@@ -24,6 +25,7 @@ class TextClassifier(Task):
         pooling: the vector of a text: "first", the encoder's `pooled_output` (BERT's pooler of `[CLS]`), or "mean" of
             its tokens, for encoders that were trained so, as sentence-transformers are.
         dropout: rate on that vector, when training.
+        normalize_tweets: whether user names and links are masked first, as in TweetEval (`kerasformer.text.tweets`).
 
     Raises:
         InputError: fewer than two labels or equal ones, an encoder without the output that `pooling` reads, a
@@ -32,7 +34,9 @@ class TextClassifier(Task):
 
     float32_layers = ("text_vector", "classifier_dropout", "classifier")
 
-    def __init__(self, encoder, tokenizer, label_names=None, *, pairs=False, pooling="first", dropout=0.1):
+    def __init__(
+        self, encoder, tokenizer, label_names=None, *, pairs=False, pooling="first", dropout=0.1, normalize_tweets=False
+    ):
         _check_label_names(label_names)
         # In float32, also in mixed precision: the logits are few, and the loss reads them.
         hidden = Dropout(dropout, name="classifier_dropout", dtype="float32")(_text_vector(encoder, pooling))
@@ -42,23 +46,23 @@ class TextClassifier(Task):
             dtype="float32",
             name="classifier",
         )
-        self._set_up(encoder, {"logits": dense(hidden)}, tokenizer, label_names, pairs)
+        self._set_up(encoder, {"logits": dense(hidden)}, tokenizer, label_names, pairs, normalize_tweets)
 
     @classmethod
-    def from_parts(cls, encoder, outputs, tokenizer, label_names=None, pairs=False):
+    def from_parts(cls, encoder, outputs, tokenizer, label_names=None, pairs=False, normalize_tweets=False):
         """A task whose head stands on the encoder already, as `load` finds it."""
         task = cls.__new__(cls)
-        task._set_up(encoder, outputs, tokenizer, label_names, pairs)
+        task._set_up(encoder, outputs, tokenizer, label_names, pairs, normalize_tweets)
         return task
 
-    def _set_up(self, encoder, outputs, tokenizer, label_names, pairs):
+    def _set_up(self, encoder, outputs, tokenizer, label_names, pairs, normalize_tweets):
         _check_label_names(label_names)
         classes = outputs["logits"].shape[-1]
         if classes != (1 if label_names is None else len(label_names)):
             raise InputError(f"The model has {classes} outputs. Received: label_names={label_names}.")
         super().__init__(encoder, outputs, tokenizer)
         self.label_names = None if label_names is None else tuple(label_names)
-        self.pairs = pairs
+        self.pairs, self.normalize_tweets = pairs, normalize_tweets
 
     @property
     def is_regression(self):
@@ -66,7 +70,13 @@ class TextClassifier(Task):
         return self.label_names is None
 
     def settings(self):
-        return {"label_names": self.label_names and list(self.label_names), "pairs": self.pairs}
+        names = self.label_names and list(self.label_names)
+        return {"label_names": names, "pairs": self.pairs, "normalize_tweets": self.normalize_tweets}
+
+    def batch_inputs(self, features):
+        if self.normalize_tweets:
+            features = {name: normalize_tweets(texts) for name, texts in features.items()}
+        return super().batch_inputs(features)
 
     def loss(self, targets, outputs, weights=None):
         """Sum of the losses of a batch, and what to divide it by.

@@ -83,6 +83,17 @@ def test_predict_of_what_it_cannot():
         make().predict("good")
 
 
+def test_normalized_tweets(tmp_path):
+    task = make(pairs=True, normalize_tweets=True)
+    tweets, masked = ["good @bad https://bad.so", "bad"], ["good @user http", "bad"]
+    plain = make(pairs=True)
+    expected = plain.predict(masked, masked[::-1])["scores"]
+    assert not np.allclose(plain.predict(tweets, tweets[::-1])["scores"], expected)
+    task.save(tmp_path / "task")
+    for either in (task, kf.load(tmp_path / "task")):
+        np.testing.assert_array_equal(either.predict(tweets, tweets[::-1])["scores"], expected)
+
+
 def test_loss_of_a_classification():
     task = make()
     logits = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 5.0]], "float32")

@@ -1,0 +1,91 @@
+"""Transformer layers over the sentences of a document."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from kerasformer.layers.encoder_block import EncoderBlock
+from kerasformer.layers.keyed_dropout import keyed_dropout, keys_in_force
+from kerasformer.layers.masks import is_open
+from kerasformer.layers.normalization import LayerNormalization
+from kerasformer.layers.padding import pack, padding_layout, unpack
+from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class InterSentenceEncoder(keras.layers.Layer):
+    """One logit a sentence, from the hidden states of the tokens that the sentences begin with (BERTSum, Liu 2019,
+    arXiv:1903.10318, section 3.2, and Liu and Lapata 2019, arXiv:1908.08345).
+
+    Sinusoidal positions, pre-norm Transformer blocks over the sentences of a text, and a dense layer. Padding is never
+    computed, neither of tokens nor of sentences.
+
+    Args:
+        start_id: the token that a sentence begins with, BERT's `[CLS]`. The first token counts as one whatever it is.
+        num_layers: blocks.
+        num_heads: must divide the width.
+        inner_width: width of the blocks' feed-forward networks.
+        dropout: rate in the blocks, when training.
+        epsilon: of the normalizations.
+
+    Call:
+        inputs: `[batch, length, width]`.
+        token_ids: int32 `[batch, length]`.
+        padding_mask: `[batch, length]`, positive or true for real tokens.
+
+    Returns:
+        `{"logits": float32 [batch, sentences], "sentence_mask": float32 [batch, sentences]}`, padded to the most
+        sentences of a text; logits are 0 there.
+    """
+
+    def __init__(self, start_id, num_layers=2, num_heads=8, inner_width=2048, dropout=0.1, epsilon=1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.start_id, self.num_layers, self.num_heads = start_id, num_layers, num_heads
+        self.inner_width, self.dropout, self.epsilon = inner_width, dropout, epsilon
+        policy = self.dtype_policy
+        self.positions = SinusoidalPositionEmbedding(dtype=policy, name="positions")
+        self.blocks = [
+            EncoderBlock(
+                num_heads,
+                inner_width,
+                dropout=dropout,
+                norm_first=True,
+                epsilon=epsilon,
+                dtype=policy,
+                name=f"block_{i}",
+            )
+            for i in range(num_layers)
+        ]
+        self.norm = LayerNormalization(epsilon, dtype=policy, name="norm")
+        # In float32 also in a model of lower precision: sentences are ranked by it.
+        self.classifier = keras.layers.Dense(1, dtype="float32", name="classifier")
+
+    def build(self, input_shape):
+        shape = (None, input_shape[-1])
+        for layer in (*self.blocks, self.norm, self.classifier):
+            layer.build(shape)
+
+    def call(self, inputs, token_ids, padding_mask, training=None):
+        length = tf.shape(token_ids)[1]
+        begins = (tf.equal(token_ids, self.start_id) & is_open(padding_mask)) | tf.equal(tf.range(length), 0)
+        counts = tf.reduce_sum(tf.cast(begins, tf.int32), 1)
+        most = tf.reduce_max(tf.concat([counts, [0]], 0))
+        mask = tf.cast(tf.range(most) < counts[:, None], tf.int32)
+        layout = padding_layout(mask)
+        # The rows of sentences, in the order of the layout.
+        x = pack(inputs, {"pack": tf.reshape(tf.where(tf.reshape(begins, [-1])), [-1])})
+        x = x + self.positions(x, positions=layout["pack"] % tf.maximum(most, 1))
+        keys = keys_in_force()
+        with keyed_dropout(keys.step, keys.examples, mask) if keys else contextlib.nullcontext():
+            for block in self.blocks:
+                x = block(x, padding_mask=mask, layout=layout, training=training)
+        logits = self.classifier(self.norm(x, training=training))
+        return {
+            "logits": unpack(logits, layout, mask)[..., 0],
+            "sentence_mask": tf.cast(mask, tf.float32),
+        }
+
+    def get_config(self):
+        names = ("start_id", "num_layers", "num_heads", "inner_width", "dropout", "epsilon")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,0 +1,159 @@
+"""The embedder: its vectors, losses and metrics against NumPy, training, saving, serving."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasformer as kf
+from kerasformer.errors import InputError
+from kerasformer.models import BertConfig, bert
+from kerasformer.tasks import TextEmbedder
+from kerasformer.text import WordPieceTokenizer
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "so", "very"]
+CONFIG = BertConfig(len(VOCABULARY), 8, 1, 2, 12, 10, initializer_range=0.4)
+TEXTS = ["so good", "bad", "", "very very bad good", "unknown words"]
+
+
+@functools.cache
+def tokenizer():
+    return WordPieceTokenizer(VOCABULARY, max_length=10)
+
+
+def make(**arguments):
+    keras.utils.set_random_seed(4)
+    return TextEmbedder(bert(CONFIG, pooled=True), tokenizer(), **arguments)
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("pooling", ["mean", "max", "cls"])
+def test_vectors(pooling, normalize):
+    task = make(pooling=pooling, normalize=normalize)
+    inputs = task.tokenizer(TEXTS)
+    states, mask = task.encoder(inputs)["sequence_output"].numpy(), inputs["padding_mask"].numpy().astype(bool)
+    pool = {"mean": lambda x: x.mean(0), "max": lambda x: x.max(0), "cls": lambda x: x[0]}[pooling]
+    expected = np.stack([pool(row[real]) for row, real in zip(states, mask, strict=True)])
+    vectors = task.embed(TEXTS, batch_size=2)
+    assert vectors.dtype == "float32"
+    np.testing.assert_allclose(vectors, unit(expected) if normalize else expected, atol=1e-5)
+
+
+def test_any_number_of_texts():
+    task = make()
+    assert task.embed([]).shape == (0, 8)
+    assert task.embed(["good"]).shape == (1, 8)
+    with pytest.raises(InputError, match="list of texts"):
+        task.embed("good")
+
+
+def test_cosine_loss():
+    first, second = np.array([[3.0, 4.0], [1.0, 0.0]]), np.array([[4.0, 3.0], [0.0, 2.0]])
+    losses = make().pair_losses(first, second, np.array([0.5, 1.0]))
+    np.testing.assert_allclose(losses, [(0.96 - 0.5) ** 2, 1.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_ranking_loss(symmetric):
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(2, 5, 3))
+    logits = 7 * unit(first) @ unit(second).T
+    expected = np.log(np.exp(logits).sum(1)) - np.diag(logits)
+    if symmetric:
+        expected = (expected + np.log(np.exp(logits).sum(0)) - np.diag(logits)) / 2
+    task = make(objective="ranking", scale=7, symmetric=symmetric)
+    np.testing.assert_allclose(task.pair_losses(first, second, np.ones(5)), expected, rtol=1e-5)
+
+
+def test_a_batch_trains_both_texts_of_a_pair():
+    task = TextEmbedder(bert(BertConfig(8, 8, 1, 2, 12, 10, dropout=0.0, attention_dropout=0.0)), tokenizer())
+    features = {"text": tf.constant(TEXTS), "text_pair": tf.constant(TEXTS[::-1])}
+    scores = tf.constant([0.0, 0.5, 1.0, 0.25, 1.0])
+    inputs, targets = task.training_batch(features, scores)
+    assert all(len(tensor) == 5 for tensor in tf.nest.flatten((inputs, targets)))
+    vectors = task.embed(TEXTS)
+    loss_sum, count = task.loss(targets, task.model(inputs, training=True))
+    assert float(count) == 5
+    expected = (((vectors * vectors[::-1]).sum(-1) - scores) ** 2).numpy().sum()
+    assert float(loss_sum) == pytest.approx(expected, rel=1e-5)
+
+
+def evaluated(task, scores, batch_size=2):
+    batches = []
+    for start in range(0, len(scores), batch_size):
+        features = {"text": TEXTS[start : start + batch_size], "text_pair": TEXTS[::-1][start : start + batch_size]}
+        outputs = {"embedding": task.model(task.batch_inputs(features))["embedding"].numpy()}
+        batches.append((features, scores[start : start + batch_size], outputs))
+    return task.evaluate_batches(batches)
+
+
+def test_metrics():
+    task, scores = make(), np.array([0.1, 0.9, 1.0, 0.2, 0.3], "float32")
+    vectors = task.embed(TEXTS)
+    cosines = (vectors * vectors[::-1]).sum(-1)
+    metrics = evaluated(task, scores)
+    assert metrics["pearson"] == pytest.approx(np.corrcoef(scores, cosines)[0, 1], abs=1e-5)
+    assert metrics.keys() == {"loss", "spearman", "pearson"}
+    assert metrics["loss"] == pytest.approx(((cosines - scores) ** 2).mean(), rel=1e-4)
+
+
+def test_metrics_of_pairs_without_scores():
+    task = make(objective="ranking")
+    metrics = evaluated(task, np.ones(5, "float32"))
+    # Of TEXTS and its reverse, only the middle one stands beside itself.
+    assert metrics["accuracy"] == pytest.approx(0.2)
+    assert metrics.keys() == {"loss", "accuracy"}
+
+
+@pytest.mark.parametrize("objective", ["cosine", "ranking"])
+def test_training_lowers_the_loss(objective):
+    task = make(objective=objective)
+    features = {
+        "text": tf.constant(["so good", "very bad", "so", "very"]),
+        "text_pair": tf.constant(["good", "bad", "so so", "very very"]),
+    }
+    data = tf.data.Dataset.from_tensors((features, tf.constant([1.0, 1.0, 0.0, 0.5]))).repeat(30)
+    trainer = kf.training.Trainer(task, kf.training.adamw(3e-3))
+    before = trainer.evaluate(data.take(1))["loss"]
+    trainer.fit(data.apply(tf.data.experimental.assert_cardinality(30)))
+    assert trainer.evaluate(data.take(1))["loss"] < before * 0.7
+
+
+def test_save_and_load(tmp_path):
+    task = make(pooling="max", normalize=False, objective="ranking", scale=5, symmetric=True)
+    task.save(tmp_path / "task")
+    again = kf.load(tmp_path / "task")
+    assert isinstance(again, TextEmbedder)
+    assert again.settings() == task.settings()
+    np.testing.assert_array_equal(again.embed(TEXTS), task.embed(TEXTS))
+
+
+def test_signatures():
+    task = make()
+    functions = task.serving_functions(lambda inputs: task.model(inputs, training=False))
+    assert set(functions) == {"serving_default", "tokens"}
+    served = functions["serving_default"](tf.constant(TEXTS))
+    np.testing.assert_allclose(served["embedding"], task.embed(TEXTS), atol=1e-6)
+    assert functions["serving_default"](tf.zeros([0], tf.string))["embedding"].shape == (0, 8)
+    np.testing.assert_allclose(functions["tokens"](**task.tokenizer(TEXTS))["embedding"], served["embedding"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [({"pooling": "first"}, "pooling"), ({"objective": "contrastive"}, "objective")]
+)
+def test_unknown_arguments(arguments, told):
+    with pytest.raises(InputError, match=told):
+        make(**arguments)
+
+
+def test_an_encoder_without_states():
+    encoder = bert(CONFIG, pooled=True)
+    pooled = keras.Model(encoder.input, {"pooled_output": encoder.output["pooled_output"]})
+    with pytest.raises(InputError, match="sequence_output"):
+        TextEmbedder(pooled, tokenizer())
