@@ -1,6 +1,7 @@
-"""Strings to token ids inside the graph, with offsets; learning a vocabulary."""
+"""Strings to token ids inside the graph, with offsets; long texts in windows; learning a vocabulary."""
 
 from kerasformer.text.learning import learn_wordpiece
+from kerasformer.text.windows import Windows, window_texts
 from kerasformer.text.wordpiece import WordPieceTokenizer
 
-__all__ = ["WordPieceTokenizer", "learn_wordpiece"]
+__all__ = ["Windows", "WordPieceTokenizer", "learn_wordpiece", "window_texts"]
