@@ -2,6 +2,7 @@
 
 from kerasformer.layers.attention import scaled_dot_product_attention
 from kerasformer.layers.bert_embedding import BertEmbedding
+from kerasformer.layers.crf import Transitions, crf_decode, crf_log_partition, crf_marginals, crf_score
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.feed_forward import FeedForward
@@ -28,7 +29,12 @@ __all__ = [
     "SinusoidalPositionEmbedding",
     "TokenEmbedding",
     "TokenPositions",
+    "Transitions",
     "UnpackTokens",
+    "crf_decode",
+    "crf_log_partition",
+    "crf_marginals",
+    "crf_score",
     "keyed_dropout",
     "padding_layout",
     "scaled_dot_product_attention",
