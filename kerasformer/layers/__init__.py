@@ -13,6 +13,7 @@ from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
 from kerasformer.layers.padding import PackTokens, PaddingLayout, TokenPositions, UnpackTokens, padding_layout
 from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
+from kerasformer.layers.span_head import SpanHead
 from kerasformer.layers.token_embedding import TokenEmbedding
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PackTokens",
     "PaddingLayout",
     "SinusoidalPositionEmbedding",
+    "SpanHead",
     "TokenEmbedding",
     "TokenPositions",
     "Transitions",

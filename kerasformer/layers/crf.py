@@ -11,9 +11,11 @@ import tensorflow as tf
 _NEVER = -1e9
 
 
-def _with_boundary(logits):
-    """float32 `[B, L, C + 1]`: no step is a boundary."""
-    return tf.pad(tf.cast(logits, tf.float32), [[0, 0], [0, 0], [1, 0]], constant_values=_NEVER)
+def _with_boundary(logits, mask):
+    """float32 `[B, L + 1, C + 1]` and bool `[B, L + 1]`: no step is a boundary, and the last one is passed over, so
+    that there always is one."""
+    logits = tf.pad(tf.cast(logits, tf.float32), [[0, 0], [0, 1], [1, 0]], constant_values=_NEVER)
+    return logits, tf.pad(mask, [[0, 0], [0, 1]])
 
 
 def _before_first(logits):
@@ -44,7 +46,7 @@ def _scan(logits, mask, transitions, reduce, reverse=False):
         return done + 1, state, states.write(place, state)
 
     _, last, states = tf.while_loop(lambda done, *_: done < length, step, (tf.constant(0), start, states))
-    return tf.reshape(states.stack(), tf.shape(logits)), last
+    return states.stack(), last
 
 
 def crf_log_partition(logits, mask, transitions):
@@ -58,7 +60,7 @@ def crf_log_partition(logits, mask, transitions):
     Returns:
         float32 `[B]`; 0 for a sequence without steps, if the boundary follows itself for 0.
     """
-    _, last = _scan(_with_boundary(logits), mask, transitions, tf.reduce_logsumexp)
+    _, last = _scan(*_with_boundary(logits, mask), transitions, tf.reduce_logsumexp)
     return tf.reduce_logsumexp(last + transitions[:, 0], axis=1)
 
 
@@ -78,18 +80,18 @@ def crf_score(logits, tags, mask, transitions):
 
 def crf_marginals(logits, mask, transitions):
     """The probability of each tag at each step, float32 `[B, L, C]` (the forward-backward algorithm)."""
-    logits = _with_boundary(logits)
+    logits, mask = _with_boundary(logits, mask)
     forward, last = _scan(logits, mask, transitions, tf.reduce_logsumexp)
     backward, _ = _scan(logits, mask, tf.transpose(transitions), tf.reduce_logsumexp, reverse=True)
     partition = tf.reduce_logsumexp(last + transitions[:, 0], axis=1)
     # Both hold the step's own logit.
     log_probability = tf.transpose(forward + backward, [1, 0, 2]) - logits - partition[:, None, None]
-    return tf.exp(tf.minimum(log_probability, 0.0))[:, :, 1:]
+    return tf.exp(tf.minimum(log_probability, 0.0))[:, :-1, 1:]
 
 
 def crf_decode(logits, mask, transitions):
     """The tag sequence of the highest score, int32 `[B, L]`, 0 where the mask is false (Viterbi's algorithm)."""
-    logits = _with_boundary(logits)
+    logits, mask = _with_boundary(logits, mask)
     length = tf.shape(logits)[1]
     states, last = _scan(logits, mask, transitions, tf.reduce_max)
     before = tf.concat([_before_first(logits)[None], states], 0)
@@ -104,7 +106,7 @@ def crf_decode(logits, mask, transitions):
 
     number = tf.argmax(last + transitions[:, 0], 1, output_type=tf.int32)
     _, _, tags = tf.while_loop(lambda place, *_: place >= 0, step_back, (length - 1, number, tags))
-    return tf.transpose(tf.reshape(tags.stack(), tf.shape(steps)))
+    return tf.transpose(tags.stack())[:, :-1]
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")

@@ -15,7 +15,11 @@ from kerasformer.files import written_beside
 from kerasformer.layers import BertEmbedding
 from kerasformer.text import WordPieceTokenizer
 
-_MODULES = {"TextClassifier": "text_classifier"}
+_MODULES = {
+    "QuestionAnswerer": "question_answerer",
+    "Tagger": "tagger",
+    "TextClassifier": "text_classifier",
+}
 _ENCODER_OUTPUTS = ("sequence_output", "pooled_output")
 
 
