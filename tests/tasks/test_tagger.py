@@ -229,8 +229,6 @@ def test_learns_saves_and_exports(crf, tmp_path):
     assert loaded.settings() == task.settings()
     version = tmp_path / "1"
     kf.serving.export(loaded, version)
-    if not crf:
-        kf.serving.check(version)
     server = LoadedModel(version)
     served = server.run("", {"text": np.array([text.encode() for text in texts], object)})
     found = [[text.decode() for text in row] for row in served["entities_text"]]
