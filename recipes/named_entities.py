@@ -9,6 +9,7 @@ Sources, formats and flags are told in the README, or by `--help`.
 import dataclasses
 import os
 import pathlib
+import shutil
 from typing import Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -20,6 +21,8 @@ import tyro
 import kerasformer as kf
 from kerasformer.errors import InputError, one_line_errors
 
+# Flags that may differ between a training that was killed and the one that goes on with it.
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "entities"
 
 
@@ -27,7 +30,7 @@ SAMPLES = pathlib.Path(__file__).parent / "samples" / "entities"
 class Flags:
     """Trains a tagger of named entities and exports it."""
 
-    train: tuple[str, ...] = (str(SAMPLES / "train.tsv"),)
+    train: list[str] = dataclasses.field(default_factory=lambda: [str(SAMPLES / "train.tsv")])
     """Training data, one source or several: file, folder, glob, tfds:NAME[/CONFIG]:SPLIT or hf:FOLDER:SPLIT."""
     validation: str | None = None
     """Validation data: the best epoch is chosen on it. None: the samples', or a tenth of the training data."""
@@ -57,6 +60,10 @@ class Flags:
     """Highest learning rate, after a warmup over a tenth of the steps; then down in a line."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each layer to the one below it."""
+    microbatches: int = 1
+    """Parts of a batch that are computed one after the other, to save memory."""
     seed: int = 0
     """Of the order of the data, the dropout and new weights."""
     strategy: Literal["default", "mirrored", "multi_worker"] = "default"
@@ -68,17 +75,18 @@ class Flags:
 def main(flags):
     if flags.epochs < 1 or flags.batch_size < 1:
         raise InputError(f"epochs and batch_size must be at least 1. Received: {flags.epochs} and {flags.batch_size}.")
-    keras.utils.set_random_seed(flags.seed)
-    train, validation, test = load_data(flags)
     strategy = kf.training.make_strategy(flags.strategy)
+    keras.utils.set_random_seed(flags.seed)
+    workdir = pathlib.Path(flags.workdir)
+    train, validation, test = load_data(flags)
     with strategy.scope():
         encoder, tokenizer = starting_point(flags, train.texts)
         task = kf.tasks.Tagger(encoder, tokenizer, train.entity_types, crf=flags.crf, window=flags.window)
         steps = -(-len(train) // flags.batch_size) * flags.epochs
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)
-        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay)
-    trainer = kf.training.Trainer(task, optimizer, strategy=strategy)
-    callbacks = [kf.training.ProgressBar()]
+        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay, layer_decay=flags.layer_decay)
+    trainer = kf.training.Trainer(task, optimizer, strategy=strategy, microbatches=flags.microbatches)
+    callbacks = [kf.training.ProgressBar(), kf.training.MetricsLog(workdir)]
     if flags.patience:
         callbacks.append(
             keras.callbacks.EarlyStopping("val_f1", mode="max", patience=flags.patience, restore_best_weights=True)
@@ -88,16 +96,22 @@ def main(flags):
         kf.data.tagging_batches(validation, 64),
         epochs=flags.epochs,
         callbacks=callbacks,
+        # A run that was killed goes on from here when the same command is given again.
+        checkpoint_folder=workdir / "checkpoints",
+        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
     )
 
     seconds = sum(history.history["seconds"])
     results = {"validation": trainer.evaluate(kf.data.tagging_batches(validation, 64))}
     if test is not None:
         results["test"] = trainer.evaluate(kf.data.tagging_batches(test, 64))
+    if not kf.training.is_chief():
+        return
     epochs_run = len(history.history["seconds"])
     results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
-    kf.training.write_metrics(flags.workdir, results)
-    task.save(pathlib.Path(flags.workdir) / "task")
+    kf.training.write_metrics(workdir, results)
+    task.save(workdir / "task")
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     print_results(results)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
@@ -108,7 +122,7 @@ def load_data(flags):
     repair = flags.first_letters == "repair"
     train = kf.data.load_tagging(flags.train, repair=repair)
     validation, test = flags.validation, flags.test
-    if tuple(flags.train) == Flags.train:
+    if flags.train == Flags().train:
         validation = validation or str(SAMPLES / "validation.tsv")
         test = test or str(SAMPLES / "test.tsv")
     others = [

@@ -9,6 +9,7 @@ Sources, formats and flags are told in the README, or by `--help`.
 import dataclasses
 import os
 import pathlib
+import shutil
 from typing import Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -20,6 +21,8 @@ import tyro
 import kerasformer as kf
 from kerasformer.errors import InputError, one_line_errors
 
+# Flags that may differ between a training that was killed and the one that goes on with it.
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "questions"
 
 
@@ -61,6 +64,10 @@ class Flags:
     """Highest learning rate, after a warmup over a tenth of the steps; then down in a line."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each layer to the one below it."""
+    microbatches: int = 1
+    """Parts of a batch that are computed one after the other, to save memory."""
     seed: int = 0
     """Of the order of the data, the dropout and new weights."""
     strategy: Literal["default", "mirrored", "multi_worker"] = "default"
@@ -72,9 +79,10 @@ class Flags:
 def main(flags):
     if flags.epochs < 1 or flags.batch_size < 1:
         raise InputError(f"epochs and batch_size must be at least 1. Received: {flags.epochs} and {flags.batch_size}.")
-    keras.utils.set_random_seed(flags.seed)
-    train, validation, test = load_data(flags)
     strategy = kf.training.make_strategy(flags.strategy)
+    keras.utils.set_random_seed(flags.seed)
+    workdir = pathlib.Path(flags.workdir)
+    train, validation, test = load_data(flags)
     with strategy.scope():
         encoder, tokenizer = starting_point(flags, train)
         task = kf.tasks.QuestionAnswerer(
@@ -82,8 +90,8 @@ def main(flags):
         )
         steps = -(-len(train) // flags.batch_size) * flags.epochs
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)
-        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay)
-    trainer = kf.training.Trainer(task, optimizer, strategy=strategy)
+        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay, layer_decay=flags.layer_decay)
+    trainer = kf.training.Trainer(task, optimizer, strategy=strategy, microbatches=flags.microbatches)
     metric = "val_best_f1" if validation.has_unanswerable else "val_f1"
     best = keras.callbacks.EarlyStopping(metric, mode="max", patience=flags.patience, restore_best_weights=True)
     history = trainer.fit(
@@ -92,7 +100,10 @@ def main(flags):
         ),
         kf.data.question_batches(validation, 32),
         epochs=flags.epochs,
-        callbacks=[kf.training.ProgressBar(), best],
+        callbacks=[kf.training.ProgressBar(), best, kf.training.MetricsLog(workdir)],
+        # A run that was killed goes on from here when the same command is given again.
+        checkpoint_folder=workdir / "checkpoints",
+        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
     )
 
     seconds = sum(history.history["seconds"])
@@ -102,10 +113,13 @@ def main(flags):
         results["validation"] = trainer.evaluate(kf.data.question_batches(validation, 32))
     if test is not None:
         results["test"] = trainer.evaluate(kf.data.question_batches(test, 32))
+    if not kf.training.is_chief():
+        return
     epochs_run = len(history.history["seconds"])
     results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
-    kf.training.write_metrics(flags.workdir, results)
-    task.save(pathlib.Path(flags.workdir) / "task")
+    kf.training.write_metrics(workdir, results)
+    task.save(workdir / "task")
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     print_results(results)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))

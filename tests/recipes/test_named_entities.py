@@ -38,7 +38,7 @@ def tagged(tmp_path):
 
 def test_trains_reports_saves_and_publishes(tiny, tagged, tmp_path, capsys):
     flags = named_entities.Flags(
-        train=(tagged,),
+        train=[tagged],
         validation=tagged,
         test=tagged,
         init=tiny,
@@ -64,7 +64,7 @@ def test_trains_reports_saves_and_publishes(tiny, tagged, tmp_path, capsys):
 
 def test_a_tenth_is_held_out_and_the_last_weights_can_be_kept(tiny, tagged, tmp_path):
     flags = named_entities.Flags(
-        train=(tagged, tagged), init=tiny, workdir=str(tmp_path / "w"), epochs=1, patience=0, crf=True
+        train=[tagged, tagged], init=tiny, workdir=str(tmp_path / "w"), epochs=1, patience=0, crf=True
     )
     train, validation, test = named_entities.load_data(flags)
     assert (len(train), len(validation), test) == (29, 3, None)
@@ -75,7 +75,7 @@ def test_a_tenth_is_held_out_and_the_last_weights_can_be_kept(tiny, tagged, tmp_
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"train": ("nowhere.tsv",)}, "nowhere.tsv"),
+        ({"train": ["nowhere.tsv"]}, "nowhere.tsv"),
         ({"validation": "{three}"}, "three.tsv:1: expected two columns"),
         ({"validation": "{other}"}, "'thing' is not one of"),
         ({"first_letters": "refuse"}, "train.tsv:5: an entity begins without B-"),
@@ -88,7 +88,7 @@ def test_mistakes_are_told_in_one_line(change, told, tiny, tagged, tmp_path):
     (tmp_path / "other.tsv").write_text("anna\tB-thing\n")
     files = {name: str(tmp_path / f"{name}.tsv") for name in ("three", "other")}
     change = {key: value.format(**files) if isinstance(value, str) else value for key, value in change.items()}
-    settings = {"train": (tagged,), "validation": tagged, "init": tiny, "workdir": str(tmp_path / "w"), **change}
+    settings = {"train": [tagged], "validation": tagged, "init": tiny, "workdir": str(tmp_path / "w"), **change}
     with pytest.raises(kf.errors.InputError) as error:
         named_entities.main(named_entities.Flags(**settings))
     assert told in str(error.value)
