@@ -3,19 +3,27 @@
 from kerasformer.data.batching import batches, batches_of_rows, epoch_order, token_batch_rows, token_batches
 from kerasformer.data.documents import Documents, document_batches, load_documents
 from kerasformer.data.examples import Examples, load_classification
+from kerasformer.data.questions import Questions, load_questions, question_batches
 from kerasformer.data.sources import read_label_names, read_records
+from kerasformer.data.tagging import TaggedSentences, load_tagging, tagging_batches
 
 __all__ = [
     "Documents",
     "Examples",
+    "Questions",
+    "TaggedSentences",
     "batches",
     "batches_of_rows",
     "document_batches",
     "epoch_order",
     "load_classification",
     "load_documents",
+    "load_questions",
+    "load_tagging",
+    "question_batches",
     "read_label_names",
     "read_records",
+    "tagging_batches",
     "token_batch_rows",
     "token_batches",
 ]

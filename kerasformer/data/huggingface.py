@@ -35,8 +35,8 @@ def read_huggingface(source: str) -> Iterator[tuple[dict, str]]:
                 yield record, f"{path}: record {index}"
 
 
-def label_names(source: str) -> tuple[str, ...] | None:
-    """The names of the feature `label` where the data set declares it as `ClassLabel`.
+def label_names(source: str, fields: tuple[str, ...] = ("label",)) -> tuple[str, ...] | None:
+    """The names of the first feature of `fields` that the data set declares as `ClassLabel`, or as a list of it.
 
     They stand in the schema of each file, and beside Arrow files in `dataset_info.json`.
     """
@@ -46,9 +46,13 @@ def label_names(source: str) -> tuple[str, ...] | None:
         features = json.loads(metadata[b"huggingface"]).get("info", {}).get("features")
     else:
         features = _json(path.parent / "dataset_info.json").get("features")
-    feature = (features or {}).get("label")
-    names = feature.get("names") if isinstance(feature, dict) else None
-    return tuple(names) if names else None
+    found = next((features[name] for name in fields if name in (features or {})), None)
+    if isinstance(found, list):  # how older versions write a list
+        found = found[0]
+    if isinstance(found, dict):
+        names = found.get("names") or (found.get("feature") or {}).get("names")
+        return tuple(names) if names else None
+    return None
 
 
 def _split_files(source) -> list[Path]:

@@ -54,10 +54,11 @@ def read_tfds(source: str) -> Iterator[tuple[dict, str]]:
         raise InputError(f"{source}: damaged files in {builder.data_path} ({_first_line(error)}).") from error
 
 
-def label_names(source: str) -> tuple[str, ...] | None:
-    """The names that the builder declares for the feature `label`."""
-    features = _builder(source).info.features
-    names = getattr(features["label"], "names", None) if features and "label" in features else None
+def label_names(source: str, fields: tuple[str, ...] = ("label",)) -> tuple[str, ...] | None:
+    """The names that the builder declares for the first feature of `fields`, or for what that is a list of."""
+    features = _builder(source).info.features or {}
+    found = next((features[name] for name in fields if name in features), None)
+    names = getattr(found, "names", None) or getattr(getattr(found, "feature", None), "names", None)
     return tuple(names) if names else None
 
 

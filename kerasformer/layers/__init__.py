@@ -2,6 +2,7 @@
 
 from kerasformer.layers.attention import scaled_dot_product_attention
 from kerasformer.layers.bert_embedding import BertEmbedding
+from kerasformer.layers.crf import Transitions, crf_decode, crf_log_partition, crf_marginals, crf_score
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.feed_forward import FeedForward
@@ -15,6 +16,7 @@ from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
 from kerasformer.layers.padding import PackTokens, PaddingLayout, TokenPositions, UnpackTokens, padding_layout
 from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
+from kerasformer.layers.span_head import SpanHead
 from kerasformer.layers.token_embedding import TokenEmbedding
 
 __all__ = [
@@ -32,9 +34,15 @@ __all__ = [
     "PackTokens",
     "PaddingLayout",
     "SinusoidalPositionEmbedding",
+    "SpanHead",
     "TokenEmbedding",
     "TokenPositions",
+    "Transitions",
     "UnpackTokens",
+    "crf_decode",
+    "crf_log_partition",
+    "crf_marginals",
+    "crf_score",
     "keyed_dropout",
     "padding_layout",
     "scaled_dot_product_attention",

@@ -1,8 +1,10 @@
 """Tasks: model, tokenizer and answer, saved and served together."""
 
 from kerasformer.tasks.extractive_summarizer import ExtractiveSummarizer
+from kerasformer.tasks.question_answerer import QuestionAnswerer
+from kerasformer.tasks.tagger import Tagger
 from kerasformer.tasks.task import load
 from kerasformer.tasks.text_classifier import TextClassifier
 from kerasformer.tasks.text_embedder import TextEmbedder
 
-__all__ = ["ExtractiveSummarizer", "TextClassifier", "TextEmbedder", "load"]
+__all__ = ["ExtractiveSummarizer", "QuestionAnswerer", "Tagger", "TextClassifier", "TextEmbedder", "load"]

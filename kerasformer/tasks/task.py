@@ -17,6 +17,8 @@ from kerasformer.text import WordPieceTokenizer
 
 _MODULES = {
     "ExtractiveSummarizer": "extractive_summarizer",
+    "QuestionAnswerer": "question_answerer",
+    "Tagger": "tagger",
     "TextClassifier": "text_classifier",
     "TextEmbedder": "text_embedder",
 }

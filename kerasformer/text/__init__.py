@@ -1,7 +1,8 @@
-"""Strings to token ids inside the graph, with offsets; learning a vocabulary."""
+"""Strings to token ids inside the graph, with offsets; long texts in windows; learning a vocabulary."""
 
 from kerasformer.text.learning import learn_wordpiece
 from kerasformer.text.sentences import split_sentences
+from kerasformer.text.windows import Windows, window_texts
 from kerasformer.text.wordpiece import WordPieceTokenizer
 
-__all__ = ["WordPieceTokenizer", "learn_wordpiece", "split_sentences"]
+__all__ = ["Windows", "WordPieceTokenizer", "learn_wordpiece", "split_sentences", "window_texts"]

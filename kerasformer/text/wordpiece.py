@@ -161,6 +161,12 @@ class WordPieceTokenizer:
         *values, splits = self._pieces_with_offsets(as_text_tensor(texts, "texts"))
         return tuple(tf.RaggedTensor.from_row_splits(value, splits, validate=False) for value in values)
 
+    def begins_word(self, ids):
+        """Whether a piece begins a word, what stands between white space and punctuation marks: int to bool, of the
+        same shape."""
+        begins = np.array([not token.startswith(SUFFIX_INDICATOR) for token in self.vocabulary])
+        return tf.gather(begins, ids)
+
     def detokenize(self, ids):
         """Texts of ids, as the reference decodes them: pieces joined, punctuation and contractions closed up.
 

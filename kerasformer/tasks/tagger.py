@@ -1,0 +1,299 @@
+"""Tagging of words, and the entities that tags mean."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasformer.data.entities import count_entities, entities_of, precision_recall_f1
+from kerasformer.errors import InputError
+from kerasformer.layers import Dropout, Transitions, crf_decode, crf_log_partition, crf_marginals, crf_score
+from kerasformer.tasks.task import Task, string_spec, tokens_function
+from kerasformer.text.windows import check_window, window_texts
+
+_NEVER = -1e9
+_LONGEST = 2**31  # beyond any place in a text
+
+
+class Tagger(Task):
+    """Named entities in texts of any length (Devlin et al. 2019, section 5.3).
+
+    A dense layer on the first piece of each word. Words are the tokenizer's: what stands between white space, with
+    every punctuation mark a word of its own, in training as in serving, so that raw text is read as training text was.
+    A word of a training file that holds several of them gives its tag to all. Tags are IOB2, and the best sequence in
+    which no entity begins with I- is taken.
+
+    Args:
+        encoder: functional model with `sequence_output`.
+        tokenizer: gives the encoder's inputs.
+        entity_types: names of the types.
+        crf: learn the transitions between tags too, with a loss on whole sentences (Lample et al. 2016).
+        window: most tokens that the model reads at once; a longer text is read in several windows. None: the
+            tokenizer's `max_length`.
+        overlap: pieces that two neighbouring windows have in common.
+        dropout: rate before the dense layer, when training.
+
+    Raises:
+        InputError: no entity types or equal ones, a window without room, an encoder without `sequence_output`, or a
+            tokenizer that does not fit it.
+    """
+
+    float32_layers = ("tagger_dropout", "tagger", "transitions")
+
+    def __init__(self, encoder, tokenizer, entity_types, *, crf=False, window=None, overlap=64, dropout=0.1):
+        _check_entity_types(entity_types)
+        if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
+            raise InputError("A tagger needs an encoder with the output 'sequence_output', as `bert(config)` gives it.")
+        hidden = Dropout(dropout, name="tagger_dropout", dtype="float32")(encoder.output["sequence_output"])
+        dense = keras.layers.Dense(
+            1 + 2 * len(entity_types),
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype="float32",
+            name="tagger",
+        )
+        outputs = {"logits": dense(hidden)}
+        if crf:
+            outputs["transitions"] = Transitions(name="transitions", dtype="float32")(outputs["logits"])
+        window = tokenizer.max_length if window is None else window
+        self._set_up(encoder, outputs, tokenizer, entity_types, window, min(overlap, (window - 2) // 4))
+
+    @classmethod
+    def from_parts(cls, encoder, outputs, tokenizer, entity_types, window, overlap):
+        """A task whose head stands on the encoder already, as `load` finds it."""
+        task = cls.__new__(cls)
+        task._set_up(encoder, outputs, tokenizer, entity_types, window, overlap)
+        return task
+
+    def _set_up(self, encoder, outputs, tokenizer, entity_types, window, overlap):
+        _check_entity_types(entity_types)
+        check_window(window, overlap)
+        if window > tokenizer.max_length:
+            raise InputError(f"`window` must be at most max_length={tokenizer.max_length}. Received: window={window}.")
+        super().__init__(encoder, outputs, tokenizer)
+        self.entity_types = tuple(entity_types)
+        self.window, self.overlap = window, overlap
+        self._constraints = _constraints(len(self.entity_types))
+        self._word_tags = tf.function(self._trace_word_tags, reduce_retracing=True)
+
+    @property
+    def tag_names(self):
+        """The names of the tags in order of their numbers: O, then B- and I- of each type."""
+        return ("O", *(f"{letter}-{kind}" for kind in self.entity_types for letter in "BI"))
+
+    def settings(self):
+        return {"entity_types": list(self.entity_types), "window": self.window, "overlap": self.overlap}
+
+    def batch_inputs(self, features):
+        return self._windows(features["text"]).inputs
+
+    def _windows(self, texts):
+        return window_texts(self.tokenizer, texts, self.window, self.overlap)
+
+    def training_batch(self, features, targets):
+        """A batch of texts as `(inputs, tags)`.
+
+        Args:
+            features: `{"text": [N]}`.
+            targets: int32 `[N, words]`, filled up with -1: `{"tags": …, "word_starts": …}`, the latter in bytes.
+
+        Returns:
+            Inputs of W windows, and int32 `[W, L]`: the tag where a word has its first piece, once in all windows;
+            -1 elsewhere.
+        """
+        windows = self._windows(features["text"])
+        given = targets["word_starts"] >= 0
+        tags = tf.boolean_mask(targets["tags"], given)
+        begins, word = self._words_of_pieces(windows, targets["word_starts"], given)
+        # The second of the tokenizer's words in one word of the file is inside of the entity that began with it.
+        firsts = tf.boolean_mask(word, begins)
+        is_next = tf.concat([[False], firsts[1:] == firsts[:-1]], 0)
+        first_tags = tf.gather(tags, firsts)
+        is_begin = (first_tags > 0) & (first_tags % 2 == 1)
+        first_tags += tf.cast(is_next[: tf.size(firsts)] & is_begin, tf.int32)
+        piece_tags = tf.tensor_scatter_nd_update(tf.fill(tf.shape(word), -1), tf.where(begins), first_tags)
+        return windows.inputs, tf.where(windows.kept, windows.spread(piece_tags, -1), -1)
+
+    def _words_of_pieces(self, windows, word_starts, given):
+        """Which pieces begin a word of the tokenizer, bool `[P]`, and the given word each is in, int32 `[P]`."""
+        rows = tf.where(given)[:, 0]
+        keys = rows * _LONGEST + tf.cast(tf.boolean_mask(word_starts, given), tf.int64)
+        piece_keys = tf.cast(windows.texts, tf.int64) * _LONGEST + tf.cast(windows.starts, tf.int64)
+        word = tf.searchsorted(keys, piece_keys, side="right") - 1
+        return self.tokenizer.begins_word(windows.ids), tf.maximum(word, 0)
+
+    def loss(self, targets, outputs):
+        """Sum of the losses of a batch of windows, and the number of words, what to divide it by.
+
+        Args:
+            targets: int32 `[W, L]`, as `training_batch` gives them.
+            outputs: of the model, `{"logits": [W, L, tags]}`, with a CRF also `"transitions"`.
+
+        Returns:
+            `(sum, count)`: float32 scalars.
+        """
+        logits = tf.cast(outputs["logits"], tf.float32)
+        is_word = targets >= 0
+        count = tf.reduce_sum(tf.cast(is_word, tf.float32))
+        if "transitions" in outputs:
+            transitions = self._transitions(outputs)
+            scores = crf_score(logits, targets, is_word, transitions)
+            return tf.reduce_sum(crf_log_partition(logits, is_word, transitions) - scores), count
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(targets, 0), logits)
+        return tf.reduce_sum(tf.where(is_word, losses, 0.0)), count
+
+    def _transitions(self, outputs):
+        """float32 `[tags + 1, tags + 1]`: forbidden ones, and what was learned."""
+        if "transitions" not in outputs:
+            return tf.constant(self._constraints)
+        learned = tf.cast(outputs["transitions"], tf.float32)
+        # Every row is the same, and there may be none.
+        rows = tf.maximum(tf.cast(tf.shape(learned)[0], tf.float32), 1.0)
+        return self._constraints + tf.reduce_sum(learned, 0) / rows
+
+    def _decode(self, windows, outputs, num_texts):
+        """The tags of all words of the texts.
+
+        Returns:
+            begins: bool `[P]`, whether a piece begins a word. Then of each of the M words:
+            tags: int32 `[M]`.
+            probabilities: float32 `[M]`, of the tag.
+        """
+        begins = self.tokenizer.begins_word(windows.ids)
+        logits = tf.boolean_mask(windows.merge(tf.cast(outputs["logits"], tf.float32)), begins)
+        texts = tf.boolean_mask(windows.texts, begins)
+        lengths = tf.math.unsorted_segment_sum(tf.ones_like(texts), texts, num_texts)
+        rows = tf.RaggedTensor.from_row_lengths(logits, lengths, validate=False)
+        padded = tf.ensure_shape(rows.to_tensor(), [None, None, 1 + 2 * len(self.entity_types)])
+        mask = tf.sequence_mask(lengths, tf.shape(padded)[1])
+        transitions = self._transitions(outputs)
+        if "transitions" in outputs:
+            tags = tf.boolean_mask(crf_decode(padded, mask, transitions), mask)
+            probabilities = tf.boolean_mask(crf_marginals(padded, mask, transitions), mask)
+        else:
+            # The best tag of each word, if these fit together; as they nearly always do.
+            tags = tf.argmax(logits, -1, output_type=tf.int32)
+            before = tf.where(texts[1:] == texts[:-1], tags[:-1] + 1, 0)
+            moves = tf.stack([tf.concat([tags[:0], before], 0), tags[1:] + 1], 1)
+            fit = tf.reduce_all(tf.gather_nd(transitions, moves) == 0) & ~tf.reduce_any(self._is_inside(tags[:1]))
+            tags = tf.cond(fit, lambda: tags, lambda: tf.boolean_mask(crf_decode(padded, mask, transitions), mask))
+            probabilities = tf.nn.softmax(logits)
+        return begins, tags, tf.gather(probabilities, tags, batch_dims=1)
+
+    def _is_inside(self, tags):
+        return (tags > 0) & (tags % 2 == 0)
+
+    def answer_features(self, features, core):
+        """From `{"text": [N]}` to entities `[N, E]`: `entities_text`, `entities_label`, `entities_start`,
+        `entities_end` (bytes of the caller's string) and `entities_score` (the probability of its words' tags,
+        multiplied); empty slots are "", "", -1, -1, 0."""
+        texts = features["text"]
+        windows = self._windows(texts)
+        begins, tags, probabilities = self._decode(windows, core(windows.inputs), tf.size(texts))
+        word_of_piece = tf.cumsum(tf.cast(begins, tf.int32)) - 1
+        ends = tf.math.unsorted_segment_max(windows.ends, word_of_piece, tf.size(tags))
+        starts, owners = tf.boolean_mask(windows.starts, begins), tf.boolean_mask(windows.texts, begins)
+
+        is_first = (tags > 0) & ~self._is_inside(tags)
+        entity = tf.boolean_mask(tf.cumsum(tf.cast(is_first, tf.int32)) - 1, tags > 0)
+        number = tf.reduce_sum(tf.cast(is_first, tf.int32))
+        ends = tf.math.unsorted_segment_max(tf.boolean_mask(ends, tags > 0), entity, number)
+        scores = tf.math.unsorted_segment_prod(tf.boolean_mask(probabilities, tags > 0), entity, number)
+        starts, owners, kinds = (tf.boolean_mask(values, is_first) for values in (starts, owners, (tags - 1) // 2))
+        splits = tf.searchsorted(owners, tf.range(tf.size(texts) + 1))
+        columns = {
+            "text": (tf.strings.substr(tf.gather(texts, owners), starts, ends - starts), ""),
+            "label": (tf.gather(tf.constant(self.entity_types), kinds), ""),
+            "start": (starts, -1),
+            "end": (ends, -1),
+            "score": (scores, 0.0),
+        }
+        return {
+            f"entities_{name}": tf.RaggedTensor.from_row_splits(values, splits, validate=False).to_tensor(default)
+            for name, (values, default) in columns.items()
+        }
+
+    def predict(self, texts, batch_size=32):
+        """Entities as they are served, from Python: for each text a list of
+        `{"text", "label", "start", "end", "score"}`."""
+        if isinstance(texts, str):
+            raise InputError("`texts` must be a list of texts. Received one text: put it in a list.")
+        answers = self.answers({"text": list(texts)}, batch_size)
+        names = ("text", "label", "start", "end", "score")
+        rows = zip(*[answers[f"entities_{name}"].tolist() for name in names], strict=True)
+        return [
+            [dict(zip(names, entity, strict=True)) for entity in zip(*row, strict=True) if entity[2] >= 0]
+            for row in rows
+        ]
+
+    def evaluate_batches(self, batches):
+        """Metrics of a data set.
+
+        Returns:
+            `loss` (a word's), `accuracy` of the tags, and `precision`, `recall` and `f1` of the entities as the CoNLL
+            script counts them; of several types also `f1_TYPE` each.
+        """
+        expected, predicted, sentences = [], [], 0
+        loss = words = hits = given = 0
+        for features, targets, outputs in batches:
+            tags, loss_sum, count = (value.numpy() for value in self._word_tags(features, targets, outputs))
+            loss, words = loss + float(loss_sum), words + int(count)
+            for row, wanted in zip(tags, targets["tags"], strict=True):
+                row, wanted = row[wanted >= 0], wanted[wanted >= 0]
+                hits, given = hits + int((row == wanted).sum()), given + len(wanted)
+                for found, numbers in ((predicted, row), (expected, wanted)):
+                    found += [(sentences, *entity) for entity in entities_of([self._letter(tag) for tag in numbers])]
+                sentences += 1
+        counts = count_entities(expected, predicted)
+        precision, recall, f1 = precision_recall_f1(*np.sum([[0, 0, 0], *counts.values()], 0).tolist())
+        result = {"loss": loss / max(words, 1), "accuracy": hits / max(given, 1)}
+        result |= {"precision": precision, "recall": recall, "f1": f1}
+        if len(self.entity_types) > 1:
+            none = (0, 0, 0)
+            result |= {f"f1_{kind}": precision_recall_f1(*counts.get(kind, none))[2] for kind in self.entity_types}
+        return result
+
+    def _letter(self, tag):
+        return ("O", "") if not tag else ("IB"[tag % 2], self.entity_types[(tag - 1) // 2])
+
+    def _trace_word_tags(self, features, targets, outputs):
+        """Tags of the given words, int32 `[N, words]`: of the first of the tokenizer's words in each, O where there is
+        none; and the batch's loss and number of words."""
+        windows = self._windows(features["text"])
+        begins, tags, _ = self._decode(windows, outputs, tf.size(features["text"]))
+        given = targets["word_starts"] >= 0
+        _, word = self._words_of_pieces(windows, targets["word_starts"], given)
+        firsts = tf.boolean_mask(word, begins)
+        is_first = tf.concat([[True], firsts[1:] != firsts[:-1]], 0)[: tf.size(firsts)]
+        places = tf.gather(tf.where(given), tf.boolean_mask(firsts, is_first))
+        shape = tf.shape(given, tf.int64)
+        _, labels = self.training_batch(features, targets)
+        return tf.scatter_nd(places, tf.boolean_mask(tags, is_first), shape), *self.loss(labels, outputs)
+
+    def serving_functions(self, core):
+        """`serving_default`, texts to entities, and `tokens`, ids to logits; see `Task`."""
+
+        @tf.function(input_signature=[string_spec("text")])
+        def serving_default(text):
+            return self.answer_features({"text": text}, core)
+
+        return {"serving_default": serving_default, "tokens": tokens_function(core)}
+
+    def warmup_inputs(self, batch_size):
+        texts = [("London and Paris " * (1 + 2 * i)).strip() for i in range(batch_size)]
+        return {"text": np.array(texts, dtype=object)}
+
+
+def _check_entity_types(types):
+    if isinstance(types, str) or not len(types) or len(set(types)) != len(types):
+        raise InputError(f"`entity_types` must be different names, at least one. Received: {types!r}.")
+
+
+def _constraints(num_types):
+    """float32 `[tags + 1, tags + 1]`, in the numbers of `layers.crf`: -1e9 where I- follows neither B- nor I- of its
+    own type, else 0."""
+    numbers = 2 + 2 * num_types
+    scores = np.zeros([numbers, numbers], np.float32)
+    for kind in range(num_types):
+        begin, inside = 2 + 2 * kind, 3 + 2 * kind
+        scores[:, inside] = _NEVER
+        scores[[begin, inside], inside] = 0
+    return scores

