@@ -2,6 +2,7 @@
 
 from kerasformer.layers.attention import scaled_dot_product_attention
 from kerasformer.layers.bert_embedding import BertEmbedding
+from kerasformer.layers.decoder_block import DecoderBlock
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.feed_forward import FeedForward
@@ -11,11 +12,15 @@ from kerasformer.layers.mean_pooling import MeanPooling
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
 from kerasformer.layers.padding import PackTokens, PaddingLayout, TokenPositions, UnpackTokens, padding_layout
+from kerasformer.layers.relative_position_bias import RelativePositionBias
+from kerasformer.layers.rotary_position_embedding import RotaryPositionEmbedding
 from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
+from kerasformer.layers.token_and_position_embedding import TokenAndPositionEmbedding
 from kerasformer.layers.token_embedding import TokenEmbedding
 
 __all__ = [
     "BertEmbedding",
+    "DecoderBlock",
     "Dropout",
     "EncoderBlock",
     "FeedForward",
@@ -25,7 +30,10 @@ __all__ = [
     "MultiHeadAttention",
     "PackTokens",
     "PaddingLayout",
+    "RelativePositionBias",
+    "RotaryPositionEmbedding",
     "SinusoidalPositionEmbedding",
+    "TokenAndPositionEmbedding",
     "TokenEmbedding",
     "TokenPositions",
     "UnpackTokens",
