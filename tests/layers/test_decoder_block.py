@@ -119,15 +119,13 @@ def test_rotary_positions():
     positions = np.array([[3, 1, 4, 1, 900], [0, 1, 2, 3, 4]], np.int32)
     turned = layer(tf.constant(x, tf.float32), positions)
     close(turned[0], reference.rotate(x[:1], positions[0])[0], 1e-4)
-    scores = [
-        tf.matmul(
-            layer(tf.constant(x, tf.float32), tf.range(5) + shift), layer(tf.ones([2, 3, 5, 6])), transpose_b=True
-        )
-        for shift in (0,)
-    ]
-    near = layer(tf.constant(x, tf.float32), tf.range(5) + 40), layer(tf.ones([2, 3, 5, 6]), tf.range(5) + 40)
-    close(tf.matmul(*near, transpose_b=True), scores[0], 1e-4)
-    with pytest.raises(InputError, match="even.*head width 3"):
+
+    def scores(shift):
+        queries = layer(tf.constant(x, tf.float32), tf.range(5) + shift)
+        return tf.matmul(queries, layer(tf.ones([2, 3, 5, 6]), tf.range(5) + shift), transpose_b=True)
+
+    close(scores(40), scores(0), 1e-4)
+    with pytest.raises(InputError, match=r"even.*head width 3"):
         layer(tf.zeros([1, 1, 2, 3]))
 
 

@@ -54,7 +54,7 @@ def packed_decoder(x, mask, layout):
 
 
 def reversed_embedding(x, mask, ids):
-    embedding = layers.TokenAndPositionEmbedding(10, W, "learned", L, 0.1)
+    embedding = layers.TokenAndPositionEmbedding(10, W, "learned", 10, 0.1)
     return embedding(keras.layers.Add()([x, embedding(ids, ids)]), reverse=True)
 
 
