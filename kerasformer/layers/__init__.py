@@ -17,6 +17,7 @@ from kerasformer.layers.rotary_position_embedding import RotaryPositionEmbedding
 from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
 from kerasformer.layers.token_and_position_embedding import TokenAndPositionEmbedding
 from kerasformer.layers.token_embedding import TokenEmbedding
+from kerasformer.layers.token_scores import TokenScores
 
 __all__ = [
     "BertEmbedding",
@@ -36,6 +37,7 @@ __all__ = [
     "TokenAndPositionEmbedding",
     "TokenEmbedding",
     "TokenPositions",
+    "TokenScores",
     "UnpackTokens",
     "keyed_dropout",
     "padding_layout",

@@ -25,7 +25,7 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
 
     Call:
         inputs: int32 token ids, any shape S.
-        positions: int32, shape S, each below `max_length` where they are learned.
+        positions: int32, broadcastable to S, each below `max_length` where they are learned.
         reverse: score each token of the vocabulary instead (the paper's tied output): `inputs` is `[..., width]`.
 
     Returns:
@@ -56,8 +56,10 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         if reverse:
             return tf.matmul(inputs, tf.cast(self.token.embeddings, inputs.dtype), transpose_b=True)
         embedded = self.token(inputs) * tf.cast(self.width**0.5, self.compute_dtype)
-        if self.positions == "sinusoidal":
-            # Each position's sines once, not once a token.
+        if self.positions == "sinusoidal" and len(positions.shape) > 1:
+            embedded += self.position(tf.zeros(tf.concat([tf.shape(positions), [self.width]], 0)), positions)
+        elif self.positions == "sinusoidal":
+            # Packed tokens: each position's sines once, not once a token.
             length = tf.reduce_max(tf.concat([tf.reshape(positions, [-1]), [0]], 0)) + 1
             embedded += tf.gather(self.position(tf.zeros([length, self.width])), positions)
         elif self.positions == "learned":

@@ -14,6 +14,7 @@ from kerasformer.layers import (
     RelativePositionBias,
     TokenAndPositionEmbedding,
     TokenPositions,
+    TokenScores,
     UnpackTokens,
 )
 from kerasformer.models.config import check_positive, check_rate
@@ -151,7 +152,7 @@ def transformer(config, *, remove_padding=True, dtype=None, name="transformer"):
         logits = target_embedding(x, reverse=True)
     else:
         size = config.target_vocabulary_size or config.vocabulary_size
-        logits = keras.layers.Dense(size, use_bias=False, dtype=policy, name="output")(x)
+        logits = TokenScores(size, dtype=policy, name="output")(x)
     return keras.Model(inputs, {"logits": UnpackTokens(name="logits")(logits, mask, layout=layout)}, name=name)
 
 

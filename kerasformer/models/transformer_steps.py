@@ -47,7 +47,7 @@ class TransformerSteps:
         self.source_bias = layers.get("source_position_bias")
         self.target_bias = layers.get("target_position_bias")
         self.output = layers.get("output")
-        self.source_layout = layers.get("source_layout")
+        self.source_layout, self.target_layout = layers.get("source_layout"), layers.get("target_layout")
         self.source_tokens, self.source_positions = layers["source_tokens"], layers["source_positions"]
         self.with_attention = with_attention
 
@@ -85,12 +85,14 @@ class TransformerSteps:
         # Each beam adds a column, which it alone sees so far.
         own = tf.broadcast_to(tf.eye(beams, dtype=tf.bool), [batch, beams, beams])
         visible = tf.concat([state["visible"], own], 2)
-        positions = tf.repeat(state["position"][:, None], beams, 1)
-        columns = tf.concat([state["columns"], positions], 1)
+        # All rows are at the same place.
+        positions = state["position"][:1, None]
+        columns = tf.concat([state["columns"], tf.broadcast_to(positions, [batch, beams])], 1)
         bias = None
         if self.target_bias is not None:
             bias = self.target_bias(token_ids, state["position"][:, None], columns)
-        x = self.target_embedding(tf.reshape(token_ids, [-1]), tf.reshape(positions, [-1]))
+        x = self.target_embedding(token_ids, positions)
+        x = tf.reshape(x, [-1, x.shape[-1]])
         past = list(zip(state["keys"], state["values"], strict=True))
         state = {"position": state["position"] + 1, "columns": columns, "visible": visible, "keys": [], "values": []}
         real = tf.ones_like(token_ids)

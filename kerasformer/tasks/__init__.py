@@ -2,5 +2,6 @@
 
 from kerasformer.tasks.task import load
 from kerasformer.tasks.text_classifier import TextClassifier
+from kerasformer.tasks.translator import Translator
 
-__all__ = ["TextClassifier", "load"]
+__all__ = ["TextClassifier", "Translator", "load"]

@@ -53,6 +53,11 @@ def packed_decoder(x, mask, layout):
     )
 
 
+def scores(x, mask, ids):
+    layer = layers.TokenScores(10)
+    return keras.layers.Concatenate()([layer(x), layer(x, score=False)])
+
+
 def reversed_embedding(x, mask, ids):
     embedding = layers.TokenAndPositionEmbedding(10, W, "learned", 10, 0.1)
     return embedding(keras.layers.Add()([x, embedding(ids, ids)]), reverse=True)
@@ -62,6 +67,7 @@ BUILDERS = {
     "decoder block": decoder,
     "packed decoder block": packed(packed_decoder),
     "reversed embedding": reversed_embedding,
+    "token scores": scores,
     "rotated": lambda x, mask, ids: keras.layers.Reshape((-1, W))(
         layers.RotaryPositionEmbedding(100)(keras.layers.Reshape((2, -1, W // 2))(x))
     ),
@@ -160,6 +166,7 @@ LAYERS = [
     layers.DecoderBlock(2, 8, "relu", 0.1, 0.2, True, 1e-6, keras.initializers.RandomNormal(0.1), True),
     layers.RelativePositionBias(2, 8, 16, False),
     layers.RotaryPositionEmbedding(100),
+    layers.TokenScores(5),
     layers.TokenAndPositionEmbedding(5, 4, "learned", 7, 0.1),
     layers.LayerNormalization(1e-5),
     layers.Dropout(0.25, seed=3),
