@@ -76,7 +76,9 @@ def _read_fields(source, *languages):
             text = fields.get(language)
             if not isinstance(text, str):
                 received = ", ".join(str(name)[:40] for name in fields) or "none"
-                raise InputError(f"{where}: expected a sentence in the field {language!r}. Received the fields {received}.")
+                raise InputError(
+                    f"{where}: expected a sentence in the field {language!r}. Received the fields {received}."
+                )
             column.append(text)
     return columns
 
