@@ -71,12 +71,12 @@ class Flags:
     """Longest sentence, in pieces; what is longer is cut."""
     epochs: int = 60
     """Passes over the training data."""
-    batch_tokens: int = 4096
-    """Target pieces an update."""
+    batch_tokens: int | None = None
+    """Target pieces an update. None: 4,096, or a twentieth of a small corpus."""
     learning_rate: float = 5e-3
     """Highest learning rate, after the warmup; then down with the inverse square root of the step."""
-    warmup: int = 2000
-    """Updates in which the learning rate goes up."""
+    warmup: int | None = None
+    """Updates in which the learning rate goes up. None: 2,000, or a quarter of a short training."""
     average: int = 10
     """Epochs at the end whose weights are averaged."""
     beam_size: int = 5
@@ -93,7 +93,7 @@ class Flags:
 
 def main(flags):
     least = {name: getattr(flags, name) for name in ("epochs", "batch_tokens", "warmup", "average", "beam_size")}
-    if min(least.values()) < 1:
+    if any(value is not None and value < 1 for value in least.values()):
         raise InputError(f"{', '.join(least)} must be at least 1. Received: {least}.")
     keras.utils.set_random_seed(flags.seed)
     languages = flags.target.split(",")
@@ -101,17 +101,19 @@ def main(flags):
     strategy = kf.training.make_strategy(flags.strategy)
     with strategy.scope():
         task = starting_point(flags, train, languages)
+        lengths = target_lengths(task, train)
+        batch_tokens = flags.batch_tokens or min(4096, max(lengths.sum() // 20, lengths.max()))
+        warmup = flags.warmup or min(2000, 1 + flags.epochs * lengths.sum() // batch_tokens // 4)
         # The paper's schedule, scaled such that it is at its highest what was asked for.
-        schedule = kf.training.noam(1, flags.warmup, flags.learning_rate * flags.warmup**0.5)
+        schedule = kf.training.noam(1, int(warmup), flags.learning_rate * warmup**0.5)
         optimizer = kf.training.adamw(schedule, weight_decay=0.0, beta_2=0.98, epsilon=1e-9)
-    lengths = target_lengths(task, train)
     checkpoints = pathlib.Path(flags.workdir) / "checkpoints"
     if not flags.resume:
         shutil.rmtree(checkpoints, ignore_errors=True)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, clip_norm=None)
     history = trainer.fit(
         lambda epoch: kf.data.token_batches(
-            train, lengths, flags.batch_tokens, shuffle_seed=flags.seed, epoch=epoch, length_pool=10_000
+            train, lengths, int(batch_tokens), shuffle_seed=flags.seed, epoch=epoch, length_pool=10_000
         ),
         kf.data.batches(validation, 64),
         epochs=flags.epochs,
@@ -119,7 +121,7 @@ def main(flags):
         checkpoint_folder=checkpoints,
         checkpoint_every=10**9,
         keep_checkpoints=min(flags.average, flags.epochs),
-        settings={"train": flags.train, "batch_tokens": flags.batch_tokens, "seed": flags.seed},
+        settings={"train": flags.train, "batch_tokens": int(batch_tokens), "seed": flags.seed},
     )
     kf.training.average_checkpoints(task.model, checkpoints, last=min(flags.average, flags.epochs))
 
