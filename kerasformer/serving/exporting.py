@@ -89,7 +89,12 @@ def _core(task, model, module):
             return frozen(*[by_name[name] for name in order])
 
     def core(inputs):
-        return dict(zip(structure, function(*[inputs[name] for name in specs]), strict=True))
+        outputs = function(*[inputs[name] for name in specs])
+        # Freezing forgets what was known of the shapes.
+        return {
+            name: tf.ensure_shape(value, known.shape)
+            for name, value, known in zip(structure, outputs, concrete.outputs, strict=True)
+        }
 
     return core
 
