@@ -72,7 +72,7 @@ class Flags:
     epochs: int = 60
     """Passes over the training data."""
     batch_tokens: int | None = None
-    """Target pieces an update. None: 4,096, or a twentieth of a small corpus."""
+    """Target pieces an update. None: 4,096, or a fiftieth of a small corpus."""
     learning_rate: float = 5e-3
     """Highest learning rate, after the warmup; then down with the inverse square root of the step."""
     warmup: int | None = None
@@ -102,7 +102,7 @@ def main(flags):
     with strategy.scope():
         task = starting_point(flags, train, languages)
         lengths = target_lengths(task, train)
-        batch_tokens = flags.batch_tokens or min(4096, max(lengths.sum() // 20, lengths.max()))
+        batch_tokens = flags.batch_tokens or min(4096, max(lengths.sum() // 50, lengths.max()))
         warmup = flags.warmup or min(2000, 1 + flags.epochs * lengths.sum() // batch_tokens // 4)
         # The paper's schedule, scaled such that it is at its highest what was asked for.
         schedule = kf.training.noam(1, int(warmup), flags.learning_rate * warmup**0.5)

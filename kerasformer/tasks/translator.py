@@ -35,6 +35,7 @@ class Translator(Task):
 
     Attributes:
         evaluation_beam: beams of the translations that `evaluate_batches` scores with BLEU and chrF; 0: none are made.
+        min_length: tokens before which no translation ends, 0 unless set.
         bleu_signature: of `sacrebleu`, after an evaluation with translations.
 
     Raises:
@@ -60,7 +61,7 @@ class Translator(Task):
         self.transformer, self.tokenizer = model, tokenizer
         self.target_languages = tuple(target_languages)
         self.beam_size, self.length_penalty, self.label_smoothing = beam_size, length_penalty, label_smoothing
-        self.evaluation_beam, self.bleu_signature = 0, None
+        self.evaluation_beam, self.bleu_signature, self.min_length = 0, None, 0
         self._tag_ids = [tokenizer.vocabulary.index(tag) for tag in tags]
         self._unsayable = [tokenizer.padding_id, tokenizer.start_id, tokenizer.unknown_id, *self._tag_ids]
         # The loss scores the vocabulary itself, so training stops at the hidden states.
@@ -190,7 +191,7 @@ class Translator(Task):
             max_length=inputs["max_length"],
             beam_size=inputs["beam_size"],
             length_penalty=inputs["length_penalty"],
-            rules=Rules(forbidden=tuple(self._unsayable)),
+            rules=Rules(forbidden=tuple(self._unsayable), min_length=self.min_length),
         )
         return {
             "token_ids": found["token_ids"][:, 0],
