@@ -48,6 +48,8 @@ class Arguments:
         repetitions: passes that are counted; one more comes first.
         seconds_limit: a pass of a batch size that takes longer is cut there.
         threads: of every system; by default the cores that this process may use.
+        folder: where the exports are kept, and taken from where they are there.
+        prepare_only: stop when they are.
     """
 
     texts: Annotated[Path, tyro.conf.arg(metavar="FILE")]
@@ -59,19 +61,22 @@ class Arguments:
     repetitions: int = 3
     seconds_limit: float = 5.0
     threads: int = dataclasses.field(default_factory=usable_cores)
+    folder: Path | None = None
+    prepare_only: bool = False
 
 
 def main(arguments: Arguments) -> None:
     unknown = [name for name in arguments.systems if name not in SYSTEMS]
     if unknown or set(arguments.sizes) - set(VOCABULARIES):
         raise SystemExit(f"`--systems` must be of: {' '.join(SYSTEMS)}; `--sizes` of: {' '.join(VOCABULARIES)}.")
-    texts = read_texts(arguments)
     warn_if_busy()
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            run_alone(_OURS, "prepare", folder, texts, size, VOCABULARIES[size], arguments.beams)
-            for beam in arguments.beams:
+            folder = (arguments.folder or Path(scratch)) / size
+            if not folder.exists():
+                folder.mkdir(parents=True)
+                run_alone(_OURS, "prepare", folder, read_texts(arguments), size, VOCABULARIES[size], arguments.beams)
+            for beam in () if arguments.prepare_only else arguments.beams:
                 measure(arguments, folder, size, beam)
     print(f"\n{surroundings(DISTRIBUTIONS, arguments.threads)}; {arguments.repetitions} repetitions in turn.")
 
