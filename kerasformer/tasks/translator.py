@@ -9,6 +9,7 @@ import tensorflow as tf
 from kerasformer.decoding import Rules, beam_search
 from kerasformer.errors import InputError
 from kerasformer.models import TransformerSteps
+from kerasformer.tasks.alignment import attention_over_source
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Task, as_strings, string_spec
 from kerasformer.tasks.translation_metrics import corpus_scores
@@ -275,6 +276,25 @@ class Translator(Task):
         answers = self.answers(columns, 64)
         back = np.argsort(order, kind="stable")
         return {name: value[back] for name, value in answers.items()}
+
+    def align(self, texts, translations):
+        """What each piece of a translation looked at (Bahdanau et al. 2015; section 3.2.3 of the paper).
+
+        Args:
+            texts, translations: lists of str, equally many.
+
+        Returns:
+            For each pair `(target pieces, source pieces, float32 [target pieces, source pieces])`, the attention of the
+            last decoder block; the last piece of each side is the end token, and each row adds up to 1.
+        """
+        inputs, labels = self._inputs_and_labels({"text": tf.constant(texts), "text_pair": tf.constant(translations)})
+        attention = attention_over_source(self.transformer, inputs).numpy()
+        result = []
+        for row, ids in enumerate(inputs["source_token_ids"].numpy()):
+            source = [self.tokenizer.vocabulary[token] for token in ids[inputs["source_padding_mask"][row] > 0]]
+            target = [self.tokenizer.vocabulary[token] for token in labels[row].numpy() if token >= 0]
+            result.append((target, source, attention[row, : len(target), : len(source)]))
+        return result
 
     # ---- serving ----
 

@@ -32,6 +32,7 @@ def make(tokenizer, **arguments):
         num_heads=2,
         inner_width=64,
         dropout=0.0,
+        norm_first=True,
         tie_embeddings=arguments.pop("tie_embeddings", True),
     )
     return kf.tasks.Translator(kf.models.transformer(config), tokenizer, **arguments)
@@ -45,8 +46,9 @@ def data(pairs=PAIRS, batch=16):
 @pytest.fixture(scope="module")
 def trained(tokenizer):
     task = make(tokenizer, beam_size=3)
-    trainer = kf.training.Trainer(task, kf.training.adamw(5e-3, weight_decay=0.0), steps_per_call=20)
-    trainer.fit(data().repeat(100).apply(tf.data.experimental.assert_cardinality(100)))
+    optimizer = kf.training.adamw(kf.training.linear_warmup(1e-2, 120), weight_decay=0.0)
+    trainer = kf.training.Trainer(task, optimizer, steps_per_call=40)
+    trainer.fit(data().repeat(120).apply(tf.data.experimental.assert_cardinality(120)))
     task.evaluation_beam = 3
     return task, trainer.evaluate(data(batch=8))
 
@@ -144,6 +146,16 @@ def test_tokens_in_and_out(trained, served):
     found = served.run("tokens", {f"source_{name}": value.numpy() for name, value in inputs.items()})
     texts = task.tokenizer.detokenize(found["token_ids"]).numpy().tolist()
     assert [text.decode() for text in texts] == task.translate(["the red cat", "the old tree"])["translation"].tolist()
+
+
+def test_alignment(trained):
+    task, _ = trained
+    found = task.align(["the red cat", "the old tree and"], ["CAT RED", "TREE"])
+    for (target, source, attention), text in zip(found, ["CAT RED", "TREE"], strict=True):
+        assert target[-1] == source[-1] == "</s>"
+        assert "".join(target[:-1]).replace("▁", " ").strip() == text
+        assert attention.shape == (len(target), len(source))
+        np.testing.assert_allclose(attention.sum(1), np.ones(len(target)), atol=1e-5)
 
 
 def test_several_languages(tokenizer):
