@@ -6,6 +6,7 @@
 - `kf.models`: functional Keras models from a frozen config
 - `kf.text`: strings to token ids inside the graph
 - `kf.data`: examples from files, folders, TFDS and Hugging Face data sets
+- `kf.decoding`: greedy, beam search, sampling, inside the graph
 - `kf.tasks`: model + tokenizer + answer
 - `kf.interop`: other people's checkpoints
 - `kf.training`: the trainer, optimizers and schedules
@@ -16,7 +17,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("data", "errors", "interop", "layers", "models", "serving", "tasks", "text", "training")
+_SUBMODULES = ("data", "decoding", "errors", "interop", "layers", "models", "serving", "tasks", "text", "training")
 
 __all__ = [*_SUBMODULES, "load", "__version__"]
 

@@ -6,6 +6,7 @@ from kerasformer.data.examples import Examples, load_classification
 from kerasformer.data.questions import Questions, load_questions, question_batches
 from kerasformer.data.sources import read_label_names, read_records
 from kerasformer.data.tagging import TaggedSentences, load_tagging, tagging_batches
+from kerasformer.data.translation import join_examples, load_translation, with_prefix
 
 __all__ = [
     "Documents",
@@ -16,14 +17,17 @@ __all__ = [
     "batches_of_rows",
     "document_batches",
     "epoch_order",
+    "join_examples",
     "load_classification",
     "load_documents",
     "load_questions",
     "load_tagging",
+    "load_translation",
     "question_batches",
     "read_label_names",
     "read_records",
     "tagging_batches",
     "token_batch_rows",
     "token_batches",
+    "with_prefix",
 ]

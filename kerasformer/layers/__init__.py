@@ -3,6 +3,7 @@
 from kerasformer.layers.attention import scaled_dot_product_attention
 from kerasformer.layers.bert_embedding import BertEmbedding
 from kerasformer.layers.crf import Transitions, crf_decode, crf_log_partition, crf_marginals, crf_score
+from kerasformer.layers.decoder_block import DecoderBlock
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.feed_forward import FeedForward
@@ -15,12 +16,17 @@ from kerasformer.layers.mean_pooling import MeanPooling
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
 from kerasformer.layers.padding import PackTokens, PaddingLayout, TokenPositions, UnpackTokens, padding_layout
+from kerasformer.layers.relative_position_bias import RelativePositionBias
+from kerasformer.layers.rotary_position_embedding import RotaryPositionEmbedding
 from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
 from kerasformer.layers.span_head import SpanHead
+from kerasformer.layers.token_and_position_embedding import TokenAndPositionEmbedding
 from kerasformer.layers.token_embedding import TokenEmbedding
+from kerasformer.layers.token_scores import TokenScores
 
 __all__ = [
     "BertEmbedding",
+    "DecoderBlock",
     "Dropout",
     "EncoderBlock",
     "FeedForward",
@@ -33,10 +39,14 @@ __all__ = [
     "MultiHeadAttention",
     "PackTokens",
     "PaddingLayout",
+    "RelativePositionBias",
+    "RotaryPositionEmbedding",
     "SinusoidalPositionEmbedding",
     "SpanHead",
+    "TokenAndPositionEmbedding",
     "TokenEmbedding",
     "TokenPositions",
+    "TokenScores",
     "Transitions",
     "UnpackTokens",
     "crf_decode",

@@ -26,6 +26,7 @@ class EncoderBlock(keras.layers.Layer):
         norm_first: True for pre-norm, False for post-norm.
         epsilon: of the normalizations.
         kernel_initializer: of all projections.
+        rotary: as in `MultiHeadAttention`.
 
     Call:
         inputs: `[batch, length, width]`, or packed `[tokens, width]`.
@@ -51,6 +52,7 @@ class EncoderBlock(keras.layers.Layer):
         norm_first=False,
         epsilon=1e-12,
         kernel_initializer="glorot_uniform",
+        rotary=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -63,6 +65,7 @@ class EncoderBlock(keras.layers.Layer):
             num_heads,
             dropout=self.attention_dropout,
             kernel_initializer=kernel_initializer,
+            rotary=rotary,
             dtype=policy,
             name="attention",
         )
@@ -131,4 +134,5 @@ class EncoderBlock(keras.layers.Layer):
             "norm_first": self.norm_first,
             "epsilon": self.epsilon,
             "kernel_initializer": keras.initializers.serialize(self.attention.kernel_initializer),
+            "rotary": self.attention.rotary,
         }

@@ -9,6 +9,7 @@ from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.heads import merge_heads, split_heads
 from kerasformer.layers.masks import is_open, joint_mask
 from kerasformer.layers.padding import first_rows
+from kerasformer.layers.rotary_position_embedding import RotaryPositionEmbedding
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -23,12 +24,14 @@ class MultiHeadAttention(keras.layers.Layer):
         dropout: rate on the attention probabilities, when training.
         use_bias: whether the projections have biases.
         kernel_initializer: of all projections.
+        rotary: turn queries and keys of self-attention by their positions, as `RotaryPositionEmbedding` does.
 
     Call:
-        query: `[batch, query length, width]`; or packed `[tokens, width]`, for self-attention only.
-        value: `[batch, key length, any width]` to attend to; None attends to `query` itself.
+        query: `[batch, query length, width]`; or packed `[tokens, width]`.
+        value: `[batch, key length, any width]` to attend to, or packed as `value_layout` tells; None attends to
+            `query` itself.
         padding_mask: `[batch, key length]`, positive or true where there is a key; by default the mask that Keras
-            carries along with `value` (or `query`), unless there is a cache. Required with a packed query.
+            carries along with `value` (or `query`), unless there is a cache. Required with a packed value.
         attention_mask: `[batch or 1, query length, key length]`, or with heads `[batch, heads, query, key]`, positive
             or true where attention may look.
         bias: added to the scaled scores, broadcastable to `[batch, heads, query length, key length]`.
@@ -37,16 +40,22 @@ class MultiHeadAttention(keras.layers.Layer):
             step (or some) at a time: the new ones are appended and returned. With cross-attention, the pair that
             `project_key_value` gives: nothing is projected or appended, and `value` is not read.
         layout: of a packed query, as `padding_layout` gives it; None where it holds every slot, padding too.
+        value_layout: of a packed `value`, in the same way.
+        query_mask: `[batch, query length]`, the padding mask of a packed query; by default `padding_mask`, in
+            self-attention without cache.
+        positions: int32 `[query length]` or `[batch, query length]`, for `rotary`; by default they follow the cache.
         return_attention_scores: also return the probabilities, `[batch, heads, query length, key length]`.
 
     Returns:
         The shape of `query`; then, where asked for, the scores; then, where a cache was given, the new cache.
 
     Raises:
-        InputError: `num_heads` does not divide the width, or a packed call without mask or with a cache.
+        InputError: `num_heads` does not divide the width, or a packed call without its mask.
     """
 
-    def __init__(self, num_heads, dropout=0.0, use_bias=True, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self, num_heads, dropout=0.0, use_bias=True, kernel_initializer="glorot_uniform", rotary=False, **kwargs
+    ):
         super().__init__(**kwargs)
         if num_heads < 1 or not 0 <= dropout < 1:
             raise InputError(
@@ -57,7 +66,9 @@ class MultiHeadAttention(keras.layers.Layer):
         self.dropout = dropout
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.rotary = rotary
         self.supports_masking = True
+        self._rotate = RotaryPositionEmbedding(dtype=self.dtype_policy, name="rotate") if rotary else None
         self._probability_dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, query_shape, value_shape=None):
@@ -86,11 +97,19 @@ class MultiHeadAttention(keras.layers.Layer):
     def _is_cross_attention(self):
         return hasattr(self, "key_value")
 
-    def project_key_value(self, value):
+    def project_key_value(self, value, padding_mask=None, layout=None):
         """The keys and values of cross-attention, a pair of `[batch, heads, key length, head width]`, to be computed
-        once and given as `cache` in each step of decoding. `value` is `[batch, key length, width]`."""
-        rows = tf.reshape(value, [-1, value.shape[-1]])
-        return tuple(split_heads(self.key_value(rows), 2, self.num_heads, None, tf.shape(value)[:2]))
+        once and given as `cache` in each step of decoding.
+
+        Args:
+            value: `[batch, key length, width]`, or packed `[tokens, width]` with its `padding_mask`
+                `[batch, key length]` and `layout`.
+        """
+        packed = len(value.shape) == 2
+        shape = tf.shape(padding_mask) if packed else tf.shape(value)[:2]
+        rows = value if packed else tf.reshape(value, [-1, value.shape[-1]])
+        keys, values = split_heads(self.key_value(rows), 2, self.num_heads, layout, shape)
+        return (keys, values) if layout is None else _only_real(keys, values, padding_mask)
 
     def attend_first(self, tokens, padding_mask, layout=None, training=None):
         """Self-attention of each text's first token alone: `[batch, width]` out of packed `[tokens, width]`.
@@ -105,6 +124,8 @@ class MultiHeadAttention(keras.layers.Layer):
         queries = _project(first, kernel[:, :width], bias if bias is None else bias[:width])
         keys_values = _project(tokens, kernel[:, width:], bias if bias is None else bias[width:])
         keys, values = split_heads(keys_values, 2, heads, layout, shape)
+        if self.rotary:  # the first token's own position is 0, which turns nothing
+            keys = self._rotate(keys, tf.range(shape[1]))
         attended = scaled_dot_product_attention(
             tf.reshape(queries, [-1, heads, 1, width // heads]),
             keys,
@@ -127,28 +148,40 @@ class MultiHeadAttention(keras.layers.Layer):
         use_causal_mask=False,
         cache=None,
         layout=None,
+        value_layout=None,
+        query_mask=None,
+        positions=None,
         return_attention_scores=False,
         training=None,
     ):
         if padding_mask is None and cache is None:
             padding_mask = getattr(query if value is None else value, "_keras_mask", None)
         packed = len(query.shape) == 2
-        if packed and (padding_mask is None or self._is_cross_attention or cache is not None):
+        if query_mask is None and not self._is_cross_attention and cache is None:
+            query_mask = padding_mask
+        if packed and query_mask is None:
             raise InputError(
-                "A query of rank 2 (packed tokens) needs `padding_mask`, and takes part in self-attention without "
-                f"cache only. Received: query of shape {tuple(query.shape)}."
+                "A query of rank 2 (packed tokens) needs `padding_mask`, or with a cache or another value `query_mask`."
+                f" Received: query of shape {tuple(query.shape)}."
             )
-        shape = tf.shape(padding_mask) if packed else tf.shape(query)[:2]
+        if value is not None and len(value.shape) == 2 and padding_mask is None:
+            raise InputError(
+                "A value of rank 2 (packed tokens) needs `padding_mask`. "
+                f"Received: value of shape {tuple(value.shape)}."
+            )
+        shape = tf.shape(query_mask) if packed else tf.shape(query)[:2]
         rows = query if packed else tf.reshape(query, [-1, self._width])
         if self._is_cross_attention:
-            (queries,) = split_heads(self.query(rows), 1, self.num_heads, None, shape)
-            keys, values = self.project_key_value(value) if cache is None else cache
+            (queries,) = split_heads(self.query(rows), 1, self.num_heads, layout, shape)
+            keys, values = self.project_key_value(value, padding_mask, value_layout) if cache is None else cache
         else:
             queries, keys, values = split_heads(self.query_key_value(rows), 3, self.num_heads, layout, shape)
             if layout is not None and attention_mask is not None:
-                # Another text's token stands in each padded slot; a query that may look nowhere would hear it.
-                real = tf.cast(is_open(padding_mask), keys.dtype)[:, None, :, None]
-                keys, values = keys * real, values * real
+                keys, values = _only_real(keys, values, query_mask)
+            if self.rotary:
+                if positions is None:
+                    positions = tf.range(shape[1]) + (0 if cache is None else tf.shape(cache[0])[2])
+                queries, keys = self._rotate(queries, positions), self._rotate(keys, positions)
             if cache is not None:
                 keys, values = tf.concat([cache[0], keys], 2), tf.concat([cache[1], values], 2)
         attended, scores = scaled_dot_product_attention(
@@ -162,7 +195,7 @@ class MultiHeadAttention(keras.layers.Layer):
             training=training,
             return_attention_scores=True,
         )
-        output = self.output_projection(merge_heads(attended, layout, padding_mask, shape, tf.shape(rows)))
+        output = self.output_projection(merge_heads(attended, layout, query_mask, shape, tf.shape(rows)))
         if not packed:
             output = tf.ensure_shape(tf.reshape(output, tf.shape(query)), query.shape)
         results = [output]
@@ -182,7 +215,15 @@ class MultiHeadAttention(keras.layers.Layer):
             "dropout": self.dropout,
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "rotary": self.rotary,
         }
+
+
+def _only_real(keys, values, padding_mask):
+    """Zero at padding, where in a packed batch another text's token stands: a query that may look nowhere, and so looks
+    everywhere, would hear it."""
+    real = tf.cast(is_open(padding_mask), keys.dtype)[:, None, :, None]
+    return keys * real, values * real
 
 
 def _project(rows, kernel, bias):

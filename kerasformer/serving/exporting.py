@@ -16,8 +16,6 @@ PRECISIONS = ("float32", "bfloat16")
 # A GraphDef ends at 2 GiB; the rest is room for the graph itself.
 _LARGEST_CONSTANTS = 1_900_000_000
 
-_INPUTS = ("token_ids", "segment_ids", "padding_mask")
-
 
 def export(task, folder, *, precision="float32"):
     """Writes `task` as a SavedModel with the signatures of `task.serving_functions`.
@@ -44,7 +42,7 @@ def write_saved_model(task, folder, precision):
         raise InputError(f"`precision` must be one of {list(PRECISIONS)}. Received: precision={precision!r}.")
     model = with_precision(task.model, precision, keep=task.float32_layers)
     module = tf.Module()
-    core = _core(model, module)
+    core = _core(task, model, module)
     signatures = {
         # A name for each output, also where the function gives one only.
         name: function.get_concrete_function()
@@ -60,18 +58,19 @@ def write_saved_model(task, folder, precision):
         raise OSError(f"The SavedModel cannot be written to {pathlib.Path(folder).parent}: {error.message}") from None
 
 
-def _core(model, module):
-    """The model as a function of a dictionary of its inputs, its weights frozen where they fit."""
-    spec = [tf.TensorSpec([None, None], tf.int32, name=name) for name in _INPUTS]
-    names = list(model.output)
+def _core(task, model, module):
+    """`task.core_outputs` as a function of a dictionary of its inputs, the weights frozen where they fit."""
+    specs = task.core_inputs()
+    structure = []
 
-    @tf.function(input_signature=spec)
-    def forward(token_ids, segment_ids, padding_mask):
-        inputs = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
-        outputs = model(inputs, training=False)
+    @tf.function(input_signature=list(specs.values()))
+    def forward(*inputs):
+        outputs = task.core_outputs(model, dict(zip(specs, inputs, strict=True)))
+        structure[:] = outputs
         # Callers see float32, whatever the model computes in.
-        return [tf.cast(outputs[name], tf.float32) for name in names]
+        return [tf.cast(value, tf.float32) if value.dtype.is_floating else value for value in outputs.values()]
 
+    concrete = forward.get_concrete_function()
     if (
         sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables)
         > _LARGEST_CONSTANTS
@@ -80,15 +79,22 @@ def _core(model, module):
         module.weights = [weight.value for weight in model.variables]
         function = forward
     else:
-        frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
+        frozen = convert_variables_to_constants_v2(concrete)
         # Freezing orders the inputs by itself.
         order = [tensor.name.split(":")[0] for tensor in frozen.inputs]
+        names = [spec.name for spec in specs.values()]
 
-        def function(**inputs):
-            return frozen(*[inputs[name] for name in order])
+        def function(*inputs):
+            by_name = dict(zip(names, inputs, strict=True))
+            return frozen(*[by_name[name] for name in order])
 
     def core(inputs):
-        return dict(zip(names, function(**inputs), strict=True))
+        outputs = function(*[inputs[name] for name in specs])
+        # Freezing forgets what was known of the shapes.
+        return {
+            name: tf.ensure_shape(value, known.shape)
+            for name, value, known in zip(structure, outputs, concrete.outputs, strict=True)
+        }
 
     return core
 

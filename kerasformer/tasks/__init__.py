@@ -6,5 +6,6 @@ from kerasformer.tasks.tagger import Tagger
 from kerasformer.tasks.task import load
 from kerasformer.tasks.text_classifier import TextClassifier
 from kerasformer.tasks.text_embedder import TextEmbedder
+from kerasformer.tasks.translator import Translator
 
-__all__ = ["ExtractiveSummarizer", "QuestionAnswerer", "Tagger", "TextClassifier", "TextEmbedder", "load"]
+__all__ = ["ExtractiveSummarizer", "QuestionAnswerer", "Tagger", "TextClassifier", "TextEmbedder", "Translator", "load"]

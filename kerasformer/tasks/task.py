@@ -13,7 +13,7 @@ from kerasformer import __version__
 from kerasformer.errors import InputError
 from kerasformer.files import written_beside
 from kerasformer.layers import BertEmbedding
-from kerasformer.text import WordPieceTokenizer
+from kerasformer.text import SentencePieceTokenizer, WordPieceTokenizer
 
 _MODULES = {
     "ExtractiveSummarizer": "extractive_summarizer",
@@ -21,7 +21,9 @@ _MODULES = {
     "Tagger": "tagger",
     "TextClassifier": "text_classifier",
     "TextEmbedder": "text_embedder",
+    "Translator": "translator",
 }
+_TOKENIZERS = {kind.__name__: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
 _ENCODER_OUTPUTS = ("sequence_output", "pooled_output")
 
 
@@ -87,6 +89,20 @@ class Task:
         """
         return self.answer(core(self.batch_inputs(features)))
 
+    def core_inputs(self):
+        """What `core_outputs` takes, `{name: tf.TensorSpec}`."""
+        names = ("token_ids", "segment_ids", "padding_mask")
+        return {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in names}
+
+    def core_outputs(self, model, inputs):
+        """All that reads weights when a task is served: an export keeps it once, for all its signatures.
+
+        Args:
+            model: `self.model`, or a copy of it in another precision.
+            inputs: `{name: tensor}`, as `core_inputs` tells.
+        """
+        return model(inputs, training=False)
+
     def answers(self, columns, batch_size=32):
         """Answers as they are served, from Python, computed `batch_size` at a time.
 
@@ -111,9 +127,21 @@ class Task:
     @functools.cached_property
     def _answer_batch(self):
         return tf.function(
-            lambda features: self.answer_features(features, lambda inputs: self.model(inputs, training=False)),
+            lambda features: self.answer_features(features, lambda inputs: self.core_outputs(self.model, inputs)),
             reduce_retracing=True,
         )
+
+    def whole_model(self):
+        """The model that `save` writes, and that `from_model` takes."""
+        # With the outputs of both, so that an encoder stays whole of which the task uses a part.
+        return keras.Model(self.encoder.input, {**self.encoder.output, **self.model.output}, name="task")
+
+    @classmethod
+    def from_model(cls, model, tokenizer, **settings):
+        """The task again, from what `whole_model` and `settings` gave."""
+        encoder = keras.Model(model.input, _pick(model.output, lambda name: name in _ENCODER_OUTPUTS), name="encoder")
+        outputs = _pick(model.output, lambda name: name not in _ENCODER_OUTPUTS)
+        return cls.from_parts(encoder, outputs, tokenizer, **settings)
 
     def save(self, folder):
         """Writes model, tokenizer and settings into `folder`, whole or not at all; an older task is replaced.
@@ -122,11 +150,14 @@ class Task:
             InputError: `folder` holds something else.
         """
         with written_beside(folder, replaces="task.json") as scratch:
-            # One model with the outputs of both, so that an encoder stays whole of which the task uses a part.
-            outputs = {**self.encoder.output, **self.model.output}
-            keras.Model(self.encoder.input, outputs, name="task").save(scratch / "model.keras")
+            self.whole_model().save(scratch / "model.keras")
             self.tokenizer.save(scratch / "tokenizer")
-            description = {"task": type(self).__name__, "kerasformer": __version__, "settings": self.settings()}
+            description = {
+                "task": type(self).__name__,
+                "tokenizer": type(self.tokenizer).__name__,
+                "kerasformer": __version__,
+                "settings": self.settings(),
+            }
             text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
             (scratch / "task.json").write_text(text, encoding="utf-8")
 
@@ -148,20 +179,19 @@ def load(folder):
     try:
         description = json.loads((folder / "task.json").read_text(encoding="utf-8"))
         name, settings = description["task"], description["settings"]
+        tokenizer_type = _TOKENIZERS[description.get("tokenizer", "WordPieceTokenizer")]
         module = importlib.import_module(f"kerasformer.tasks.{_MODULES[name]}")
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'task.json'} does not describe a task this version knows: {error!r}") from None
-    tokenizer = WordPieceTokenizer.load(folder / "tokenizer")
+    tokenizer = tokenizer_type.load(folder / "tokenizer")
     path = folder / "model.keras"
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # zip, JSON and HDF5 errors of many classes, all meaning the same to the caller
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} cannot be loaded as a Keras model, is it complete? {first_line}") from None
-    encoder = keras.Model(model.input, _pick(model.output, lambda name: name in _ENCODER_OUTPUTS), name="encoder")
-    outputs = _pick(model.output, lambda name: name not in _ENCODER_OUTPUTS)
     try:
-        return getattr(module, name).from_parts(encoder, outputs, tokenizer, **settings)
+        return getattr(module, name).from_model(model, tokenizer, **settings)
     except TypeError as error:
         raise InputError(f"{folder / 'task.json'} has settings that {name} does not know: {error}") from None
 

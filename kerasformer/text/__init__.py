@@ -1,8 +1,18 @@
 """Strings to token ids inside the graph, with offsets; long texts in windows; learning a vocabulary."""
 
 from kerasformer.text.learning import learn_wordpiece
+from kerasformer.text.learning_sentencepiece import learn_sentencepiece
+from kerasformer.text.sentencepiece import SentencePieceTokenizer
 from kerasformer.text.sentences import split_sentences
 from kerasformer.text.windows import Windows, window_texts
 from kerasformer.text.wordpiece import WordPieceTokenizer
 
-__all__ = ["Windows", "WordPieceTokenizer", "learn_wordpiece", "split_sentences", "window_texts"]
+__all__ = [
+    "SentencePieceTokenizer",
+    "Windows",
+    "WordPieceTokenizer",
+    "learn_sentencepiece",
+    "learn_wordpiece",
+    "split_sentences",
+    "window_texts",
+]

@@ -55,7 +55,7 @@ def learn_wordpiece(
     normalizer = normalizers.BertNormalizer(
         handle_chinese_chars=split_cjk, strip_accents=strip_accents, lowercase=lowercase
     )
-    counts = _count_words(_texts(source), normalizer)
+    counts = _count_words(texts_of(source), normalizer)
     if not counts:
         raise InputError("`source` must hold words to learn from. Received: none.")
 
@@ -105,7 +105,8 @@ def _repeated(words, counts):
     yield " ".join(line)
 
 
-def _texts(source):
+def texts_of(source):
+    """Streams the texts of what `learn_wordpiece` and `learn_sentencepiece` take as `source`."""
     if isinstance(source, (str, os.PathLike)):
         source = [pathlib.Path(source)]
     if isinstance(source, tf.data.Dataset):

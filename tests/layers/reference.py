@@ -85,6 +85,34 @@ def encoder_block(x, weights, heads, mask=True, bias=0.0, norm_first=False, acti
     return feed_forward_norm(x + feed_forward(x, weights, activation))
 
 
+def decoder_block(x, memory, weights, heads, mask, memory_mask, bias=0.0, norm_first=False, activation=relu):
+    """`mask` of self-attention, `[B, 1, Q, Q]`; `memory_mask` `[B, 1, 1, K]`."""
+
+    def residual(value, function, norm):
+        gamma, beta = weights[f"{norm}_gamma"], weights[f"{norm}_beta"]
+        if norm_first:
+            return value + function(layer_norm(value, gamma, beta))
+        return layer_norm(value + function(value), gamma, beta)
+
+    x = residual(
+        x, lambda v: multi_head_attention(v, weights["self"], heads, mask=mask, bias=bias)[0], "self_attention_norm"
+    )
+    x = residual(
+        x,
+        lambda v: multi_head_attention(v, weights["memory"], heads, value=memory, mask=memory_mask)[0],
+        "memory_attention_norm",
+    )
+    return residual(x, lambda v: feed_forward(v, weights["feed_forward"], activation), "feed_forward_norm")
+
+
+def rotate(x, positions):
+    """`[B, H, L, D]` as complex numbers times e^(i position rate): number i beside number i + D / 2."""
+    half = x.shape[-1] // 2
+    rates = 10_000.0 ** (-np.arange(half) / half)
+    turned = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * np.asarray(positions)[:, None] * rates)
+    return np.concatenate([turned.real, turned.imag], -1)
+
+
 def sinusoidal_positions(positions, width, max_wavelength=10_000):
     table = np.zeros((len(positions), width))
     for row, position in enumerate(positions):
@@ -149,6 +177,19 @@ def block_weights(layer):
         "feed_forward_gamma": _array(layer.feed_forward_norm.gamma),
         "feed_forward_beta": _array(layer.feed_forward_norm.beta),
     }
+
+
+def decoder_weights(layer):
+    """Of a DecoderBlock."""
+    weights = {
+        "self": attention_weights(layer.self_attention),
+        "memory": attention_weights(layer.memory_attention),
+        "feed_forward": feed_forward_weights(layer.feed_forward),
+    }
+    for name in ("self_attention_norm", "memory_attention_norm", "feed_forward_norm"):
+        norm = getattr(layer, name)
+        weights |= {f"{name}_gamma": _array(norm.gamma), f"{name}_beta": _array(norm.beta)}
+    return weights
 
 
 def named_gradients(layer, gradients):

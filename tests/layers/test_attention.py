@@ -302,5 +302,8 @@ def test_bad_calls():
     layer = make_layer()
     with pytest.raises(InputError, match="needs `padding_mask`"):
         layer(tf.zeros([3, 6]))
-    with pytest.raises(InputError, match="without cache"):
+    with pytest.raises(InputError, match="`query_mask`"):
         layer(tf.zeros([3, 6]), padding_mask=tf.ones([1, 3]), cache=(tf.zeros([1, 2, 0, 3]),) * 2)
+    memory_attention = MultiHeadAttention(2)
+    with pytest.raises(InputError, match=r"A value of rank 2.*`padding_mask`"):
+        memory_attention(tf.zeros([1, 3, 6]), tf.zeros([3, 6]))

@@ -40,7 +40,37 @@ def small_layers(x, mask, ids):
     return layers.Dropout(0.3, seed=1)(x)
 
 
+def decoder(x, mask, ids):
+    positions = layers.RelativePositionBias(2, 6, 8, bidirectional=False)(x)
+    block = layers.DecoderBlock(2, 16, "relu", 0.1, norm_first=True, rotary=True)
+    return block(x, keras.layers.Dense(5)(x), padding_mask=mask, memory_padding_mask=mask, bias=positions)
+
+
+def packed_decoder(x, mask, layout):
+    memory = keras.layers.Dense(6)(x)
+    return layers.DecoderBlock(2, 16, dropout=0.1)(
+        x, memory, padding_mask=mask, memory_padding_mask=mask, layout=layout, memory_layout=layout
+    )
+
+
+def scores(x, mask, ids):
+    layer = layers.TokenScores(10)
+    return keras.layers.Concatenate()([layer(x), layer(x, score=False)])
+
+
+def reversed_embedding(x, mask, ids):
+    embedding = layers.TokenAndPositionEmbedding(10, W, "learned", 10, 0.1)
+    return embedding(keras.layers.Add()([x, embedding(ids, ids)]), reverse=True)
+
+
 BUILDERS = {
+    "decoder block": decoder,
+    "packed decoder block": packed(packed_decoder),
+    "reversed embedding": reversed_embedding,
+    "token scores": scores,
+    "rotated": lambda x, mask, ids: keras.layers.Reshape((-1, W))(
+        layers.RotaryPositionEmbedding(100)(keras.layers.Reshape((2, -1, W // 2))(x))
+    ),
     "self-attention": lambda x, mask, ids: layers.MultiHeadAttention(2, 0.1)(x, padding_mask=mask),
     "cross-attention": lambda x, mask, ids: layers.MultiHeadAttention(2, use_bias=False)(
         x, keras.layers.Dense(5)(x), padding_mask=mask, use_causal_mask=True
@@ -133,6 +163,11 @@ LAYERS = [
     layers.MultiHeadAttention(2, 0.1, False, "he_normal", name="attention"),
     layers.FeedForward(8, "relu", 0.1),
     layers.EncoderBlock(2, 8, "relu", 0.1, 0.2, True, 1e-6, keras.initializers.RandomNormal(0.1)),
+    layers.DecoderBlock(2, 8, "relu", 0.1, 0.2, True, 1e-6, keras.initializers.RandomNormal(0.1), True),
+    layers.RelativePositionBias(2, 8, 16, False),
+    layers.RotaryPositionEmbedding(100),
+    layers.TokenScores(5),
+    layers.TokenAndPositionEmbedding(5, 4, "learned", 7, 0.1),
     layers.LayerNormalization(1e-5),
     layers.Dropout(0.25, seed=3),
     layers.TokenEmbedding(5, 3, "normal"),

@@ -1,0 +1,69 @@
+"""A translator with random weights, exported by kerasformer, and its weights for the peers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+PACKAGES = ("kerasformer",)
+EPSILON = 1e-5  # of the normalizations: that of Marian in transformers, which cannot be chosen
+LENGTH = 20
+
+
+def prepare(folder: Path, texts: list[str], size: str, vocabulary: int, beams: tuple[int, ...]) -> None:
+    """Writes `float32-4` and so on, exports that say exactly `LENGTH` tokens, `sources.txt`, texts of `LENGTH` tokens,
+    `sources.npy`, their ids, and `weights.npz`."""
+    import keras
+
+    import kerasformer as kf
+
+    keras.utils.set_random_seed(0)
+    pieces = min(vocabulary, 8000)
+    tokenizer = kf.text.SentencePieceTokenizer(kf.text.learn_sentencepiece(texts, pieces, kind="bpe"), max_length=64)
+    config = kf.models.TransformerConfig.named(size, vocabulary_size=vocabulary, epsilon=EPSILON, max_length=64)
+    model = kf.models.transformer(config)
+    for beam in beams:
+        task = kf.tasks.Translator(model, tokenizer, beam_size=beam)
+        task.min_length = LENGTH
+        for precision in ("float32", "bfloat16"):
+            kf.serving.export(task, folder / f"{precision}-{beam}", precision=precision)
+    tokenizer.save(folder)
+    rows = tokenizer.tokenize(texts).to_list()
+    chosen = [place for place, row in enumerate(rows) if len(row) == LENGTH - 1]
+    (folder / "sources.txt").write_text("\n".join(texts[place] for place in chosen), encoding="utf-8")
+    np.save(folder / "sources.npy", [[*rows[place], tokenizer.end_id] for place in chosen])
+    np.savez(folder / "weights.npz", **{weight.path: np.array(weight) for weight in model.trainable_variables})
+
+
+def read_sources(folder: Path) -> tuple[list[str], np.ndarray]:
+    """The texts that `prepare` chose, and their token ids `[N, LENGTH]`."""
+    return (folder / "sources.txt").read_text(encoding="utf-8").split("\n"), np.load(folder / "sources.npy")
+
+
+def load(folder: Path, threads: int, precision: str, beam: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Opens an export as TensorFlow Serving does: from places of N sources to their translations, strings `[N]`."""
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401, registers its ops
+
+    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+    with session.graph.as_default():
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder / f"{precision}-{beam}"))
+    served = loaded.signature_def["with_options"]
+    inputs = [served.inputs[name].name for name in ("text", "length_penalty", "max_length")]
+    call = session.make_callable([served.outputs[name].name for name in ("translation", "score", "truncated")], inputs)
+    texts = np.array([text.encode() for text in read_sources(folder)[0]], object)
+
+    def translate(places):
+        count = len(places)
+        return call(texts[places], np.zeros(count, np.float32), np.full(count, LENGTH, np.int32))[0]
+
+    return translate
+
+
+def read_pieces(folder: Path, ids: np.ndarray) -> list[bytes]:
+    """The texts of token ids `[N, length]`; ids beyond the pieces are left out, as in an export."""
+    import kerasformer as kf
+
+    tokenizer = kf.text.SentencePieceTokenizer(folder / "sentencepiece.model")
+    return tokenizer.detokenize(np.asarray(ids, np.int32)).numpy().tolist()

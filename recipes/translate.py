@@ -1,0 +1,214 @@
+"""Trains a Transformer to translate and exports it: a sentence in, its translation out.
+
+    python recipes/translate.py                                    # on the samples beside this script, in minutes
+    python recipes/translate.py --train pairs.jsonl --validation valid.jsonl --test test.jsonl --source en --target de \
+        --export savedmodels/en-de
+
+Each record holds a field a language; or PREFIX.en and PREFIX.de hold a sentence a line. With several targets,
+`--target de,fr`, one model learns them all, and its texts begin with a tag: "<2fr> A dog runs."
+"""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+from typing import Literal
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tyro
+
+import kerasformer as kf
+from kerasformer.errors import InputError, one_line_errors
+from kerasformer.tasks.translator import language_tag
+
+SAMPLES = pathlib.Path(__file__).parent / "samples" / "translation"
+
+
+@dataclasses.dataclass
+class Flags:
+    """Trains a translator and exports it."""
+
+    train: str = str(SAMPLES / "train.jsonl")
+    """Training data: file, folder, glob, prefix of two files, tfds:NAME[/CONFIG]:SPLIT or hf:FOLDER:SPLIT."""
+    validation: str | None = None
+    """Validation data. None: the samples', or a tenth of the training data, at most 1,000 pairs."""
+    test: str | None = None
+    """Test data, translated once at the end."""
+    source: str = "en"
+    """Language, as the field is named."""
+    target: str = "de"
+    """Language, or several with commas between them."""
+    init: str | None = None
+    """A translator that this recipe saved, to train on; None: a new one."""
+    workdir: str = "work/translate"
+    """Where metrics.json, checkpoints and the trained task go."""
+    resume: bool = False
+    """Go on where a killed run with the same flags stood."""
+    export: str | None = None
+    """Base folder to publish a SavedModel in, such as savedmodels/en-de."""
+    export_precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the exported weights and computation."""
+    size: Literal["tiny", "small", "base", "big"] = "tiny"
+    """Of the model: tiny has 4 + 4 layers, 128 wide (Wu et al. 2021); base and big are the paper's."""
+    positions: Literal["sinusoidal", "learned", "rotary", "relative"] = "sinusoidal"
+    """How it knows positions."""
+    norm_first: bool = False
+    """Pre-norm in place of the paper's post-norm."""
+    dropout: float | None = None
+    """None: as published for the size, 0.3 for tiny."""
+    label_smoothing: float = 0.1
+    """Share of the target that goes to all tokens evenly."""
+    vocabulary: int | None = None
+    """Pieces, joint over all languages. None: 10,000, fewer for small corpora."""
+    pieces: Literal["bpe", "unigram"] = "bpe"
+    """How the pieces are learned."""
+    lowercase: bool = False
+    """Lower-case all texts, and score lower-cased."""
+    max_length: int = 256
+    """Longest sentence, in pieces; what is longer is cut."""
+    epochs: int = 60
+    """Passes over the training data."""
+    batch_tokens: int | None = None
+    """Target pieces an update. None: 4,096, or a fiftieth of a small corpus."""
+    learning_rate: float = 5e-3
+    """Highest learning rate, after the warmup; then down with the inverse square root of the step."""
+    warmup: int | None = None
+    """Updates in which the learning rate goes up. None: 2,000, or a quarter of a short training."""
+    average: int = 10
+    """Epochs at the end whose weights are averaged."""
+    beam_size: int = 5
+    """Beams of the translations that are scored and served."""
+    length_penalty: float = 1.0
+    """Above 0 favours longer translations."""
+    seed: int = 0
+    """Of the order of the data, the dropout and new weights."""
+    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
+    """How to spread the training over devices."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Of the computation in training; weights are kept in float32."""
+
+
+def main(flags):
+    least = {name: getattr(flags, name) for name in ("epochs", "batch_tokens", "warmup", "average", "beam_size")}
+    if any(value is not None and value < 1 for value in least.values()):
+        raise InputError(f"{', '.join(least)} must be at least 1. Received: {least}.")
+    keras.utils.set_random_seed(flags.seed)
+    languages = flags.target.split(",")
+    train, validation, test = load_data(flags, languages)
+    strategy = kf.training.make_strategy(flags.strategy)
+    with strategy.scope():
+        task = starting_point(flags, train, languages)
+        lengths = target_lengths(task, train)
+        batch_tokens = flags.batch_tokens or min(4096, max(lengths.sum() // 50, lengths.max()))
+        warmup = flags.warmup or min(2000, 1 + flags.epochs * lengths.sum() // batch_tokens // 4)
+        # The paper's schedule, scaled such that it is at its highest what was asked for.
+        schedule = kf.training.noam(1, int(warmup), flags.learning_rate * warmup**0.5)
+        optimizer = kf.training.adamw(schedule, weight_decay=0.0, beta_2=0.98, epsilon=1e-9)
+    checkpoints = pathlib.Path(flags.workdir) / "checkpoints"
+    if not flags.resume:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    trainer = kf.training.Trainer(task, optimizer, strategy=strategy, clip_norm=None)
+    history = trainer.fit(
+        lambda epoch: kf.data.token_batches(
+            train, lengths, int(batch_tokens), shuffle_seed=flags.seed, epoch=epoch, length_pool=10_000
+        ),
+        kf.data.batches(validation, 64),
+        epochs=flags.epochs,
+        callbacks=[kf.training.ProgressBar()],
+        checkpoint_folder=checkpoints,
+        checkpoint_every=10**9,
+        keep_checkpoints=min(flags.average, flags.epochs),
+        settings={"train": flags.train, "batch_tokens": int(batch_tokens), "seed": flags.seed},
+    )
+    kf.training.average_checkpoints(task.model, checkpoints, last=min(flags.average, flags.epochs))
+
+    task.evaluation_beam = flags.beam_size
+    results = {"validation": trainer.evaluate(kf.data.batches(validation, 64))}
+    if test is not None:
+        results["test"] = trainer.evaluate(kf.data.batches(test, 64))
+    seconds = sum(history.history["seconds"])
+    examples = len(train) * len(history.history["seconds"])
+    results["train"] = {"examples_per_second": examples / max(seconds, 1e-9), "seconds": seconds}
+    kf.training.write_metrics(flags.workdir, results)
+    task.save(pathlib.Path(flags.workdir) / "task")
+    splits = [split for split in ("validation", "test") if split in results]
+    rows = [[metric, *[results[split].get(metric, "") for split in splits]] for metric in results[splits[0]]]
+    kf.training.print_table("results", ["metric", *splits], rows)
+    print("BLEU:", task.bleu_signature)
+    if flags.export:
+        print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+
+
+def load_data(flags, languages):
+    """Training, validation and test pairs; those of several targets one after the other, with tags."""
+    validation, test = flags.validation, flags.test
+    if flags.train == str(SAMPLES / "train.jsonl"):
+        validation = validation or str(SAMPLES / "validation.jsonl")
+        test = test or str(SAMPLES / "test.jsonl")
+
+    def load(source):
+        parts = [kf.data.load_translation(source, flags.source, language) for language in languages]
+        if len(languages) > 1:
+            parts = [
+                kf.data.with_prefix(part, language_tag(language))
+                for part, language in zip(parts, languages, strict=True)
+            ]
+        return kf.data.join_examples(parts)
+
+    train = load(flags.train)
+    if validation is not None:
+        return train, load(validation), load(test) if test else None
+    order = np.random.default_rng(flags.seed).permutation(len(train))
+    held_out = min(max(len(train) // 10, 1), 1000)
+    return train.select(order[held_out:]), train.select(order[:held_out]), load(test) if test else None
+
+
+def starting_point(flags, train, languages):
+    """The translator of --init, or a new one with pieces of the training texts."""
+    if flags.init is not None:
+        task = kf.load(flags.init)
+        if not isinstance(task, kf.tasks.Translator):
+            raise InputError(f"--init must be a translator that this recipe saved. Received: {flags.init}")
+        return task
+    texts = [*train.texts, *train.pairs]
+    words = {word for text in texts for word in text.split()}
+    tags = [language_tag(language) for language in languages] if len(languages) > 1 else []
+    model = kf.text.learn_sentencepiece(
+        texts,
+        flags.vocabulary or min(10_000, 300 + len(words)),
+        kind=flags.pieces,
+        lowercase=flags.lowercase,
+        special_tokens=tags,
+    )
+    tokenizer = kf.text.SentencePieceTokenizer(model, lowercase=flags.lowercase, max_length=flags.max_length)
+    changes = {} if flags.dropout is None else {"dropout": flags.dropout}
+    config = kf.models.TransformerConfig.named(
+        flags.size,
+        vocabulary_size=tokenizer.vocabulary_size,
+        positions=flags.positions,
+        norm_first=flags.norm_first,
+        max_length=flags.max_length,
+        **changes,
+    )
+    return kf.tasks.Translator(
+        kf.models.transformer(config, dtype=flags.precision),
+        tokenizer,
+        target_languages=languages if tags else (),
+        beam_size=flags.beam_size,
+        length_penalty=flags.length_penalty,
+        label_smoothing=flags.label_smoothing,
+    )
+
+
+def target_lengths(task, train):
+    """Pieces of each translation, its end token included, int `[N]`."""
+    limit = task.tokenizer.max_length
+    return np.minimum(task.tokenizer.tokenize(list(train.pairs)).row_lengths().numpy() + 1, limit)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main(tyro.cli(Flags))

@@ -1,0 +1,101 @@
+"""The translation recipe, run on a little data as its users run it."""
+
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import kerasformer as kf
+from kerasformer.serving.preview.loaded_model import LoadedModel
+
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "translate.py"
+SPEC = importlib.util.spec_from_file_location("translate_recipe", RECIPE)
+translate = importlib.util.module_from_spec(SPEC)
+sys.modules["translate_recipe"] = translate
+SPEC.loader.exec_module(translate)
+
+ROWS = [{"en": f"the {a} {b}", "de": f"{b} {a}"} for a in ("red", "old", "big") for b in ("cat", "dog", "tree")]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_trains_reports_saves_and_publishes(tmp_path, capsys):
+    data = write(tmp_path / "pairs.jsonl", [row | {"fr": row["de"] + " x"} for row in ROWS])
+    flags = translate.Flags(
+        train=data,
+        validation=data,
+        test=data,
+        target="de,fr",
+        workdir=str(tmp_path / "work"),
+        export=str(tmp_path / "models" / "mine"),
+        epochs=2,
+        average=2,
+        batch_tokens=100,
+        max_length=32,
+        lowercase=True,
+        beam_size=2,
+    )
+    translate.main(flags)
+    metrics = json.loads((tmp_path / "work" / "metrics.json").read_text())
+    assert set(metrics) == {"validation", "test", "train"}
+    assert {"loss", "perplexity", "bleu", "chrf", "bleu_de", "bleu_fr"} <= set(metrics["test"])
+    assert "tok:13a" in capsys.readouterr().out
+    task = kf.load(tmp_path / "work" / "task")
+    assert (task.target_languages, task.beam_size, task.tokenizer.lowercase) == (("de", "fr"), 2, True)
+    served = LoadedModel(tmp_path / "models" / "mine" / "1").run("", {"text": np.array([b"<2de> The red cat"], object)})
+    assert served["translation"][0].decode() == task.translate(["the red cat"], "de")["translation"][0]
+
+    # What it saved is a place to start from.
+    flags.init, flags.export, flags.epochs, flags.average = str(tmp_path / "work" / "task"), None, 1, 1
+    flags.workdir = str(tmp_path / "again")
+    translate.main(flags)
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again["validation"]["loss"] < metrics["validation"]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"train": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ({"target": "it"}, "'it'"),
+        ({"vocabulary": 5000}, "vocabulary_size=5000"),
+        ({"epochs": 0}, "epochs"),
+        ({"init": "{folder}"}, "task.json"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(change, told, tmp_path):
+    data = write(tmp_path / "pairs.jsonl", ROWS)
+    change = {key: value.format(folder=tmp_path) if isinstance(value, str) else value for key, value in change.items()}
+    with pytest.raises(kf.errors.InputError, match=told):
+        translate.main(translate.Flags(**{"train": data, "validation": data, "workdir": str(tmp_path / "w"), **change}))
+    assert not (tmp_path / "w").exists()
+
+
+def test_the_command_line_ends_with_one_line_and_code_1(tmp_path):
+    (tmp_path / "x.en").write_text("a\n")
+    (tmp_path / "x.de").write_text("a\nb\n")
+    process = subprocess.run(
+        [sys.executable, str(RECIPE), "--train", str(tmp_path / "x"), "--workdir", str(tmp_path / "w")],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert process.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "1 and 2 lines" in process.stderr
+
+
+def test_the_samples_are_sound():
+    splits = {}
+    for split in ("train", "validation", "test"):
+        path = translate.SAMPLES / f"{split}.jsonl"
+        splits[split] = set(kf.data.load_translation(path, "en", "de").texts)
+        assert all(text for text in splits[split])
+    assert not splits["train"] & (splits["validation"] | splits["test"])

@@ -1,0 +1,190 @@
+"""The translator: what it learns, answers, saves and serves."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasformer as kf
+from kerasformer.errors import InputError
+from kerasformer.serving.preview.loaded_model import LoadedModel
+from kerasformer.tasks.translator import language_tag
+
+WORDS = ["red", "blue", "old", "new", "cat", "dog", "house", "tree"]
+PAIRS = [(f"the {a} {b}", f"{b.upper()} {a.upper()}") for a in WORDS[:4] for b in WORDS[4:]]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    model = kf.text.learn_sentencepiece(
+        [text for pair in PAIRS for text in pair], 330, kind="bpe", special_tokens=["<2de>", "<2fr>"]
+    )
+    return kf.text.SentencePieceTokenizer(model, max_length=24)
+
+
+def make(tokenizer, **arguments):
+    keras.utils.set_random_seed(1)
+    config = kf.models.TransformerConfig(
+        vocabulary_size=tokenizer.vocabulary_size,
+        width=32,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        num_heads=2,
+        inner_width=64,
+        dropout=0.0,
+        norm_first=True,
+        tie_embeddings=arguments.pop("tie_embeddings", True),
+    )
+    return kf.tasks.Translator(kf.models.transformer(config), tokenizer, **arguments)
+
+
+def data(pairs=PAIRS, batch=16):
+    sources, targets = (list(column) for column in zip(*pairs, strict=True))
+    return tf.data.Dataset.from_tensor_slices(({"text": sources, "text_pair": targets}, targets)).batch(batch)
+
+
+@pytest.fixture(scope="module")
+def trained(tokenizer):
+    task = make(tokenizer, beam_size=3)
+    optimizer = kf.training.adamw(kf.training.linear_warmup(1e-2, 120), weight_decay=0.0)
+    trainer = kf.training.Trainer(task, optimizer, steps_per_call=40)
+    trainer.fit(data().repeat(120).apply(tf.data.experimental.assert_cardinality(120)))
+    task.evaluation_beam = 3
+    return task, trainer.evaluate(data(batch=8))
+
+
+def test_learns_and_is_evaluated(trained):
+    task, metrics = trained
+    assert set(metrics) == {"loss", "perplexity", "bleu", "chrf"}
+    assert metrics["chrf"] > 97
+    assert metrics["perplexity"] < 1.2
+    assert "tok:13a" in task.bleu_signature
+    found = task.translate([source for source, _ in PAIRS])
+    assert found["translation"].tolist() == [target for _, target in PAIRS]
+    assert not found["truncated"].any()
+    assert np.isfinite(found["score"]).all()
+
+
+@pytest.mark.parametrize("tie_embeddings", [True, False])
+def test_the_loss_is_that_of_the_logits(tokenizer, tie_embeddings):
+    task = make(tokenizer, tie_embeddings=tie_embeddings)
+    features = {"text": tf.constant(["a cat", "the old dog house"]), "text_pair": tf.constant(["DOG", "CAT RED RED"])}
+    inputs, labels = task.training_batch(features, features["text_pair"])
+    ids = tokenizer(features["text_pair"])
+    np.testing.assert_array_equal(inputs["target_padding_mask"], ids["padding_mask"])
+    np.testing.assert_array_equal(labels, np.where(ids["padding_mask"], ids["token_ids"], -1))
+    np.testing.assert_array_equal(inputs["target_token_ids"][:, 0], [tokenizer.start_id] * 2)
+    logits = task.transformer(inputs)["logits"].numpy().astype(np.float64)
+    log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    mask = labels.numpy() >= 0
+    own = np.take_along_axis(log_probabilities, np.maximum(labels, 0)[..., None], -1)[..., 0]
+    expected = -(0.9 * own + 0.1 * log_probabilities.mean(-1))[mask].sum()
+    total, count = task.loss(labels, task.model(inputs))
+    np.testing.assert_allclose([total, count], [expected, mask.sum()], rtol=1e-4)
+    names = {weight.path for weight in task.model.trainable_variables}
+    assert names == {weight.path for weight in task.transformer.trainable_variables}, "all weights are trained"
+
+
+def test_saved_and_loaded(trained, tmp_path):
+    task, _ = trained
+    task.save(tmp_path / "task")
+    loaded = kf.load(tmp_path / "task")
+    assert loaded.settings() == task.settings()
+    texts = ["the red cat", "", "blue"]
+    one, other = task.translate(texts), loaded.translate(texts)
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name])
+
+
+@pytest.fixture(scope="module")
+def served(trained, tmp_path_factory):
+    folder = kf.serving.publish(trained[0], tmp_path_factory.mktemp("models") / "translate")
+    return LoadedModel(folder)
+
+
+STRANGE = ["", "   ", "漢字 😀", "the red cat " * 40, "the old tree", "\x00\x01", "<2de> the cat"]
+
+
+def test_the_export_is_the_python_model(trained, served):
+    texts = [source for source, _ in PAIRS] + STRANGE
+    expected = trained[0].translate(texts)
+    found = served.run("serving_default", {"text": np.array([text.encode() for text in texts], object)})
+    assert [text.decode() for text in found["translation"]] == expected["translation"].tolist()
+    np.testing.assert_allclose(found["score"], expected["score"], atol=1e-4)
+    np.testing.assert_array_equal(found["truncated"], expected["truncated"])
+    answers = dict(zip(STRANGE, zip(found["translation"][16:], found["truncated"][16:], strict=True), strict=True))
+    assert answers[""] == answers["   "] == (b"", False)
+    assert answers["the red cat " * 40][1], "longer than the model's limit, and said so"
+    greedy = served.run("greedy", {"text": np.array([b"the red cat"], object)})
+    expected = trained[0].translate(["the red cat"], beam_size=1)
+    assert greedy["translation"][0].decode() == expected["translation"][0]
+
+
+def test_options_of_each_row(trained, served):
+    text = np.array([b"the red cat"] * 6, object)
+    found = served.run(
+        "with_options",
+        {
+            "text": text,
+            "length_penalty": np.array([0.6, np.nan, np.inf, 0.0, 2.0, 0.6], np.float32),
+            "max_length": np.array([20, 20, 20, 1, 0, -3], np.int32),
+        },
+    )
+    whole = trained[0].translate(["the red cat"])
+    assert [text.decode() for text in found["translation"][:3]] == whole["translation"].tolist() * 3
+    np.testing.assert_allclose(found["score"][:3], [whole["score"][0]] * 3, atol=1e-4)
+    short = trained[0].translate(["the red cat"], max_length=1, length_penalty=0.0)
+    assert found["translation"][3].decode() == short["translation"][0]
+    assert found["translation"][4:].tolist() == [b"", b""]
+    assert found["truncated"].tolist() == [False, False, False, True, True, True]
+    assert np.isfinite(found["score"]).all()
+
+
+def test_tokens_in_and_out(trained, served):
+    task = trained[0]
+    inputs = task.tokenizer(["the red cat", "the old tree"])
+    found = served.run("tokens", {f"source_{name}": value.numpy() for name, value in inputs.items()})
+    texts = task.tokenizer.detokenize(found["token_ids"]).numpy().tolist()
+    assert [text.decode() for text in texts] == task.translate(["the red cat", "the old tree"])["translation"].tolist()
+
+
+def test_alignment(trained):
+    task, _ = trained
+    found = task.align(["the red cat", "the old tree and"], ["CAT RED", "TREE"])
+    for (target, source, attention), text in zip(found, ["CAT RED", "TREE"], strict=True):
+        assert target[-1] == source[-1] == "</s>"
+        assert "".join(target[:-1]).replace("▁", " ").strip() == text
+        assert attention.shape == (len(target), len(source))
+        np.testing.assert_allclose(attention.sum(1), np.ones(len(target)), atol=1e-5)
+
+
+def test_several_languages(tokenizer):
+    task = make(tokenizer, target_languages=["de", "fr"])
+    tagged = task._tagged(tf.constant(["a cat", "<2fr> a cat", " <2de>\na cat"])).numpy().tolist()
+    assert tagged == [b"<2de> a cat", b"<2fr> a cat", b" <2de>\na cat"]
+    pairs = [(f"{language_tag(language)} {a}", f"{b} {language}") for a, b in PAIRS for language in ("de", "fr")]
+    task.evaluation_beam = 1
+    metrics = kf.training.Trainer(task, kf.training.adamw(3e-3)).evaluate(data(pairs[:8]))
+    assert {"bleu_de", "bleu_fr", "chrf_de"} <= set(metrics)
+    found = task.translate([PAIRS[0][0], "", " "], "fr")
+    tagged, bare = task.translate(["<2de> the red cat", "the red cat"])["translation"]
+    assert tagged == bare != found["translation"][0]
+    assert found["translation"].tolist()[1:] == ["", ""]
+
+
+def test_mistakes(trained, tokenizer):
+    task = trained[0]
+    with pytest.raises(InputError, match="one text"):
+        task.translate("the red cat")
+    with pytest.raises(InputError, match="target_language"):
+        task.translate(["a"], "fr")
+    for options in ({"max_length": 0}, {"beam_size": 0}, {"length_penalty": float("nan")}):
+        with pytest.raises(InputError, match=next(iter(options))):
+            task.translate(["a"], **options)
+    with pytest.raises(InputError, match=r"Missing.*<2it>"):
+        make(tokenizer, target_languages=["it"])
+    with pytest.raises(InputError, match="label_smoothing=1"):
+        make(tokenizer, label_smoothing=1)
+    config = kf.models.TransformerConfig.named("tiny", vocabulary_size=50)
+    with pytest.raises(InputError, match=r"330 tokens does not fit.* 50"):
+        kf.tasks.Translator(kf.models.transformer(config), tokenizer)
