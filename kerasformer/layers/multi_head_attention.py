@@ -9,6 +9,7 @@ from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.heads import merge_heads, split_heads
 from kerasformer.layers.masks import is_open, joint_mask
 from kerasformer.layers.padding import first_rows
+from kerasformer.layers.projection import project
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -102,8 +103,8 @@ class MultiHeadAttention(keras.layers.Layer):
         kernel, bias = self.query_key_value.kernel, self.query_key_value.bias
         shape = tf.shape(padding_mask)
         first = first_rows(tokens, padding_mask, layout)
-        queries = _project(first, kernel[:, :width], bias if bias is None else bias[:width])
-        keys_values = _project(tokens, kernel[:, width:], bias if bias is None else bias[width:])
+        queries = project(first, kernel[:, :width], bias if bias is None else bias[:width])
+        keys_values = project(tokens, kernel[:, width:], bias if bias is None else bias[width:])
         keys, values = split_heads(keys_values, 2, heads, layout, shape)
         attended = scaled_dot_product_attention(
             tf.reshape(queries, [-1, heads, 1, width // heads]),
@@ -183,8 +184,3 @@ class MultiHeadAttention(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-def _project(rows, kernel, bias):
-    rows = tf.matmul(rows, tf.cast(kernel, rows.dtype))
-    return rows if bias is None else tf.nn.bias_add(rows, tf.cast(bias, rows.dtype))

@@ -8,6 +8,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from kerasformer.errors import InputError
 from kerasformer.files import written_beside
+from kerasformer.layers.serving_form import use_serving_form
 from kerasformer.models import with_precision
 from kerasformer.serving.warmup import write_warmup
 
@@ -61,7 +62,14 @@ def write_saved_model(task, folder, precision):
 
 
 def _core(model, module):
-    """The model as a function of a dictionary of its inputs, its weights frozen where they fit."""
+    """The model as a function of a dictionary of its inputs, its weights frozen where they fit.
+
+    `model` is the export's own: it is changed.
+    """
+    size = sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables)
+    frozen = size <= _LARGEST_CONSTANTS
+    if frozen:
+        use_serving_form(model)
     spec = [tf.TensorSpec([None, None], tf.int32, name=name) for name in _INPUTS]
     names = list(model.output)
 
@@ -72,20 +80,18 @@ def _core(model, module):
         # Callers see float32, whatever the model computes in.
         return [tf.cast(outputs[name], tf.float32) for name in names]
 
-    if (
-        sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables)
-        > _LARGEST_CONSTANTS
-    ):
+    if frozen:
+        constant = convert_variables_to_constants_v2(forward.get_concrete_function())
+        # Freezing orders the inputs by itself.
+        order = [tensor.name.split(":")[0] for tensor in constant.inputs]
+
+        def function(**inputs):
+            return constant(*[inputs[name] for name in order])
+
+    else:
         # TensorFlow's variables themselves: what it finds by way of the Keras model, a session does not restore.
         module.weights = [weight.value for weight in model.variables]
         function = forward
-    else:
-        frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
-        # Freezing orders the inputs by itself.
-        order = [tensor.name.split(":")[0] for tensor in frozen.inputs]
-
-        def function(**inputs):
-            return frozen(*[inputs[name] for name in order])
 
     def core(inputs):
         return dict(zip(names, function(**inputs), strict=True))
