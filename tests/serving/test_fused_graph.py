@@ -75,5 +75,6 @@ def test_a_block_is_fused_and_right(dtype, tolerance):
         assert ops["_MklNativeFusedMatMul"] == 6 * layers, "projections with bias, and with GELU or residual"
         assert ops["_MklMatMul"] == 0
         assert ops["AddN"] == layers, "halves of a feed-forward network and residual at once, so that neither waits"
-        assert ops["_MklFusedBatchMatMulV2"] == layers, "scores with scale and mask"
+        assert ops["_MklFusedBatchMatMulV2"] == layers, "many scores, with scale and mask"
+        assert ops["BatchMatMulV3"] == 2 * layers, "few scores"
         assert ops["Transpose"] + ops["_MklTranspose"] == 0, "heads are split and merged by gathers"
