@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from kerasformer.layers.activations import get_activation
 from kerasformer.layers.dropout import Dropout
+from kerasformer.layers.projection import project
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -28,6 +29,7 @@ class FeedForward(keras.layers.Layer):
         self.dropout = dropout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.supports_masking = True
+        self.serving_form = False  # see use_serving_form
         self._activation = get_activation(activation)
         self._dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
@@ -45,11 +47,21 @@ class FeedForward(keras.layers.Layer):
     def call(self, inputs, training=None):
         # Two dimensions, since TensorFlow fuses projection, bias and activation in this form only.
         rows = inputs if len(inputs.shape) == 2 else tf.reshape(inputs, [-1, inputs.shape[-1]])
-        hidden = self._activation(self.inner(rows), training=training)
-        outputs = self.outer(self._dropout(hidden, training=training))
+        if self.serving_form and not training and self.inner_width > 1:
+            middle = self.inner_width // 2
+            outputs = self._half(rows, slice(middle)) + self._half(rows, slice(middle, None))
+        else:
+            hidden = self._activation(self.inner(rows), training=training)
+            outputs = self.outer(self._dropout(hidden, training=training))
         return (
             outputs if len(inputs.shape) == 2 else tf.ensure_shape(tf.reshape(outputs, tf.shape(inputs)), inputs.shape)
         )
+
+    def _half(self, rows, units):
+        """What some of the inner units add to the output. Half of the bias comes with each half, since TensorFlow
+        lays weights out for good only where a bias follows."""
+        hidden = self._activation(project(rows, self.inner.kernel[:, units], self.inner.bias[units]), training=False)
+        return project(hidden, self.outer.kernel[units], self.outer.bias * 0.5)
 
     def compute_output_shape(self, input_shape):
         return input_shape

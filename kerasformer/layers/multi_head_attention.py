@@ -4,11 +4,12 @@ import keras
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.layers.attention import scaled_dot_product_attention
+from kerasformer.layers.attention import attention_for_serving, scaled_dot_product_attention
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.heads import merge_heads, split_heads
 from kerasformer.layers.masks import is_open, joint_mask
 from kerasformer.layers.padding import first_rows
+from kerasformer.layers.projection import project
 from kerasformer.layers.rotary_position_embedding import RotaryPositionEmbedding
 
 
@@ -68,6 +69,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.rotary = rotary
         self.supports_masking = True
+        self.serving_form = False  # see use_serving_form
         self._rotate = RotaryPositionEmbedding(dtype=self.dtype_policy, name="rotate") if rotary else None
         self._probability_dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
@@ -121,19 +123,13 @@ class MultiHeadAttention(keras.layers.Layer):
         kernel, bias = self.query_key_value.kernel, self.query_key_value.bias
         shape = tf.shape(padding_mask)
         first = first_rows(tokens, padding_mask, layout)
-        queries = _project(first, kernel[:, :width], bias if bias is None else bias[:width])
-        keys_values = _project(tokens, kernel[:, width:], bias if bias is None else bias[width:])
+        queries = project(first, kernel[:, :width], bias if bias is None else bias[:width])
+        keys_values = project(tokens, kernel[:, width:], bias if bias is None else bias[width:])
         keys, values = split_heads(keys_values, 2, heads, layout, shape)
         if self.rotary:  # the first token's own position is 0, which turns nothing
             keys = self._rotate(keys, tf.range(shape[1]))
-        attended = scaled_dot_product_attention(
-            tf.reshape(queries, [-1, heads, 1, width // heads]),
-            keys,
-            values,
-            mask=joint_mask(padding_mask, None),
-            dropout=self._probability_dropout,
-            training=training,
-        )
+        queries = tf.reshape(queries, [-1, heads, 1, width // heads])
+        attended = self._attend(queries, keys, values, joint_mask(padding_mask, None), training)
         # A text of nothing but padding would hear its neighbours, whose tokens stand in for its own.
         real = tf.cast(is_open(padding_mask)[:, :1], attended.dtype)
         return self.output_projection(tf.reshape(attended, tf.shape(first)) * real)
@@ -184,17 +180,19 @@ class MultiHeadAttention(keras.layers.Layer):
                 queries, keys = self._rotate(queries, positions), self._rotate(keys, positions)
             if cache is not None:
                 keys, values = tf.concat([cache[0], keys], 2), tf.concat([cache[1], values], 2)
-        attended, scores = scaled_dot_product_attention(
+        attended = self._attend(
             queries,
             keys,
             values,
-            mask=joint_mask(padding_mask, attention_mask),
+            joint_mask(padding_mask, attention_mask),
+            training,
+            plain=attention_mask is None and bias is None and not use_causal_mask and not return_attention_scores,
             bias=bias,
             use_causal_mask=use_causal_mask,
-            dropout=self._probability_dropout,
-            training=training,
-            return_attention_scores=True,
+            return_attention_scores=return_attention_scores,
         )
+        if return_attention_scores:
+            attended, scores = attended
         output = self.output_projection(merge_heads(attended, layout, query_mask, shape, tf.shape(rows)))
         if not packed:
             output = tf.ensure_shape(tf.reshape(output, tf.shape(query)), query.shape)
@@ -204,6 +202,14 @@ class MultiHeadAttention(keras.layers.Layer):
         if cache is not None:
             results.append((keys, values))
         return results[0] if len(results) == 1 else tuple(results)
+
+    def _attend(self, queries, keys, values, mask, training, plain=True, **arguments):
+        """`plain`: nothing but a mask of real keys, and no `arguments` that matter."""
+        if self.serving_form and plain and not training:
+            return attention_for_serving(queries, keys, values, mask)
+        return scaled_dot_product_attention(
+            queries, keys, values, mask=mask, dropout=self._probability_dropout, training=training, **arguments
+        )
 
     def compute_mask(self, inputs, mask=None):
         return mask
@@ -224,8 +230,3 @@ def _only_real(keys, values, padding_mask):
     everywhere, would hear it."""
     real = tf.cast(is_open(padding_mask), keys.dtype)[:, None, :, None]
     return keys * real, values * real
-
-
-def _project(rows, kernel, bias):
-    rows = tf.matmul(rows, tf.cast(kernel, rows.dtype))
-    return rows if bias is None else tf.nn.bias_add(rows, tf.cast(bias, rows.dtype))

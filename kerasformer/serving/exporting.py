@@ -8,6 +8,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from kerasformer.errors import InputError
 from kerasformer.files import written_beside
+from kerasformer.layers.serving_form import use_serving_form
 from kerasformer.models import with_precision
 from kerasformer.serving.warmup import write_warmup
 
@@ -59,7 +60,14 @@ def write_saved_model(task, folder, precision):
 
 
 def _core(task, model, module):
-    """`task.core_outputs` as a function of a dictionary of its inputs, the weights frozen where they fit."""
+    """`task.core_outputs` as a function of a dictionary of its inputs, the weights frozen where they fit.
+
+    `model` is the export's own: it is changed.
+    """
+    size = sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables)
+    frozen = size <= _LARGEST_CONSTANTS
+    if frozen:
+        use_serving_form(model)
     specs = task.core_inputs()
     structure = []
 
@@ -71,22 +79,20 @@ def _core(task, model, module):
         return [tf.cast(value, tf.float32) if value.dtype.is_floating else value for value in outputs.values()]
 
     concrete = forward.get_concrete_function()
-    if (
-        sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables)
-        > _LARGEST_CONSTANTS
-    ):
-        # TensorFlow's variables themselves: what it finds by way of the Keras model, a session does not restore.
-        module.weights = [weight.value for weight in model.variables]
-        function = forward
-    else:
-        frozen = convert_variables_to_constants_v2(concrete)
+    if frozen:
+        constant = convert_variables_to_constants_v2(concrete)
         # Freezing orders the inputs by itself.
-        order = [tensor.name.split(":")[0] for tensor in frozen.inputs]
+        order = [tensor.name.split(":")[0] for tensor in constant.inputs]
         names = [spec.name for spec in specs.values()]
 
         def function(*inputs):
             by_name = dict(zip(names, inputs, strict=True))
-            return frozen(*[by_name[name] for name in order])
+            return constant(*[by_name[name] for name in order])
+
+    else:
+        # TensorFlow's variables themselves: what it finds by way of the Keras model, a session does not restore.
+        module.weights = [weight.value for weight in model.variables]
+        function = forward
 
     def core(inputs):
         outputs = function(*[inputs[name] for name in specs])

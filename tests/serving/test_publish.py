@@ -120,6 +120,17 @@ def test_large_models_keep_variables(task, tmp_path, monkeypatch):
     np.testing.assert_allclose(served["scores"], task.predict(TEXTS)["scores"], atol=2e-5)
 
 
+@pytest.mark.parametrize("limit", [None, 10], ids=["constants", "variables"])
+def test_the_serving_form_is_for_constants_and_leaves_the_task_alone(task, tmp_path, monkeypatch, limit):
+    switched = []
+    monkeypatch.setattr(exporting, "use_serving_form", switched.append)
+    if limit is not None:
+        monkeypatch.setattr(exporting, "_LARGEST_CONSTANTS", limit)
+    exporting.export(task, tmp_path / "m")
+    assert len(switched) == (limit is None), "variables would be cut in each call"
+    assert all(model is not task.model for model in switched)
+
+
 def test_versions_count_up_and_strangers_are_ignored(task, tmp_path):
     (tmp_path / "m" / "7").mkdir(parents=True)
     (tmp_path / "m" / "latest").mkdir()

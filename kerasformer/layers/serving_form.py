@@ -1,0 +1,21 @@
+"""A form of layers that answers a single text sooner.
+
+For few tokens much of the time is not arithmetic: TensorFlow's fused operations hand their work to sleeping threads and
+sleep themselves until it is done, 0.05 to 0.1 ms each time. In the serving form
+
+- a feed-forward network is two of half the inner width: TensorFlow runs them side by side, and each is small enough to
+  stay in one thread;
+- attention with few scores is computed by operations that stay in one thread (`attention_for_serving`).
+
+The results are the same but for rounding.
+"""
+
+
+def use_serving_form(model):
+    """Switches the layers of a functional model to their serving form, for good.
+
+    For a model whose weights are about to become constants: cutting variables would cost time in each call.
+    """
+    for layer in model._flatten_layers():
+        if hasattr(layer, "serving_form"):
+            layer.serving_form = True
