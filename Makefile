@@ -14,7 +14,7 @@ serve: $(VENV)/installed
 	$(BIN)/python -m kerasformer.serving $(MODELS)
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -24,6 +24,8 @@ import kerasformer as kf
 from kerasformer.errors import InputError, one_line_errors
 from kerasformer.tasks.translator import language_tag
 
+# Flags that may differ between a training that was killed and the one that goes on with it.
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "beam_size", "length_penalty"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "translation"
 
 
@@ -45,8 +47,6 @@ class Flags:
     """A translator that this recipe saved, to train on; None: a new one."""
     workdir: str = "work/translate"
     """Where metrics.json, checkpoints and the trained task go."""
-    resume: bool = False
-    """Go on where a killed run with the same flags stood."""
     export: str | None = None
     """Base folder to publish a SavedModel in, such as savedmodels/en-de."""
     export_precision: Literal["float32", "bfloat16"] = "float32"
@@ -95,10 +95,11 @@ def main(flags):
     least = {name: getattr(flags, name) for name in ("epochs", "batch_tokens", "warmup", "average", "beam_size")}
     if any(value is not None and value < 1 for value in least.values()):
         raise InputError(f"{', '.join(least)} must be at least 1. Received: {least}.")
+    strategy = kf.training.make_strategy(flags.strategy)
     keras.utils.set_random_seed(flags.seed)
+    workdir = pathlib.Path(flags.workdir)
     languages = flags.target.split(",")
     train, validation, test = load_data(flags, languages)
-    strategy = kf.training.make_strategy(flags.strategy)
     with strategy.scope():
         task = starting_point(flags, train, languages)
         lengths = target_lengths(task, train)
@@ -107,9 +108,6 @@ def main(flags):
         # The paper's schedule, scaled such that it is at its highest what was asked for.
         schedule = kf.training.noam(1, int(warmup), flags.learning_rate * warmup**0.5)
         optimizer = kf.training.adamw(schedule, weight_decay=0.0, beta_2=0.98, epsilon=1e-9)
-    checkpoints = pathlib.Path(flags.workdir) / "checkpoints"
-    if not flags.resume:
-        shutil.rmtree(checkpoints, ignore_errors=True)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, clip_norm=None)
     history = trainer.fit(
         lambda epoch: kf.data.token_batches(
@@ -117,23 +115,28 @@ def main(flags):
         ),
         kf.data.batches(validation, 64),
         epochs=flags.epochs,
-        callbacks=[kf.training.ProgressBar()],
-        checkpoint_folder=checkpoints,
+        callbacks=[kf.training.ProgressBar(), kf.training.MetricsLog(workdir)],
+        # A run that was killed goes on from here when the same command is given again.
+        checkpoint_folder=workdir / "checkpoints",
+        # One an epoch, for averaging.
         checkpoint_every=10**9,
         keep_checkpoints=min(flags.average, flags.epochs),
-        settings={"train": flags.train, "batch_tokens": int(batch_tokens), "seed": flags.seed},
+        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
     )
-    kf.training.average_checkpoints(task.model, checkpoints, last=min(flags.average, flags.epochs))
+    kf.training.average_checkpoints(task.model, workdir / "checkpoints", last=min(flags.average, flags.epochs))
 
     task.evaluation_beam = flags.beam_size
     results = {"validation": trainer.evaluate(kf.data.batches(validation, 64))}
     if test is not None:
         results["test"] = trainer.evaluate(kf.data.batches(test, 64))
+    if not kf.training.is_chief():
+        return
     seconds = sum(history.history["seconds"])
     examples = len(train) * len(history.history["seconds"])
     results["train"] = {"examples_per_second": examples / max(seconds, 1e-9), "seconds": seconds}
-    kf.training.write_metrics(flags.workdir, results)
-    task.save(pathlib.Path(flags.workdir) / "task")
+    kf.training.write_metrics(workdir, results)
+    task.save(workdir / "task")
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     splits = [split for split in ("validation", "test") if split in results]
     rows = [[metric, *[results[split].get(metric, "") for split in splits]] for metric in results[splits[0]]]
     kf.training.print_table("results", ["metric", *splits], rows)

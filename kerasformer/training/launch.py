@@ -62,15 +62,15 @@ def run_workers(command, workers):
 def _wait(processes):
     """Until all have ended, or one has failed and the others were ended."""
     code, deadline = 0, None
-    while any(process.poll() is None for process in processes):
-        failed = [process.returncode for process in processes if process.returncode]
+    while None in (codes := [process.poll() for process in processes]):
+        failed = [returned for returned in codes if returned]
         if failed and not code:
             code, deadline = failed[0], time.monotonic() + _GRACE_SECONDS
             _send(processes, signal.SIGTERM)
         if deadline and time.monotonic() > deadline:
             _send(processes, signal.SIGKILL)
         time.sleep(0.1)
-    code = code or next((process.returncode for process in processes if process.returncode), 0)
+    code = code or next((returned for returned in codes if returned), 0)
     # A process that died of a signal has its negative number.
     return 128 - code if code < 0 else code
 

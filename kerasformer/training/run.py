@@ -37,7 +37,9 @@ class TrainingRun:
         self._train = train
         self._steps = math.inf if steps is None else steps
         self._epochs = epochs or (1 if steps is None else math.inf)
-        self._folder, self._every, self._keep, self._settings = folder, every, keep, settings
+        self._folder, self._every, self._keep = folder, every, keep
+        # As they come back from a checkpoint: JSON knows no tuples.
+        self._settings = json.loads(json.dumps(settings))
         self.history = keras.callbacks.History()
         self._own_callbacks = [*_averaging(self.optimizer, callbacks), *callbacks, self.history]
         self.epoch = self.batch = self.step = self._skipped = 0
