@@ -4,6 +4,7 @@ import functools
 import itertools
 import os
 import pathlib
+import types
 
 import keras
 import numpy as np
@@ -253,6 +254,8 @@ def test_what_cannot_be_made():
         Tagger(keras.Model(encoder.input, {"other": encoder.output["sequence_output"]}), tokenizer(), ["x"])
     with pytest.raises(InputError, match="list"):
         make().predict("anna")
+    with pytest.raises(InputError, match="words apart"):
+        Tagger(encoder, types.SimpleNamespace(max_length=24), ["x"])
 
 
 @pytest.mark.skipif("KF_DATA" not in os.environ, reason="needs the folder KF_DATA")
