@@ -68,6 +68,11 @@ class Tagger(Task):
         check_window(window, overlap)
         if window > tokenizer.max_length:
             raise InputError(f"`window` must be at most max_length={tokenizer.max_length}. Received: window={window}.")
+        if not hasattr(tokenizer, "begins_word"):
+            raise InputError(
+                f"A tagger needs a tokenizer that tells words apart, such as WordPieceTokenizer. "
+                f"Received: {type(tokenizer).__name__}."
+            )
         super().__init__(encoder, outputs, tokenizer)
         self.entity_types = tuple(entity_types)
         self.window, self.overlap = window, overlap
