@@ -111,8 +111,9 @@ def test_loss(task):
     assert (float(loss_sum), float(count)) == pytest.approx((expected[2], 1), rel=1e-4)
 
 
-def test_evaluation_reads_all_windows(task):
-    trainer = kf.training.Trainer(task, kf.training.adamw(1e-3))
+def test_evaluation_reads_all_windows_and_training_lowers_the_loss():
+    task = make(num_sentences=2)
+    trainer = kf.training.Trainer(task, kf.training.adamw(5e-3))
     metrics = trainer.evaluate(kf.data.document_batches(documents(), 2))
     chosen = task.summarize([" ".join(sentences) for sentences in documents().sentences])["summary"]
     expected = rouge(list(chosen), documents().summaries)
@@ -126,14 +127,9 @@ def test_evaluation_reads_all_windows(task):
     labels = np.concatenate(list(documents().labels))
     assert metrics["loss"] == pytest.approx(-np.log(np.where(labels, scores, 1 - scores)).mean(), rel=1e-4)
 
-
-def test_training_lowers_the_loss():
-    task = make()
-    data = kf.data.document_batches(documents(), 3).repeat(40)
-    trainer = kf.training.Trainer(task, kf.training.adamw(5e-3), microbatches=2)
-    before = trainer.evaluate(data.take(1))["loss"]
+    data = kf.data.document_batches(documents(), 2).repeat(20)
     trainer.fit(data.apply(tf.data.experimental.assert_cardinality(40)))
-    assert trainer.evaluate(data.take(1))["loss"] < before * 0.7
+    assert trainer.evaluate(data.take(2))["loss"] < metrics["loss"] * 0.7
 
 
 def test_saved_loaded_and_served(task, tmp_path):
