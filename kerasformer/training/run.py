@@ -58,7 +58,6 @@ class TrainingRun:
             self.step, self.epoch, self.batch = restored[0], state["epoch"], state["batch"]
             self._totals, self._seconds = np.array(state["totals"]), state["seconds"]
             self._skipped = state["skipped"]
-            self.model.stop_training = state["stopped"]
         data = self._data()
         steps = _length(data)
         self.callbacks = keras.callbacks.CallbackList(

@@ -4,7 +4,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import tensorflow as tf
@@ -91,7 +90,7 @@ def launch(tmp_path, code, workers=2):
     script = tmp_path / "script.py"
     script.write_text(code)
     command = [sys.executable, "-m", "kerasformer.training.launch", "--workers", str(workers), str(script), "x", "--y"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
 def test_launch_gives_each_worker_its_place(tmp_path):
@@ -109,10 +108,8 @@ def test_launch_gives_each_worker_its_place(tmp_path):
 
 def test_launch_ends_the_others_when_one_fails(tmp_path):
     code = "import json, os, sys, time\nindex = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
-    start = time.monotonic()
-    process = launch(tmp_path, code + "sys.exit(7) if index else time.sleep(50)")
+    process = launch(tmp_path, code + "sys.exit(7) if index else time.sleep(500)")
     assert process.returncode == 7
-    assert time.monotonic() - start < 45
 
 
 def test_launch_names_a_script_that_is_not_there(tmp_path):
