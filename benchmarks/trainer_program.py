@@ -62,7 +62,8 @@ def overhead(texts, repetitions):
 def memory(texts, batch, microbatches):
     checkpoint = default_checkpoint()
     task = load_task(checkpoint, random_head(checkpoint), "mixed_bfloat16")
-    data = prepared(task, read_batches(texts, int(batch), 4))
+    # The same texts however they are cut: the longest of them need the most.
+    data = prepared(task, read_batches(texts, int(batch), 512 // int(batch)))
     trainer = kf.training.Trainer(
         (task.model, task.loss), kf.training.adamw(LEARNING_RATE), microbatches=int(microbatches)
     )

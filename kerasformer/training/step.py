@@ -10,7 +10,7 @@ from kerasformer.layers import keyed_dropout
 
 
 class UpdateStep:
-    """The update that each replica makes, to be called by `strategy.run`.
+    """The update that each replica makes, to be called by `strategy.run`. Made in the strategy's scope.
 
     The loss of a batch is the sum over all replicas and microbatches divided by the count over all of them; gradients
     are clipped by their global norm after they were summed.
@@ -29,13 +29,16 @@ class UpdateStep:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.num_replicas = num_replicas
         self.clip_norm, self.microbatches, self.keyed = clip_norm, microbatches, keyed
-        self._compute = self._gradients
-        if jit:
-            self._compute = tf.function(self._gradients, jit_compile=True)
-        elif microbatches > 1:
-            # Kept apart from the loop around it: in a loop's body TensorFlow makes sums of temporary variables, one of
-            # which it leaves behind at the loop's end and then finds in its way ("AlreadyExistsError").
-            self._compute = tf.function(self._gradients, experimental_attributes={"_noinline": True})
+        self._compute = tf.function(self._gradients, jit_compile=True) if jit else self._gradients
+        if microbatches > 1:
+            # Variables, each replica's own, since sums that go round a loop as tensors are held there twice.
+            local = {"synchronization": tf.VariableSynchronization.ON_READ, "aggregation": tf.VariableAggregation.SUM}
+            self._totals = [
+                tf.Variable(tf.zeros(weight.shape, weight.dtype), trainable=False, **local)
+                for weight in model.trainable_variables
+            ]
+            # A function that stays one: its temporary tensors are gone before the next part is computed.
+            self._add_part = tf.function(self._add_gradients, experimental_attributes={"_noinline": True})
 
     def __call__(self, batch, terminated):
         """Updates the weights.
@@ -85,16 +88,20 @@ class UpdateStep:
         if not self.keyed:
             columns.pop("examples")
 
-        def body(index, gradients, sums):
+        def body(index, sums):
             first, last = rows * index // parts, rows * (index + 1) // parts
-            more, more_sums = self._compute(tf.nest.map_structure(lambda tensor: tensor[first:last], columns))
-            return index + 1, [a + b for a, b in zip(gradients, more, strict=True)], sums + more_sums
+            return index + 1, sums + self._add_part(tf.nest.map_structure(lambda tensor: tensor[first:last], columns))
 
-        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self.model.trainable_variables]
-        _, gradients, sums = tf.while_loop(
-            lambda index, *_: index < parts, body, (0, zeros, tf.zeros([3])), parallel_iterations=1
-        )
-        return gradients, sums
+        for total in self._totals:
+            total.assign(tf.zeros(total.shape, total.dtype))
+        _, sums = tf.while_loop(lambda index, _: index < parts, body, (0, tf.zeros([3])), parallel_iterations=1)
+        return [total.read_value() for total in self._totals], sums
+
+    def _add_gradients(self, batch):
+        gradients, sums = self._compute(batch)
+        for total, gradient in zip(self._totals, gradients, strict=True):
+            total.assign_add(gradient)
+        return sums
 
     def _dropout_keys(self, batch):
         if not self.keyed:

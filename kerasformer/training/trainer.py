@@ -64,16 +64,16 @@ class Trainer:
         self.data_service = data_service
         with self.strategy.scope():
             optimizer.build(self.model.trainable_variables)
-        self._step = UpdateStep(
-            self.model,
-            loss or self.task.loss,
-            optimizer,
-            self.strategy.num_replicas_in_sync,
-            clip_norm=clip_norm,
-            microbatches=microbatches,
-            jit=jit,
-            keyed=keyed_dropout,
-        )
+            self._step = UpdateStep(
+                self.model,
+                loss or self.task.loss,
+                optimizer,
+                self.strategy.num_replicas_in_sync,
+                clip_norm=clip_norm,
+                microbatches=microbatches,
+                jit=jit,
+                keyed=keyed_dropout,
+            )
         self._train_call = tf.function(self._train_steps, reduce_retracing=True)
         self._update_call = tf.function(self._update, reduce_retracing=True)
         self._forward_call = tf.function(self._forward, reduce_retracing=True)
