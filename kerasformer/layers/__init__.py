@@ -11,6 +11,7 @@ from kerasformer.layers.first_token import FirstToken
 from kerasformer.layers.inter_sentence_encoder import InterSentenceEncoder
 from kerasformer.layers.keyed_dropout import keyed_dropout
 from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
+from kerasformer.layers.masked_language_model_head import MaskedLanguageModelHead
 from kerasformer.layers.max_pooling import MaxPooling
 from kerasformer.layers.mean_pooling import MeanPooling
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
@@ -34,6 +35,7 @@ __all__ = [
     "InterSentenceEncoder",
     "LayerNormalization",
     "LearnedPositionEmbedding",
+    "MaskedLanguageModelHead",
     "MaxPooling",
     "MeanPooling",
     "MultiHeadAttention",

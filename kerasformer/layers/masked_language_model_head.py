@@ -1,0 +1,89 @@
+"""BERT's head for masked tokens."""
+
+import keras
+import tensorflow as tf
+
+from kerasformer.layers.activations import get_activation
+from kerasformer.layers.normalization import LayerNormalization
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class MaskedLanguageModelHead(keras.layers.Layer):
+    """What predicts masked tokens (Devlin et al. 2019, section 3.1, task 1): a dense layer with activation and
+    normalization, whose outputs are multiplied with the table of token embeddings, plus a bias for each token.
+
+    Only the hidden states of masked tokens are computed, and none of a padded slot.
+
+    Args:
+        vocabulary_size: number of tokens.
+        activation: of the dense layer, as in `FeedForward`.
+        epsilon: of the normalization.
+        kernel_initializer: of the dense layer.
+        remove_padding: False keeps shapes static, as in `bert`: a row for every slot of `masked_positions`.
+
+    Call:
+        inputs: `[batch, length, width]`.
+        masked_positions: int32 `[batch, slots]`, the places of masked tokens in each text; -1 where there is none.
+        table: `[vocabulary, width]`, the token embeddings; None stops before them.
+
+    Returns:
+        The scores of the vocabulary, `[masked tokens, vocabulary]`, in the order of the texts and their slots; without
+        `table` the vectors that it would be multiplied with, `[masked tokens, width]`, see `scores`.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        activation="gelu",
+        epsilon=1e-12,
+        kernel_initializer="glorot_uniform",
+        remove_padding=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.activation = activation
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.remove_padding = remove_padding
+        self._activation = get_activation(activation)
+        self.norm = LayerNormalization(epsilon, dtype=self.dtype_policy, name="norm")
+
+    def build(self, input_shape, *_):
+        width = input_shape[-1]
+        self.transform = keras.layers.Dense(
+            width, kernel_initializer=self.kernel_initializer.clone(), dtype=self.dtype_policy, name="transform"
+        )
+        self.transform.build((None, width))
+        self.norm.build((None, width))
+        self.bias = self.add_weight(name="bias", shape=(self.vocabulary_size,), initializer="zeros", autocast=False)
+
+    def call(self, inputs, masked_positions, table=None, training=None):
+        if self.remove_padding:
+            slots = tf.where(masked_positions >= 0)
+            places = tf.stack([slots[:, 0], tf.cast(tf.gather_nd(masked_positions, slots), tf.int64)], 1)
+            rows = tf.gather_nd(inputs, places)
+        else:
+            rows = tf.gather(inputs, tf.maximum(masked_positions, 0), batch_dims=1)
+            rows = tf.reshape(rows, [-1, inputs.shape[-1]])
+        hidden = self.norm(self._activation(self.transform(rows), training=training), training=training)
+        return hidden if table is None else self.scores(hidden, table)
+
+    def scores(self, hidden, table):
+        """`[masked tokens, width]` to the scores of the vocabulary, `[masked tokens, vocabulary]`."""
+        scores = tf.matmul(hidden, tf.cast(table, hidden.dtype), transpose_b=True)
+        return tf.nn.bias_add(scores, tf.cast(self.bias, hidden.dtype))
+
+    def compute_output_shape(self, input_shape, masked_positions_shape=None, table_shape=None):
+        return (None, input_shape[-1] if table_shape is None else self.vocabulary_size)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "activation": self.activation
+            if isinstance(self.activation, str)
+            else keras.activations.serialize(self.activation),
+            "epsilon": self.norm.epsilon,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "remove_padding": self.remove_padding,
+        }
