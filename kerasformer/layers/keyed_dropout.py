@@ -10,14 +10,12 @@ import threading
 
 import tensorflow as tf
 
+from kerasformer.hashing import GOLDEN, as_uint32, mix
 from kerasformer.layers.masks import is_open
 from kerasformer.layers.padding import padding_layout
 
 # Of the thread, since MirroredStrategy traces its replicas in threads.
 _current = threading.local()
-
-# 2^32 over the golden ratio: neighbours in a sequence of its multiples differ in all bits.
-_GOLDEN = 0x9E3779B9
 
 
 @contextlib.contextmanager
@@ -47,7 +45,7 @@ class DropoutKeys:
     """See `keyed_dropout`."""
 
     def __init__(self, step, examples, padding_mask):
-        self.step, self.examples, self.padding_mask = _as_uint32(step), _as_uint32(examples), padding_mask
+        self.step, self.examples, self.padding_mask = as_uint32(step), as_uint32(examples), padding_mask
 
     def bits(self, seed, shape):
         """16 random bits for each element, uint32 of `shape`, whose first dimension is the batch or its tokens.
@@ -55,13 +53,13 @@ class DropoutKeys:
         Args:
             seed: uint32 scalar, the layer's own.
         """
-        base = _mix(seed ^ _mix(self.step))
-        keys = _mix(base + self.examples * _GOLDEN)
+        base = mix(seed ^ mix(self.step))
+        keys = mix(base + self.examples * GOLDEN)
         if shape.shape[0] == 2 and self.padding_mask is not None:
             keys = self._row_keys(keys, shape[0])
         for axis in range(1, shape.shape[0]):
             index = tf.range(shape[axis], dtype=tf.int32)
-            keys = _mix(keys[..., None] + _as_uint32(index) * _GOLDEN)
+            keys = mix(keys[..., None] + as_uint32(index) * GOLDEN)
         return tf.bitwise.right_shift(keys, tf.constant(16, tf.uint32))
 
     def _row_keys(self, keys, rows):
@@ -69,8 +67,8 @@ class DropoutKeys:
         batch, length = tf.unstack(tf.shape(self.padding_mask))
 
         def of_slots(slots):
-            position = _as_uint32(slots % tf.maximum(length, 1))
-            return _mix(tf.gather(keys, slots // tf.maximum(length, 1)) + position * _GOLDEN)
+            position = as_uint32(slots % tf.maximum(length, 1))
+            return mix(tf.gather(keys, slots // tf.maximum(length, 1)) + position * GOLDEN)
 
         def of_tokens():
             slots = tf.range(batch * length)
@@ -78,14 +76,3 @@ class DropoutKeys:
             return of_slots(tf.cond(tf.equal(rows, batch * length), lambda: slots, lambda: packed))
 
         return tf.cond(tf.equal(rows, batch), lambda: keys, of_tokens)
-
-
-def _mix(x):
-    """The finalizer of MurmurHash3 (Appleby): every bit of the input decides on half the bits of the output."""
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        x = (x ^ tf.bitwise.right_shift(x, tf.constant(shift, tf.uint32))) * tf.constant(factor, tf.uint32)
-    return x ^ tf.bitwise.right_shift(x, tf.constant(16, tf.uint32))
-
-
-def _as_uint32(value):
-    return tf.bitcast(tf.cast(value, tf.int32), tf.uint32)
