@@ -48,8 +48,8 @@ class MaskedLanguageModelHead(keras.layers.Layer):
         self._activation = get_activation(activation)
         self.norm = LayerNormalization(epsilon, dtype=self.dtype_policy, name="norm")
 
-    def build(self, input_shape, *_):
-        width = input_shape[-1]
+    def build(self, inputs_shape, masked_positions_shape=None, table_shape=None):
+        width = inputs_shape[-1]
         self.transform = keras.layers.Dense(
             width, kernel_initializer=self.kernel_initializer.clone(), dtype=self.dtype_policy, name="transform"
         )
@@ -73,8 +73,8 @@ class MaskedLanguageModelHead(keras.layers.Layer):
         scores = tf.matmul(hidden, tf.cast(table, hidden.dtype), transpose_b=True)
         return tf.nn.bias_add(scores, tf.cast(self.bias, hidden.dtype))
 
-    def compute_output_shape(self, input_shape, masked_positions_shape=None, table_shape=None):
-        return (None, input_shape[-1] if table_shape is None else self.vocabulary_size)
+    def compute_output_shape(self, inputs_shape, masked_positions_shape=None, table_shape=None):
+        return (None, inputs_shape[-1] if table_shape is None else self.vocabulary_size)
 
     def get_config(self):
         return {

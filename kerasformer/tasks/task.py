@@ -16,6 +16,7 @@ from kerasformer.layers import BertEmbedding
 from kerasformer.text import SentencePieceTokenizer, WordPieceTokenizer
 
 _MODULES = {
+    "BertPretraining": "bert_pretraining",
     "ExtractiveSummarizer": "extractive_summarizer",
     "QuestionAnswerer": "question_answerer",
     "Tagger": "tagger",
@@ -31,6 +32,8 @@ class Task:
     """An encoder, what stands on it, and its tokenizer. A subclass adds what its task needs:
 
     - `loss(targets, outputs)` gives `(sum, count)`, both scalars, so that batches of any split add up exactly
+    - `loss_totals(targets)`, for a loss of several means, gives what they are divided by; `loss` then takes the sum of
+      that over the whole batch as its third argument
     - `evaluate_batches(batches)` gives the metrics of a whole data set
     - `answer(outputs)` gives what is served, in the graph; or all of `answer_features(features, core)`
     - `serving_functions(core)` gives the signatures that can be served
@@ -42,9 +45,10 @@ class Task:
             `pooled_output`.
         outputs: of the task's own layers on the encoder's, a dictionary of symbolic tensors.
         tokenizer: gives the encoder's inputs.
+        inputs: symbolic inputs beside the encoder's, by name.
 
     Attributes:
-        model: functional `keras.Model` from the three inputs to `outputs`, without what they do not need.
+        model: functional `keras.Model` from the inputs to `outputs`, without what they do not need.
         encoder, tokenizer: as given.
 
     Raises:
@@ -54,10 +58,13 @@ class Task:
     # Names of layers that stay in float32 in an export of lower precision.
     float32_layers = ()
 
-    def __init__(self, encoder, outputs, tokenizer):
+    # Gives what a loss of several means is divided by, see above.
+    loss_totals = None
+
+    def __init__(self, encoder, outputs, tokenizer, inputs=None):
         _check_fit(encoder, tokenizer)
         self.encoder = encoder
-        self.model = keras.Model(encoder.input, outputs, name="task")
+        self.model = keras.Model({**encoder.input, **(inputs or {})}, outputs, name="task")
         self.tokenizer = tokenizer
 
     def batch_inputs(self, features):
@@ -134,7 +141,7 @@ class Task:
     def whole_model(self):
         """The model that `save` writes, and that `from_model` takes."""
         # With the outputs of both, so that an encoder stays whole of which the task uses a part.
-        return keras.Model(self.encoder.input, {**self.encoder.output, **self.model.output}, name="task")
+        return keras.Model(self.model.input, {**self.encoder.output, **self.model.output}, name="task")
 
     @classmethod
     def from_model(cls, model, tokenizer, **settings):

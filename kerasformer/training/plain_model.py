@@ -11,6 +11,8 @@ class PlainModel:
         loss: a function from targets and outputs to `(sum, count)`, scalars.
     """
 
+    loss_totals = None
+
     def __init__(self, model, loss):
         self.model, self.loss = model, loss
 

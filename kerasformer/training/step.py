@@ -17,7 +17,8 @@ class UpdateStep:
 
     Args:
         model, optimizer: Keras's.
-        loss: a function from targets and outputs to `(sum, count)`.
+        loss: a function from targets and outputs, and with `loss_totals` what those give, to `(sum, count)`.
+        loss_totals: a function from targets to a tensor, whose sum over the whole batch `loss` takes; or None.
         num_replicas: of the strategy.
         clip_norm: largest global norm of the gradients, or None.
         microbatches: parts that the replica's batch is computed in, one after the other, to save memory.
@@ -25,8 +26,8 @@ class UpdateStep:
         keyed: key the dropout masks by example and step.
     """
 
-    def __init__(self, model, loss, optimizer, num_replicas, *, clip_norm, microbatches, jit, keyed):
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+    def __init__(self, model, loss, loss_totals, optimizer, num_replicas, *, clip_norm, microbatches, jit, keyed):
+        self.model, self.loss, self.loss_totals, self.optimizer = model, loss, loss_totals, optimizer
         self.num_replicas = num_replicas
         self.clip_norm, self.microbatches, self.keyed = clip_norm, microbatches, keyed
         self._compute = tf.function(self._gradients, jit_compile=True) if jit else self._gradients
@@ -51,9 +52,13 @@ class UpdateStep:
             float32 `[4]`: sum of the losses, their count, the number of tokens, of the whole batch, and on how many
             replicas `terminated` is 1.
         """
-        gradients, sums = self._compute(batch) if self.microbatches == 1 else self._accumulated(batch)
-        sums = tf.concat([sums, [terminated]], 0)
         replica = tf.distribute.get_replica_context()
+        totals = []
+        if self.loss_totals is not None:
+            totals = [replica.all_reduce("sum", self.loss_totals(batch["targets"]))]
+        compute = self._compute if self.microbatches == 1 else self._accumulated
+        gradients, sums = compute(batch, *totals)
+        sums = tf.concat([sums, [terminated]], 0)
         *gradients, sums = replica.all_reduce("sum", [*gradients, sums])
         # One factor for the mean over the global count and for the clipping: gradients are read once.
         factor = tf.math.divide_no_nan(1.0, sums[1])
@@ -67,11 +72,11 @@ class UpdateStep:
         )
         return sums
 
-    def _gradients(self, batch):
+    def _gradients(self, batch, *totals):
         variables = self.model.trainable_variables
         with self._dropout_keys(batch), tf.GradientTape() as tape:
             outputs = self.model(batch["inputs"], training=True)
-            loss_sum, count = self.loss(batch["targets"], outputs)
+            loss_sum, count = self.loss(batch["targets"], outputs, *totals)
             scaled = self._scaled(loss_sum)
         gradients = [
             tf.zeros(variable.shape, variable.dtype) if gradient is None else tf.convert_to_tensor(gradient)
@@ -80,7 +85,7 @@ class UpdateStep:
         sums = [tf.cast(value, tf.float32) for value in (loss_sum, count, _count_tokens(batch["inputs"]))]
         return gradients, tf.stack(sums)
 
-    def _accumulated(self, batch):
+    def _accumulated(self, batch, *totals):
         """The sums over microbatches, computed one after the other."""
         parts, columns = self.microbatches, dict(batch)
         # A task that reads long texts in windows has more rows than examples.
@@ -90,15 +95,16 @@ class UpdateStep:
 
         def body(index, sums):
             first, last = rows * index // parts, rows * (index + 1) // parts
-            return index + 1, sums + self._add_part(tf.nest.map_structure(lambda tensor: tensor[first:last], columns))
+            part = tf.nest.map_structure(lambda tensor: tensor[first:last], columns)
+            return index + 1, sums + self._add_part(part, *totals)
 
         for total in self._totals:
             total.assign(tf.zeros(total.shape, total.dtype))
         _, sums = tf.while_loop(lambda index, _: index < parts, body, (0, tf.zeros([3])), parallel_iterations=1)
         return [total.read_value() for total in self._totals], sums
 
-    def _add_gradients(self, batch):
-        gradients, sums = self._compute(batch)
+    def _add_gradients(self, batch, *totals):
+        gradients, sums = self._compute(batch, *totals)
         for total, gradient in zip(self._totals, gradients, strict=True):
             total.assign_add(gradient)
         return sums

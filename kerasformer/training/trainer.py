@@ -67,6 +67,7 @@ class Trainer:
             self._step = UpdateStep(
                 self.model,
                 loss or self.task.loss,
+                None if loss else self.task.loss_totals,
                 optimizer,
                 self.strategy.num_replicas_in_sync,
                 clip_norm=clip_norm,

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import kerasformer as kf
+from kerasformer.training.plain_model import PlainModel
 
 VOCABULARY, LENGTH, SIZES = 11, 12, [8, 3, 1, 8, 5] * 4
 VARIANTS = {
@@ -26,6 +27,9 @@ VARIANTS = {
     "xla": {"jit": True},
     "dropout": {"keyed_dropout": True},
     "dropout_microbatches": {"keyed_dropout": True, "microbatches": 3},
+    "two_means": {},
+    "two_means_microbatches": {"microbatches": 3},
+    "two_means_xla": {"jit": True},
 }
 
 
@@ -43,6 +47,25 @@ def loss(targets, logits):
     counted = tf.cast(targets >= 0, tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(targets, 0), logits)
     return tf.reduce_sum(losses * counted), tf.reduce_sum(counted)
+
+
+class TwoMeans(PlainModel):
+    """The loss above plus another one, whose own count differs: of the sequences, whether they are long."""
+
+    def __init__(self, model):
+        super().__init__(model, self.two_means)
+
+    def loss_totals(self, targets):
+        return tf.stack(
+            [tf.math.count_nonzero(targets >= 0, dtype=tf.float32), tf.cast(tf.shape(targets)[0], tf.float32)]
+        )
+
+    def two_means(self, targets, logits, totals=None):
+        totals = self.loss_totals(targets) if totals is None else totals
+        first = loss(targets, logits)[0]
+        second = tf.reduce_sum(tf.math.squared_difference(tf.reduce_mean(logits, [1, 2]), 1.0))
+        count = tf.cast(tf.shape(targets)[0], tf.float32)
+        return tf.math.divide_no_nan(first, totals[0]) + tf.math.divide_no_nan(second, totals[1]), count / totals[1]
 
 
 def batches():
@@ -65,9 +88,10 @@ def train(strategy, variant, path):
     with strategy.scope():
         model = make_model(0.2 if "dropout" in variant else 0.0)
         # SGD shows a wrong scale of the gradients, which AdamW hides.
-        is_sgd = variant in ("plain", "microbatches")
+        is_sgd = variant in ("plain", "microbatches") or "two_means" in variant
         optimizer = keras.optimizers.SGD(0.3, momentum=0.9) if is_sgd else kf.training.adamw(1e-2)
-    trainer = kf.training.Trainer((model, loss), optimizer, strategy=strategy, clip_norm=0.5, **options)
+    task = TwoMeans(model) if variant.startswith("two_means") else (model, loss)
+    trainer = kf.training.Trainer(task, optimizer, strategy=strategy, clip_norm=0.5, **options)
     folder = f"{path}.{variant}"
     log = kf.training.MetricsLog(folder, every=5)
     history = trainer.fit(batches(), batches().take(3), callbacks=[log], checkpoint_folder=folder).history

@@ -16,6 +16,8 @@ WAYS = {
     "xla": "adamw",
     "dropout": "dropout",
     "dropout_microbatches": "dropout",
+    "two_means_microbatches": "two_means",
+    "two_means_xla": "two_means",
 }
 
 
