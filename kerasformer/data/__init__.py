@@ -1,18 +1,24 @@
 """Where examples come from (files, TFDS, Hugging Face data sets) and how they are batched."""
 
 from kerasformer.data.batching import batches, batches_of_rows, epoch_order, token_batch_rows, token_batches
+from kerasformer.data.corpus import Corpus
 from kerasformer.data.documents import Documents, document_batches, load_documents
 from kerasformer.data.examples import Examples, load_classification
+from kerasformer.data.masking import TokenMasking
+from kerasformer.data.pretraining import PretrainingData
 from kerasformer.data.questions import Questions, load_questions, question_batches
 from kerasformer.data.sources import read_label_names, read_records
 from kerasformer.data.tagging import TaggedSentences, load_tagging, tagging_batches
 from kerasformer.data.translation import join_examples, load_translation, with_prefix
 
 __all__ = [
+    "Corpus",
     "Documents",
     "Examples",
+    "PretrainingData",
     "Questions",
     "TaggedSentences",
+    "TokenMasking",
     "batches",
     "batches_of_rows",
     "document_batches",

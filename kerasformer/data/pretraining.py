@@ -44,6 +44,7 @@ class PretrainingData:
     def __post_init__(self):
         corpora = (self.corpora,) if isinstance(self.corpora, Corpus) else tuple(self.corpora)
         object.__setattr__(self, "corpora", corpora)
+        object.__setattr__(self, "_counts", {})
         if not corpora or not 0 <= self.short_probability <= 1 or not 0 < self.smoothing <= 1:
             raise InputError(
                 "Expected at least one corpus, `short_probability` in [0, 1] and `smoothing` in (0, 1]. Received: "
@@ -66,7 +67,7 @@ class PretrainingData:
         sets = [self._rows(corpus, max_length, epoch, held_out, shuffle) for corpus in self.corpora]
         rows = sets[0]
         if len(sets) > 1:
-            counts = np.array([_count(data) for data in sets])
+            counts = self._numbers(max_length, held_out)
             weights = counts**self.smoothing / np.sum(counts**self.smoothing)
             rows = tf.data.Dataset.sample_from_datasets(
                 [data.repeat() for data in sets], weights, seed=self._seed(epoch), rerandomize_each_iteration=False
@@ -80,7 +81,7 @@ class PretrainingData:
         Raises:
             InputError: there are none.
         """
-        total = sum(_count(self._rows(corpus, max_length, 0, held_out, False)) for corpus in self.corpora)
+        total = int(self._numbers(max_length, held_out).sum())
         if not total and self.next_sentence:
             raise InputError(
                 "Next-sentence pairs need at least two documents, one of them with two sentences. Received text with "
@@ -89,6 +90,15 @@ class PretrainingData:
         if not total:
             raise InputError("The corpus gives no sequence: none of its text has a token.")
         return total
+
+    def _numbers(self, max_length, held_out):
+        """Sequences of each corpus, counted once."""
+        key = max_length, held_out
+        if key not in self._counts:
+            sets = [self._rows(corpus, max_length, 0, held_out, False) for corpus in self.corpora]
+            one_more = [data.reduce(np.int64(0), lambda count, _: count + 1) for data in sets]
+            self._counts[key] = np.array([int(count) for count in one_more])
+        return self._counts[key]
 
     def _seed(self, epoch):
         return int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0] >> 1)
@@ -147,7 +157,3 @@ def tokenized_sentences(texts, tokenizer):
     return tf.RaggedTensor.from_value_rowids(
         tf.ragged.boolean_mask(pieces, kept), tf.boolean_mask(rows, kept), tf.shape(texts, tf.int64)[0], validate=False
     )
-
-
-def _count(data):
-    return int(data.reduce(np.int64(0), lambda count, _: count + 1))

@@ -133,9 +133,11 @@ def _walk(step, places, ends, num_columns, num_random, seed):
         is_row = is_row.write(turn, used & (places < ends))
         return turn + 1, tf.minimum(following, ends), rows, is_row
 
-    *_, rows, is_row = tf.while_loop(
-        lambda turn, places, *_: tf.reduce_any(places < ends), body, (0, places, rows, is_row), parallel_iterations=1
-    )
+    def is_left(turn, places, *_):
+        # Once at least: TensorFlow joins no empty list of arrays.
+        return tf.equal(turn, 0) | tf.reduce_any(places < ends)
+
+    *_, rows, is_row = tf.while_loop(is_left, body, (0, places, rows, is_row), parallel_iterations=1)
     return tf.boolean_mask(rows.concat(), is_row.concat())
 
 
