@@ -1,7 +1,7 @@
 """Where examples come from (files, TFDS, Hugging Face data sets) and how they are batched."""
 
 from kerasformer.data.batching import batches, batches_of_rows, epoch_order, token_batch_rows, token_batches
-from kerasformer.data.corpus import Corpus
+from kerasformer.data.corpus import Corpus, smoothed_lines
 from kerasformer.data.documents import Documents, document_batches, load_documents
 from kerasformer.data.examples import Examples, load_classification
 from kerasformer.data.masking import TokenMasking
@@ -32,6 +32,7 @@ __all__ = [
     "question_batches",
     "read_label_names",
     "read_records",
+    "smoothed_lines",
     "tagging_batches",
     "token_batch_rows",
     "token_batches",

@@ -71,6 +71,22 @@ class Corpus:
         return is_held_out == held_out
 
 
+def smoothed_lines(corpora, smoothing) -> Iterator[str]:
+    """Lines of several corpora for learning one vocabulary, those of small ones again and again.
+
+    Each gives as much text as its size to the power of `smoothing` tells, the largest all of its own once (Devlin et
+    al., multilingual BERT: 0.7).
+    """
+    sizes = [sum(len(text) for _, text in corpus.parts()) for corpus in corpora]
+    for corpus, size in zip(corpora, sizes, strict=True):
+        owed, factor = 0.0, (size / max(sizes)) ** (smoothing - 1)
+        for line in corpus.lines():
+            owed += factor
+            times = int(owed)
+            owed -= times
+            yield from [line] * times
+
+
 def _documents(source):
     """For each document of a source an iterator of its lines, to be used up before the next."""
     if is_tfds(str(source)) or is_huggingface(str(source)):

@@ -51,7 +51,7 @@ class PretrainingData:
                 f"{len(corpora)} corpora, {self.short_probability} and {self.smoothing}."
             )
 
-    def batches(self, batch_size, max_length, *, epoch=0, held_out=False, shuffle=True):
+    def batches(self, batch_size, max_length, *, epoch=0, steps=None, held_out=False, shuffle=True):
         """One epoch as `({"token_ids", "segment_ids", "padding_mask": [N, L], "seed": [N, 2]}, {"is_random": [N]})`.
 
         All int32. `is_random` is 1 where the second segment is of another document; without `next_sentence` the
@@ -61,6 +61,7 @@ class PretrainingData:
             batch_size: sequences in a batch; the last one may have fewer.
             max_length: longest sequence, special tokens included.
             epoch: each has sequences, an order and masks of its own.
+            steps: exactly so many batches, from the beginning again where the epoch has fewer.
             held_out: of the documents that the corpora hold out.
             shuffle: False keeps the order of the documents.
         """
@@ -72,8 +73,11 @@ class PretrainingData:
             rows = tf.data.Dataset.sample_from_datasets(
                 [data.repeat() for data in sets], weights, seed=self._seed(epoch), rerandomize_each_iteration=False
             ).take(counts.sum())
-        finish = _Finish(self._seed(epoch), batch_size, self.tokenizer.padding_id)
-        return rows.batch(batch_size).enumerate().map(finish, tf.data.AUTOTUNE)
+        if steps is not None:
+            rows = rows.repeat().take(steps * batch_size)
+        finish = _Finish(self._seed(epoch), batch_size)
+        data = rows.batch(batch_size).enumerate().map(finish, tf.data.AUTOTUNE)
+        return data if steps is None else data.apply(tf.data.experimental.assert_cardinality(steps))
 
     def count(self, max_length, *, held_out=False):
         """Number of sequences of an epoch; of later ones it differs a little.
@@ -125,8 +129,8 @@ class PretrainingData:
 class _Finish:
     """From a batch of rows to features and targets."""
 
-    def __init__(self, seed, batch_size, padding_id):
-        self._seed, self._batch_size, self._padding_id = seed, batch_size, padding_id
+    def __init__(self, seed, batch_size):
+        self._seed, self._batch_size = seed, batch_size
 
     def __call__(self, index, rows):
         length = rows.pop("length")[:, None]

@@ -102,6 +102,43 @@ class BertPretraining(Task):
             "num_candidates": self.num_candidates,
         }
 
+    def heads(self):
+        """Weights of both heads by name, as `kf.interop.load_pretraining_heads` gives and `save_huggingface` takes
+        them."""
+        return {name: keras.ops.convert_to_numpy(variable) for name, variable in self._head_variables().items()}
+
+    def assign_heads(self, heads):
+        """Takes the weights of `heads`, see `heads()`.
+
+        Returns:
+            The names of those that `heads` lacks, whose weights stay what they were.
+
+        Raises:
+            InputError: a weight of another shape.
+        """
+        variables = self._head_variables()
+        for name, value in heads.items():
+            if tuple(variables[name].shape) != tuple(np.shape(value)):
+                raise InputError(
+                    f"The head's weight {name!r} should be of shape {tuple(variables[name].shape)}. "
+                    f"Received: {tuple(np.shape(value))}."
+                )
+        for name, value in heads.items():
+            variables[name].assign(value)
+        return sorted(set(variables) - set(heads))
+
+    def _head_variables(self):
+        head, dense = find_layer(self.model, MaskedLanguageModelHead), self.model.get_layer("next_sentence")
+        return {
+            "transform.kernel": head.transform.kernel,
+            "transform.bias": head.transform.bias,
+            "norm.gamma": head.norm.gamma,
+            "norm.beta": head.norm.beta,
+            "bias": head.bias,
+            "next_sentence.kernel": dense.kernel,
+            "next_sentence.bias": dense.bias,
+        }
+
     # ---- training ----
 
     def batch_inputs(self, features):

@@ -1,0 +1,210 @@
+"""Pretrains a BERT on plain text, or goes on with a published one on texts of one's own field.
+
+    python recipes/pretrain_bert.py                                     # on the samples beside this script, in a minute
+    python recipes/pretrain_bert.py --train 'books/*.txt' --size mini --epochs 8
+    python recipes/pretrain_bert.py --train tweets.jsonl --init all-MiniLM-L6-v2 --no-next-sentence
+
+Text files hold a sentence or a paragraph a line and a blank line between documents; other sources one document a
+record, in the field `text`. `WORKDIR/huggingface` is for `--init` of the other recipes, and for Hugging Face Transformers.
+"""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+from typing import Literal
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import tyro
+
+import kerasformer as kf
+from kerasformer.errors import InputError, one_line_errors
+
+# Flags that may differ between a training that was killed and the one that goes on with it.
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "data_service"}
+SAMPLES = pathlib.Path(__file__).parent / "samples" / "pretraining"
+
+
+@dataclasses.dataclass
+class Flags:
+    """Pretrains a BERT and exports it."""
+
+    train: list[str] = dataclasses.field(default_factory=lambda: [str(SAMPLES / "train.txt")])
+    """Training text, one source or several, such as one a language: file, folder, glob, tfds:NAME[/CONFIG]:SPLIT or
+    hf:FOLDER:SPLIT."""
+    validation: str | None = None
+    """Validation text. None: the samples', or one in fifty documents of the training text."""
+    test: str | None = None
+    """Test text, evaluated once at the end."""
+    init: str | None = None
+    """A Hugging Face folder of BERT type, one of google-research/bert, or a saved kerasformer task;
+    None: a new BERT."""
+    workdir: str = "work/pretrain_bert"
+    """Where metrics.json, checkpoints, the trained task and the Hugging Face folder go."""
+    export: str | None = None
+    """Base folder to publish a SavedModel in, such as savedmodels/fill_mask."""
+    export_precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the exported weights and computation."""
+    size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "mini"
+    """Of a new BERT, as published (Turc et al. 2019)."""
+    vocabulary: int = 8000
+    """Word pieces of a new BERT, learned from the training text; fewer where it has no more to give."""
+    cased: bool = False
+    """Whether a new BERT keeps capitals and accents."""
+    next_sentence: bool = True
+    """Learn next sentence prediction too; without it sequences are running text."""
+    whole_words: bool = False
+    """Hide all pieces of a word, or none."""
+    mask_rate: float = 0.15
+    """Share of the tokens that are hidden."""
+    smoothing: float = 1.0
+    """With several sources the exponent of their shares; multilingual BERT has 0.7."""
+    length: int = 128
+    """Tokens of a sequence, for most of the steps."""
+    long_length: int = 512
+    """Tokens of a sequence in the last steps."""
+    long_share: float = 0.1
+    """Share of the steps that are the last, in batches of as many tokens."""
+    epochs: int = 4
+    """Passes over the training text."""
+    steps: int | None = None
+    """Updates, in place of epochs."""
+    batch_size: int | None = None
+    """Sequences of `length` an update. None: 64, or fewer for small corpora."""
+    learning_rate: float = 1e-3
+    """Highest learning rate, after a warmup over a tenth of the steps; then down in a line. To go on with a published
+    model 1e-4 or less."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    microbatches: int = 1
+    """Parts of a batch that are computed one after the other, to save memory."""
+    data_service: str | None = None
+    """Address of a tf.data service that prepares the batches, see kerasformer.training.data_service."""
+    seed: int = 0
+    """Of the sequences, their order, the masks, the dropout and new weights."""
+    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
+    """How to spread the training over devices."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Of the computation in training; weights are kept in float32."""
+
+
+def main(flags):
+    least = {name: getattr(flags, name) for name in ("epochs", "steps", "batch_size", "length", "long_length")}
+    if any(value is not None and value < 1 for value in least.values()) or not 0 <= flags.long_share < 1:
+        raise InputError(f"{', '.join(least)} must be at least 1, long_share in [0, 1). Received: {least}.")
+    strategy = kf.training.make_strategy(flags.strategy)
+    keras.utils.set_random_seed(flags.seed)
+    workdir = pathlib.Path(flags.workdir)
+    on_samples = flags.train == [str(SAMPLES / "train.txt")]
+    held_out = flags.validation or (str(SAMPLES / "validation.txt") if on_samples else None)
+    corpora = [kf.data.Corpus(source, held_out=0 if held_out else 50) for source in flags.train]
+    with strategy.scope():
+        task = starting_point(flags, corpora)
+        data = pretraining_data(flags, corpora, task.tokenizer)
+        plan = make_plan(flags, data)
+        steps = sum(steps for *_, steps in plan)
+        optimizer = kf.training.adamw(
+            kf.training.linear_warmup(flags.learning_rate, steps), weight_decay=flags.weight_decay
+        )
+    trainer = kf.training.Trainer(
+        task, optimizer, strategy=strategy, microbatches=flags.microbatches, data_service=flags.data_service
+    )
+
+    def epoch_data(epoch):
+        batch_size, length, steps = plan[epoch]
+        return data.batches(batch_size, length, epoch=epoch, steps=steps)
+
+    if held_out:
+        validation = pretraining_data(flags, [kf.data.Corpus(held_out)], task.tokenizer)
+        validation = validation.batches(64, flags.length)
+    else:
+        validation = data.batches(64, flags.length, held_out=True)
+    history = trainer.fit(
+        epoch_data,
+        validation,
+        epochs=len(plan),
+        callbacks=[kf.training.ProgressBar(), kf.training.MetricsLog(workdir)],
+        # A run that was killed goes on from here when the same command is given again.
+        checkpoint_folder=workdir / "checkpoints",
+        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
+    )
+
+    results = {"validation": trainer.evaluate(validation)}
+    if flags.test is not None:
+        test = pretraining_data(flags, [kf.data.Corpus(flags.test)], task.tokenizer)
+        results["test"] = trainer.evaluate(test.batches(64, flags.length))
+    if not kf.training.is_chief():
+        return
+    seconds = sum(history.history["seconds"])
+    examples = sum(batch_size * steps for batch_size, _, steps in plan)
+    results["train"] = {"examples_per_second": examples / max(seconds, 1e-9), "seconds": seconds}
+    kf.training.write_metrics(workdir, results)
+    task.save(workdir / "task")
+    kf.interop.save_huggingface(task.encoder, task.tokenizer, workdir / "huggingface", heads=task.heads())
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+    splits = [split for split in ("validation", "test") if split in results]
+    rows = [[metric, *[results[split][metric] for split in splits]] for metric in results[splits[0]]]
+    kf.training.print_table("results", ["metric", *splits], rows)
+    if flags.export:
+        print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+
+
+def starting_point(flags, corpora):
+    """The BERT of --init with the heads that it has, or a new one with word pieces of the training text."""
+    options = {"next_sentence": flags.next_sentence, "whole_words": flags.whole_words, "mask_rate": flags.mask_rate}
+    longest = max(flags.length, flags.long_length if flags.long_share else 0)
+    if flags.init is None:
+        lines = kf.data.smoothed_lines(corpora, flags.smoothing)
+        pieces = kf.text.learn_wordpiece(lines, flags.vocabulary, lowercase=not flags.cased)
+        tokenizer = kf.text.WordPieceTokenizer(pieces, lowercase=not flags.cased, max_length=longest)
+        config = kf.models.BertConfig.named(flags.size, vocabulary_size=tokenizer.vocabulary_size, max_length=longest)
+        encoder = kf.models.bert(config, pooled=True, dtype=flags.precision)
+        return kf.tasks.BertPretraining(encoder, tokenizer, **options)
+    encoder, tokenizer = kf.interop.load_encoder(flags.init, dtype=flags.precision)
+    most = encoder.get_layer("embedding").position.max_length
+    if longest > most:
+        raise InputError(
+            f"The BERT of {flags.init} has {most} positions. Received: --length {flags.length}, --long-length "
+            f"{flags.long_length}. Give smaller ones, or --long-share 0."
+        )
+    task = kf.tasks.BertPretraining(encoder, tokenizer, **options)
+    missing = task.assign_heads(kf.interop.load_pretraining_heads(flags.init))
+    if missing:
+        print(f"not in {flags.init}, so they start fresh: {', '.join(missing)}")
+    return task
+
+
+def pretraining_data(flags, corpora, tokenizer):
+    return kf.data.PretrainingData(corpora, tokenizer, flags.next_sentence, smoothing=flags.smoothing, seed=flags.seed)
+
+
+def make_plan(flags, data):
+    """For each epoch its `(batch size, length, steps)`: short sequences first, long ones in the last steps."""
+    count = data.count(flags.length)
+    batch_size = flags.batch_size or min(64, max(count // 8, 1))
+    if count < batch_size:
+        raise InputError(
+            f"The text gives {count} sequences of up to {flags.length} tokens, fewer than a batch of {batch_size}: "
+            "give a smaller --batch-size, or more text."
+        )
+    steps = flags.steps or flags.epochs * (count // batch_size)
+    long_steps = round(steps * flags.long_share)
+    plan = _epochs(batch_size, flags.length, steps - long_steps, count)
+    if long_steps:
+        # Of as many tokens.
+        long_batch = max(batch_size * flags.length // flags.long_length, 1)
+        plan += _epochs(long_batch, flags.long_length, long_steps, data.count(flags.long_length))
+    return plan
+
+
+def _epochs(batch_size, length, steps, sequences):
+    an_epoch = max(sequences // batch_size, 1)
+    whole, rest = divmod(steps, an_epoch)
+    return [(batch_size, length, number) for number in [an_epoch] * whole + [rest] * (rest > 0)]
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main(tyro.cli(Flags))
