@@ -3,6 +3,7 @@
 from kerasformer.interop.encoders import load_encoder, minilm_folder, pooling_of, random_encoder
 from kerasformer.interop.google_bert import load_google_bert
 from kerasformer.interop.huggingface import load_huggingface
+from kerasformer.interop.huggingface_saving import save_huggingface
 from kerasformer.interop.pretraining_heads import load_pretraining_heads
 from kerasformer.interop.sentence_transformers import load_embedder, load_sentence_transformers
 
@@ -16,4 +17,5 @@ __all__ = [
     "minilm_folder",
     "pooling_of",
     "random_encoder",
+    "save_huggingface",
 ]
