@@ -6,6 +6,7 @@ import json
 import pathlib
 
 from kerasformer.errors import InputError
+from kerasformer.interop.google_bert import is_google_folder, load_google_bert
 from kerasformer.interop.huggingface import load_huggingface
 from kerasformer.models import BertConfig, bert, with_precision
 from kerasformer.tasks.task import is_saved_task, load
@@ -15,22 +16,24 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 
 def load_encoder(folder, *, dtype=None):
-    """An encoder with pooled output and its tokenizer, from a Hugging Face folder or from a saved kerasformer task.
+    """An encoder with pooled output and its tokenizer, from a folder of Hugging Face, of google-research/bert or of a
+    saved kerasformer task.
 
     Args:
-        folder: with `config.json` and `model.safetensors`, or written by `task.save`.
+        folder: with `config.json` and `model.safetensors`, or with `bert_config.json` and a checkpoint, or written by
+            `task.save`.
         dtype: Keras dtype or policy of the encoder, by default Keras's global policy.
 
     Returns:
         `(encoder, tokenizer)`, as `load_huggingface` gives them.
 
     Raises:
-        InputError: the folder is neither, or a file in it cannot be used.
+        InputError: the folder is none of these, or a file in it cannot be used.
     """
     if is_saved_task(folder):
         task = load(folder)
         return (with_precision(task.encoder, dtype) if dtype else task.encoder), task.tokenizer
-    return load_huggingface(folder, dtype=dtype)
+    return (load_google_bert if is_google_folder(folder) else load_huggingface)(folder, dtype=dtype)
 
 
 def pooling_of(folder):

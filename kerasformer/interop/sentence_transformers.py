@@ -4,6 +4,7 @@ import json
 import pathlib
 
 from kerasformer.errors import InputError
+from kerasformer.interop.encoders import load_encoder
 from kerasformer.interop.huggingface import load_huggingface
 from kerasformer.models import with_precision
 from kerasformer.tasks import TextEmbedder, load
@@ -38,7 +39,7 @@ def load_embedder(folder, *, dtype=None):
     """What an embedder is made of, from whatever holds an encoder.
 
     Args:
-        folder: of sentence-transformers, a saved kerasformer task, or a Hugging Face folder of BERT type.
+        folder: of sentence-transformers, a saved kerasformer task, or another that `load_encoder` reads.
         dtype: Keras dtype or policy of the encoder, by default Keras's global policy.
 
     Returns:
@@ -54,7 +55,7 @@ def load_embedder(folder, *, dtype=None):
         return encoder, task.tokenizer, task.settings() if isinstance(task, TextEmbedder) else {}
     if (pathlib.Path(folder) / "modules.json").is_file():
         return read_sentence_transformers(folder, dtype)
-    return *load_huggingface(folder, dtype=dtype), {}
+    return *load_encoder(folder, dtype=dtype), {}
 
 
 def read_sentence_transformers(folder, dtype):

@@ -1,108 +1,23 @@
 """Hugging Face folders: those that load, each way in which they may differ, and each that cannot be used."""
 
 import json
-import math
 import shutil
 
 import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from tiny_checkpoint import CONFIG, POSITIONS, TEXTS, VOCABULARY, W, make_tensors, straight, write_folder
 from tokenizers import BertWordPieceTokenizer
 
 from kerasformer.errors import InputError
 from kerasformer.interop import load_encoder, load_huggingface, random_encoder
 from kerasformer.tasks import TextClassifier
 
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "##ly", "so"]
-W, LAYERS, INNER, POSITIONS = 4, 2, 6, 10
-CONFIG = {
-    "model_type": "bert",
-    "vocab_size": len(VOCABULARY),
-    "hidden_size": W,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 2,
-    "intermediate_size": INNER,
-    "max_position_embeddings": POSITIONS,
-    "type_vocab_size": 2,
-    "hidden_act": "gelu",
-    "layer_norm_eps": 1e-12,
-    "hidden_dropout_prob": 0.2,
-    "attention_probs_dropout_prob": 0.3,
-}
-
-
-def make_tensors(pooler=True):
-    random = np.random.default_rng(0)
-    shapes = {
-        "embeddings.word_embeddings.weight": (len(VOCABULARY), W),
-        "embeddings.position_embeddings.weight": (POSITIONS, W),
-        "embeddings.token_type_embeddings.weight": (2, W),
-        "embeddings.LayerNorm.weight": (W,),
-        "embeddings.LayerNorm.bias": (W,),
-    }
-    for index in range(LAYERS):
-        layer = f"encoder.layer.{index}."
-        for part in ("query", "key", "value"):
-            shapes |= {f"{layer}attention.self.{part}.weight": (W, W), f"{layer}attention.self.{part}.bias": (W,)}
-        shapes |= {f"{layer}attention.output.dense.weight": (W, W), f"{layer}attention.output.dense.bias": (W,)}
-        shapes |= {f"{layer}intermediate.dense.weight": (INNER, W), f"{layer}intermediate.dense.bias": (INNER,)}
-        shapes |= {f"{layer}output.dense.weight": (W, INNER), f"{layer}output.dense.bias": (W,)}
-        for norm in ("attention.output", "output"):
-            shapes |= {f"{layer}{norm}.LayerNorm.weight": (W,), f"{layer}{norm}.LayerNorm.bias": (W,)}
-    if pooler:
-        shapes |= {"pooler.dense.weight": (W, W), "pooler.dense.bias": (W,)}
-    return {name: random.normal(size=shape).astype("float32") for name, shape in shapes.items()}
-
-
-def write_folder(folder, tensors=None, config=None, vocabulary=VOCABULARY, **tokenizer_config):
-    folder.mkdir(exist_ok=True)
-    save_file(make_tensors() if tensors is None else tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(CONFIG | (config or {})))
-    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary))
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
-    return folder
-
-
-TEXTS = ["so good", "badly good [MASK] unknown"]
-
 
 def outputs_of(folder):
     encoder, tokenizer = load_huggingface(folder)
     return {key: np.asarray(value) for key, value in encoder(tokenizer(TEXTS)).items()}
-
-
-def straight(tensors, ids, mask):
-    """The checkpoint computed from its own tensors in float64, `x @ W.T + b` as PyTorch has it."""
-    t = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
-
-    def dense(x, name):
-        return x @ t[f"{name}.weight"].T + t[f"{name}.bias"]
-
-    def norm(x, name):
-        x = x - x.mean(-1, keepdims=True)
-        scale = np.sqrt((x**2).mean(-1, keepdims=True) + 1e-12)
-        return x / scale * t[f"{name}.LayerNorm.weight"] + t[f"{name}.LayerNorm.bias"]
-
-    def gelu(x):
-        return x * (1 + np.vectorize(math.erf)(x / np.sqrt(2))) / 2
-
-    batch, length = ids.shape
-    x = t["embeddings.word_embeddings.weight"][ids] + t["embeddings.position_embeddings.weight"][:length]
-    x = norm(x + t["embeddings.token_type_embeddings.weight"][0], "embeddings")
-    for index in range(LAYERS):
-        layer = f"encoder.layer.{index}"
-        query, key, value = (
-            dense(x, f"{layer}.attention.self.{part}").reshape(batch, length, 2, W // 2)
-            for part in ("query", "key", "value")
-        )
-        scores = np.einsum("bqhd,bkhd->bhqk", query, key) / np.sqrt(W // 2)
-        scores = np.exp(np.where(mask[:, None, None] > 0, scores, -np.inf))
-        attended = np.einsum("bhqk,bkhd->bqhd", scores / scores.sum(-1, keepdims=True), value).reshape(x.shape)
-        x = norm(x + dense(attended, f"{layer}.attention.output.dense"), f"{layer}.attention.output")
-        inner = gelu(dense(x, f"{layer}.intermediate.dense"))
-        x = norm(x + dense(inner, f"{layer}.output.dense"), f"{layer}.output")
-    return {"sequence_output": x * mask[..., None], "pooled_output": np.tanh(dense(x[:, 0], "pooler.dense"))}
 
 
 def test_a_folder(tmp_path):
