@@ -5,10 +5,12 @@
     python recipes/pretrain_bert.py --train tweets.jsonl --init all-MiniLM-L6-v2 --no-next-sentence
 
 Text files hold a sentence or a paragraph a line and a blank line between documents; other sources one document a
-record, in the field `text`. `WORKDIR/huggingface` is for `--init` of the other recipes, and for Hugging Face Transformers.
+record, in the field `text`. `WORKDIR/huggingface` is for `--init` of the other recipes and for Hugging Face
+Transformers.
 """
 
 import dataclasses
+import itertools
 import os
 import pathlib
 import shutil
@@ -35,7 +37,8 @@ class Flags:
     """Training text, one source or several, such as one a language: file, folder, glob, tfds:NAME[/CONFIG]:SPLIT or
     hf:FOLDER:SPLIT."""
     validation: str | None = None
-    """Validation text. None: the samples', or one in fifty documents of the training text."""
+    """Validation text. None: the samples', or one in fifty documents of the training text, of
+    fewer than 500 one in ten."""
     test: str | None = None
     """Test text, evaluated once at the end."""
     init: str | None = None
@@ -99,7 +102,7 @@ def main(flags):
     workdir = pathlib.Path(flags.workdir)
     on_samples = flags.train == [str(SAMPLES / "train.txt")]
     held_out = flags.validation or (str(SAMPLES / "validation.txt") if on_samples else None)
-    corpora = [kf.data.Corpus(source, held_out=0 if held_out else 50) for source in flags.train]
+    corpora = [open_corpus(source, bool(held_out)) for source in flags.train]
     with strategy.scope():
         task = starting_point(flags, corpora)
         data = pretraining_data(flags, corpora, task.tokenizer)
@@ -149,6 +152,20 @@ def main(flags):
     kf.training.print_table("results", ["metric", *splits], rows)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+
+
+def open_corpus(source, has_validation):
+    """The documents of a source; without validation text one in fifty held out, or of fewer than 500 one in ten."""
+    corpus = kf.data.Corpus(source)
+    if has_validation:
+        return corpus
+    documents = {number for number, _ in itertools.islice(corpus.parts(), 1000)}
+    if len(documents) < 20:
+        raise InputError(
+            f"{source} has {len(documents)} documents, too few to hold some out: give --validation, or a blank line "
+            "between documents."
+        )
+    return kf.data.Corpus(source, held_out=50 if len(documents) >= 500 else 10)
 
 
 def starting_point(flags, corpora):

@@ -15,6 +15,8 @@ from kerasformer.interop.weight_names import (
     joined,
     names_in,
 )
+from kerasformer.tasks.bert_pretraining import BertPretraining
+from kerasformer.tasks.task import is_saved_task, load
 
 # In Hugging Face's files: a second name of the bias, and the table that the scores are made with, if it is kept.
 _TABLE, _BIAS = "embeddings.word_embeddings.weight", "cls.predictions.bias"
@@ -28,7 +30,8 @@ def load_pretraining_heads(folder):
     own, the head for masked tokens is left out, with a warning.
 
     Args:
-        folder: of Hugging Face, as `load_huggingface` reads it, or of google-research/bert, as `load_google_bert` does.
+        folder: of Hugging Face, as `load_huggingface` reads it, of google-research/bert, as `load_google_bert` does, or
+            of a saved kerasformer task, which has heads if it is `BertPretraining`.
 
     Returns:
         `{name: float32 array}`, kernels as Keras has them, `[inputs, outputs]`; what is not there is left out:
@@ -40,6 +43,9 @@ def load_pretraining_heads(folder):
         InputError: a file is missing or damaged, a tensor is misshapen.
     """
     folder = pathlib.Path(folder)
+    if is_saved_task(folder):
+        task = load(folder)
+        return task.heads() if isinstance(task, BertPretraining) else {}
     kind, files = (GOOGLE, google_bert) if google_bert.is_google_folder(folder) else (HUGGINGFACE, huggingface)
     shapes = head_shapes(files.read_config(folder))
     names = names_in(HEAD_WEIGHTS, kind)

@@ -1,0 +1,115 @@
+"""The recipe of pretraining, run on a little text as its users run it."""
+
+import importlib.util
+import json
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import kerasformer as kf
+from kerasformer.errors import InputError
+
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "pretrain_bert.py"
+SPEC = importlib.util.spec_from_file_location("pretrain_recipe", RECIPE)
+pretrain = importlib.util.module_from_spec(SPEC)
+sys.modules["pretrain_recipe"] = pretrain
+SPEC.loader.exec_module(pretrain)
+
+SMALL = {"size": "tiny", "length": 24, "long_length": 40, "batch_size": 8, "vocabulary": 200}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    random = np.random.default_rng(0)
+    words = ["sun", "moon", "sea", "hill", "tree", "bird", "is", "was", "far", "near"]
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    documents = [[" ".join(random.choice(words, 6)) + "." for _ in range(5)] for _ in range(60)]
+    path.write_text("\n\n".join("\n".join(document) for document in documents) + "\n")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def pretrained(text, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("pretrained")
+    flags = pretrain.Flags(train=[text], test=text, workdir=str(workdir), epochs=2, **SMALL)
+    pretrain.main(flags)
+    return workdir
+
+
+def test_trains_reports_and_saves(pretrained):
+    metrics = json.loads((pretrained / "metrics.json").read_text())
+    assert metrics.keys() == {"train", "validation", "test"}
+    assert metrics["test"].keys() == {"loss", "mlm_accuracy", "perplexity", "nsp_accuracy"}
+    task = kf.load(pretrained / "task")
+    assert task.fill_mask(["the sun is [MASK]."])["tokens"].shape == (1, 1, 5)
+    rows = [json.loads(line) for line in (pretrained / "metrics.jsonl").read_text().splitlines()]
+    assert len([row for row in rows if "epoch" in row]) == 3  # two short ones and the long steps
+    assert not (pretrained / "checkpoints").exists()
+    encoder, tokenizer = kf.interop.load_huggingface(pretrained / "huggingface")
+    inputs = tokenizer(["sun and sea"])
+    np.testing.assert_array_equal(encoder(inputs)["sequence_output"], task.encoder(inputs)["sequence_output"])
+    heads = kf.interop.load_pretraining_heads(pretrained / "huggingface")
+    assert heads.keys() == task.heads().keys()
+    for name, value in task.heads().items():
+        np.testing.assert_array_equal(heads[name], value)
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "task"])
+def test_goes_on_from_what_it_wrote(pretrained, kind, text, tmp_path, capsys):
+    flags = SMALL | {"steps": 1, "learning_rate": 1e-9, "next_sentence": False, "whole_words": True}
+    init = str(pretrained / kind)
+    pretrain.main(pretrain.Flags(train=[text], init=init, workdir=str(tmp_path / "more"), **flags))
+    assert "start fresh" not in capsys.readouterr().out
+    before, after = kf.load(pretrained / "task").heads(), kf.load(tmp_path / "more" / "task").heads()
+    np.testing.assert_allclose(after["transform.kernel"], before["transform.kernel"], atol=1e-6)
+    metrics = json.loads((tmp_path / "more" / "metrics.json").read_text())
+    assert metrics["validation"].keys() == {"loss", "mlm_accuracy", "perplexity"}
+
+
+def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sun", "moon", "."]
+    keras.utils.set_random_seed(0)
+    encoder = kf.models.bert(kf.models.BertConfig(8, 16, 1, 2, 32, 40), pooled=True)
+    folder = tmp_path / "bare"
+    kf.interop.save_huggingface(encoder, kf.text.WordPieceTokenizer(words, max_length=40), folder)
+    flags = SMALL | {"steps": 1, "init": str(folder), "workdir": str(tmp_path / "work")}
+    pretrain.main(pretrain.Flags(train=[text], **flags))
+    assert "next_sentence.kernel" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"train": ["nowhere.txt"]}, "nowhere.txt"),
+        ({"train": ["{empty}"]}, "Received none"),
+        ({"train": ["{one}"], "validation": "{one}"}, "two documents"),
+        ({"train": ["{junk}"]}, "junk.txt:2"),
+        ({"batch_size": 5000}, "fewer than a batch"),
+        ({"epochs": 0}, "epochs"),
+        ({"long_share": 1.0}, "long_share"),
+        ({"mask_rate": 0.0}, "rate"),
+        ({"init": "{folder}"}, "config.json"),
+        ({"init": "{short}"}, "positions"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(change, told, text, tmp_path):
+    contents = {"empty": b"", "one": b"sun is far.\nmoon is near.\nsea is near.\n", "junk": bytes(range(256))}
+    files = {name: tmp_path / f"{name}.txt" for name in contents}
+    for name, path in files.items():
+        path.write_bytes(contents[name])
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sun"]
+    encoder = kf.models.bert(kf.models.BertConfig(6, 8, 1, 2, 8, 16), pooled=True)
+    kf.interop.save_huggingface(encoder, kf.text.WordPieceTokenizer(words, max_length=16), tmp_path / "short")
+
+    def filled(value):
+        if isinstance(value, list):
+            return [filled(item) for item in value]
+        return value.format(**files, folder=tmp_path, short=tmp_path / "short") if isinstance(value, str) else value
+
+    flags = SMALL | {"train": [text], "workdir": str(tmp_path / "work")} | {k: filled(v) for k, v in change.items()}
+    with pytest.raises(InputError, match=told):
+        pretrain.main(pretrain.Flags(**flags))
+    assert not (tmp_path / "work" / "task").exists()
