@@ -14,6 +14,7 @@ import itertools
 import os
 import pathlib
 import shutil
+import time
 from typing import Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -25,7 +26,7 @@ import kerasformer as kf
 from kerasformer.errors import InputError, one_line_errors
 
 # Flags that may differ between a training that was killed and the one that goes on with it.
-CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "data_service"}
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "data_service", "cache"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "pretraining"
 
 
@@ -81,6 +82,10 @@ class Flags:
     model 1e-4 or less."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
+    pack: bool = False
+    """Fill sequences with several short ones, which do not see each other; with --no-next-sentence, for a new BERT."""
+    cache: str | None = None
+    """Folder to write the training text to as TFRecords, once, and to read it from; a data service needs it."""
     microbatches: int = 1
     """Parts of a batch that are computed one after the other, to save memory."""
     data_service: str | None = None
@@ -102,7 +107,7 @@ def main(flags):
     workdir = pathlib.Path(flags.workdir)
     on_samples = flags.train == [str(SAMPLES / "train.txt")]
     held_out = flags.validation or (str(SAMPLES / "validation.txt") if on_samples else None)
-    corpora = [open_corpus(source, bool(held_out)) for source in flags.train]
+    corpora = [open_corpus(source, bool(held_out)) for source in cached(flags)]
     with strategy.scope():
         task = starting_point(flags, corpora)
         data = pretraining_data(flags, corpora, task.tokenizer)
@@ -154,6 +159,21 @@ def main(flags):
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
 
 
+def cached(flags):
+    """The sources of the training text, or where they are written to."""
+    if flags.data_service and not flags.cache:
+        raise InputError("--data-service needs --cache FOLDER, on a disk that the service's machines see.")
+    if not flags.cache:
+        return flags.train
+    folders = [pathlib.Path(flags.cache) / str(index) for index in range(len(flags.train))]
+    for source, folder in zip(flags.train, folders, strict=True):
+        if kf.training.is_chief() and not folder.exists():
+            kf.data.write_corpus(kf.data.Corpus(source).parts(), folder)
+        while not folder.exists():  # on the other workers
+            time.sleep(1)
+    return folders
+
+
 def open_corpus(source, has_validation):
     """The documents of a source; without validation text one in fifty held out, or of fewer than 500 one in ten."""
     corpus = kf.data.Corpus(source)
@@ -177,8 +197,10 @@ def starting_point(flags, corpora):
         pieces = kf.text.learn_wordpiece(lines, flags.vocabulary, lowercase=not flags.cased)
         tokenizer = kf.text.WordPieceTokenizer(pieces, lowercase=not flags.cased, max_length=longest)
         config = kf.models.BertConfig.named(flags.size, vocabulary_size=tokenizer.vocabulary_size, max_length=longest)
-        encoder = kf.models.bert(config, pooled=True, dtype=flags.precision)
+        encoder = kf.models.bert(config, pooled=True, packed_sequences=flags.pack, dtype=flags.precision)
         return kf.tasks.BertPretraining(encoder, tokenizer, **options)
+    if flags.pack:
+        raise InputError("--pack is for a new BERT, without --init.")
     encoder, tokenizer = kf.interop.load_encoder(flags.init, dtype=flags.precision)
     most = encoder.get_layer("embedding").position.max_length
     if longest > most:
@@ -194,7 +216,8 @@ def starting_point(flags, corpora):
 
 
 def pretraining_data(flags, corpora, tokenizer):
-    return kf.data.PretrainingData(corpora, tokenizer, flags.next_sentence, smoothing=flags.smoothing, seed=flags.seed)
+    settings = {"next_sentence": flags.next_sentence, "pack": flags.pack, "smoothing": flags.smoothing}
+    return kf.data.PretrainingData(corpora, tokenizer, **settings, seed=flags.seed)
 
 
 def make_plan(flags, data):

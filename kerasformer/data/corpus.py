@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from kerasformer.data.corpus_records import is_written_corpus, read_corpus
 from kerasformer.data.documents import TEXT_FIELDS
 from kerasformer.data.files import file_ending, find_files, read_lines
 from kerasformer.data.huggingface import is_huggingface
@@ -23,7 +24,7 @@ class Corpus:
     file. Elsewhere each record is a document, its text in the field `text`, `document` or `article`.
 
     Args:
-        source: what `kf.data.read_records` takes, or a list of such.
+        source: what `kf.data.read_records` takes, or a list of such; or a folder that `write_corpus` wrote.
         held_out: of so many documents one is left out of `documents()`, and is what `documents(held_out=True)` gives;
             0 holds none out.
 
@@ -40,12 +41,20 @@ class Corpus:
             kind = "" if not held_out else " that is not held out"
             raise InputError(f"Expected text to learn from. Received none{kind}: {', '.join(map(str, self.sources))}.")
 
+    @property
+    def is_written(self):
+        """Whether it stands in TFRecords, which other processes can read too."""
+        return len(self.sources) == 1 and is_written_corpus(self.sources[0])
+
     def parts(self, *, held_out=False) -> Iterator[tuple[int, str]]:
         """Yields `(number of the document, lines joined by newlines)`; a long document in several parts in turn.
 
         Raises:
             InputError: a source is damaged; one line that tells where.
         """
+        if self.is_written:
+            elements = self.documents(held_out=held_out).as_numpy_iterator()
+            return ((int(element["document"]), element["text"].decode()) for element in elements)
         return (
             part
             for part in _numbered(document for source in self.sources for document in _documents(source))
@@ -54,6 +63,9 @@ class Corpus:
 
     def documents(self, *, held_out=False) -> tf.data.Dataset:
         """The same as a data set of `{"document": int64, "text": string}`."""
+        if self.is_written:
+            written = read_corpus(self.sources[0])
+            return written.filter(lambda element: self._is_wanted(element["document"], held_out))
         signature = {"document": tf.TensorSpec([], tf.int64), "text": tf.TensorSpec([], tf.string)}
 
         def elements():
@@ -67,8 +79,10 @@ class Corpus:
         return (line for _, text in self.parts() for line in text.split("\n"))
 
     def _is_wanted(self, number, held_out):
-        is_held_out = bool(self._held_out) and number % self._held_out == self._held_out - 1
-        return is_held_out == held_out
+        """For a number, or in the graph for a tensor."""
+        if not self._held_out:
+            return number < 0 if held_out else number >= 0
+        return (number % self._held_out == self._held_out - 1) == held_out
 
 
 def smoothed_lines(corpora, smoothing) -> Iterator[str]:

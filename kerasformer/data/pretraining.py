@@ -6,12 +6,15 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.data.corpus import Corpus
+from kerasformer.data.packing import pack_sequences
 from kerasformer.data.sequence_rows import sentence_pairs, text_runs
 from kerasformer.errors import InputError
 from kerasformer.text import split_sentences
 
 # Parts of documents whose sentences are paired with each other, and buffers of parts and of sequences to shuffle.
 _POOL, _SHUFFLED_PARTS, _SHUFFLED_ROWS = 64, 1024, 8192
+# Sequences that are packed together.
+_PACKED_ROWS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,8 @@ class PretrainingData:
         tokenizer: a WordPieceTokenizer.
         next_sentence: pairs of segments, see `sentence_pairs`; False gives running text, see `text_runs`.
         short_probability: share of the sequences of a random shorter length.
+        pack: fill each sequence with several short ones, see `pack_sequences`; for running text and an encoder made
+            with `packed_sequences`. `padding_mask` then numbers them.
         smoothing: with several corpora the exponent of their shares: each is drawn from as often as its number of
             sequences to this power tells, so that small ones are seen more often (Devlin et al., multilingual BERT:
             0.7). 1 takes them as they are.
@@ -38,6 +43,7 @@ class PretrainingData:
     tokenizer: object
     next_sentence: bool = True
     short_probability: float = 0.1
+    pack: bool = False
     smoothing: float = 1.0
     seed: int = 0
 
@@ -45,6 +51,8 @@ class PretrainingData:
         corpora = (self.corpora,) if isinstance(self.corpora, Corpus) else tuple(self.corpora)
         object.__setattr__(self, "corpora", corpora)
         object.__setattr__(self, "_counts", {})
+        if self.pack and self.next_sentence:
+            raise InputError("`pack` is for running text: set `next_sentence=False`.")
         if not corpora or not 0 <= self.short_probability <= 1 or not 0 < self.smoothing <= 1:
             raise InputError(
                 "Expected at least one corpus, `short_probability` in [0, 1] and `smoothing` in (0, 1]. Received: "
@@ -123,6 +131,8 @@ class PretrainingData:
             return text_runs(pieces, own_seed, *settings)
 
         rows = parts.batch(_POOL).enumerate().map(sequences, tf.data.AUTOTUNE).prefetch(1).unbatch()
+        if self.pack:
+            rows = rows.batch(_PACKED_ROWS).map(pack_sequences, tf.data.AUTOTUNE).prefetch(1).unbatch()
         return rows.shuffle(_SHUFFLED_ROWS, seed, reshuffle_each_iteration=False) if shuffle else rows
 
 
@@ -142,7 +152,9 @@ class _Finish:
         features = {
             "token_ids": token_ids,
             "segment_ids": tf.cast(is_token & (places >= first_length), tf.int32),
-            "padding_mask": tf.cast(is_token, tf.int32),
+            "padding_mask": rows.pop("sequence")[:, : tf.shape(token_ids)[1]]
+            if "sequence" in rows
+            else tf.cast(is_token, tf.int32),
             "seed": tf.stack([tf.fill(tf.shape(number), self._seed), number], 1),
         }
         return features, rows

@@ -16,7 +16,14 @@ from kerasformer.layers.max_pooling import MaxPooling
 from kerasformer.layers.mean_pooling import MeanPooling
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization
-from kerasformer.layers.padding import PackTokens, PaddingLayout, TokenPositions, UnpackTokens, padding_layout
+from kerasformer.layers.padding import (
+    PackTokens,
+    PaddingLayout,
+    SequenceMask,
+    TokenPositions,
+    UnpackTokens,
+    padding_layout,
+)
 from kerasformer.layers.relative_position_bias import RelativePositionBias
 from kerasformer.layers.rotary_position_embedding import RotaryPositionEmbedding
 from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
@@ -43,6 +50,7 @@ __all__ = [
     "PaddingLayout",
     "RelativePositionBias",
     "RotaryPositionEmbedding",
+    "SequenceMask",
     "SinusoidalPositionEmbedding",
     "SpanHead",
     "TokenAndPositionEmbedding",

@@ -153,10 +153,42 @@ class UnpackTokens(_MovesRows):
 
 @keras.saving.register_keras_serializable(package="kerasformer")
 class TokenPositions(_MovesRows):
-    """The position of each token in its text, int32 `[tokens]`, from the padding mask `[batch, length]`."""
+    """The position of each token in its text, int32 `[tokens]`, from the padding mask `[batch, length]`.
+
+    Args:
+        packed_sequences: the mask numbers several sequences in a row, see `SequenceMask`: each begins at 0.
+    """
+
+    def __init__(self, packed_sequences=False, **kwargs):
+        super().__init__(**kwargs)
+        self.packed_sequences = packed_sequences
 
     def call(self, padding_mask, layout=None):
+        if self.packed_sequences:
+            # What stands before a token's own sequence are those of smaller numbers.
+            before = is_open(padding_mask)[:, None, :] & (padding_mask[:, None, :] < padding_mask[:, :, None])
+            begin = tf.math.count_nonzero(before, -1, dtype=tf.int32)
+            return pack(tf.maximum(tf.range(tf.shape(padding_mask)[1]) - begin, 0), layout)
         if layout is not None:
             return layout["pack"] % tf.maximum(tf.shape(padding_mask)[1], 1)
         batch, length = tf.unstack(tf.shape(padding_mask))
         return tf.tile(tf.range(length), [batch])
+
+    def get_config(self):
+        return {**super().get_config(), "packed_sequences": self.packed_sequences}
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class SequenceMask(_MovesRows):
+    """The attention mask of rows that hold several sequences, none of which sees another (block-diagonal).
+
+    Call:
+        padding_mask: int `[batch, length]`, the number of the sequence that each token is of, from 1 on and growing;
+            0 for padding.
+
+    Returns:
+        bool `[batch, length, length]`.
+    """
+
+    def call(self, padding_mask):
+        return tf.equal(padding_mask[:, :, None], padding_mask[:, None, :])

@@ -8,8 +8,10 @@ from kerasformer.errors import InputError
 from kerasformer.layers import (
     BertEmbedding,
     EncoderBlock,
+    FirstToken,
     PackTokens,
     PaddingLayout,
+    SequenceMask,
     TokenPositions,
     UnpackTokens,
 )
@@ -74,7 +76,7 @@ class BertConfig:
         return cls(**{**sizes, **changes})
 
 
-def bert(config, pooled=False, *, remove_padding=True, dtype=None, name="bert"):
+def bert(config, pooled=False, *, remove_padding=True, packed_sequences=False, dtype=None, name="bert"):
     """Assembles a BERT encoder.
 
     Inputs, int32 `[batch, length]`: `token_ids`, `segment_ids`, and `padding_mask`, 1 for real tokens. Between the
@@ -84,6 +86,8 @@ def bert(config, pooled=False, *, remove_padding=True, dtype=None, name="bert"):
         config: a BertConfig.
         pooled: also return BERT's pooler of the first token, tanh(dense(x)).
         remove_padding: False keeps every shape static, for XLA with fixed lengths and for TPUs; same results.
+        packed_sequences: several sequences may stand in a row, numbered from 1 on by `padding_mask`; none sees another
+            (see `kf.data.PretrainingData`). With a mask of ones it computes what it does without.
         dtype: Keras dtype or policy, such as "mixed_bfloat16"; by default Keras's global policy.
 
     Returns:
@@ -103,7 +107,8 @@ def bert(config, pooled=False, *, remove_padding=True, dtype=None, name="bert"):
 
     token_ids = PackTokens(name="pack_token_ids")(inputs["token_ids"], layout=layout)
     segment_ids = PackTokens(name="pack_segment_ids")(inputs["segment_ids"], layout=layout)
-    positions = TokenPositions(name="positions")(mask, layout=layout)
+    positions = TokenPositions(packed_sequences, name="positions")(mask, layout=layout)
+    attention_mask = SequenceMask(name="sequence_mask")(mask) if packed_sequences else None
 
     embedding = BertEmbedding(
         config.vocabulary_size,
@@ -130,13 +135,16 @@ def bert(config, pooled=False, *, remove_padding=True, dtype=None, name="bert"):
             dtype=policy,
             name=f"block_{index}",
         )
-        x, block_input = block(x, padding_mask=mask, layout=layout), x
+        x, block_input = block(x, padding_mask=mask, attention_mask=attention_mask, layout=layout), x
 
     outputs = {"sequence_output": UnpackTokens(name="sequence_output")(x, mask, layout=layout)}
     if pooled:
         # The last block a second time, for the first tokens alone: a model that reads `pooled_output` and nothing else
         # then never computes the block for the other tokens.
-        first = block(block_input, padding_mask=mask, layout=layout, first_token_only=True)
+        if packed_sequences:
+            first = FirstToken(name="first_token")(outputs["sequence_output"])
+        else:
+            first = block(block_input, padding_mask=mask, layout=layout, first_token_only=True)
         pooler = keras.layers.Dense(
             config.width, activation="tanh", kernel_initializer=initializer(), dtype=policy, name="pooler"
         )

@@ -62,7 +62,7 @@ class BertPretraining(Task):
         )
         outputs = {"masked_output": head(sequence, positions)}
         # Of the sequence, which is computed anyway, and not the encoder's own: that computes the last block once more.
-        pooled = encoder.get_layer("pooler")(FirstToken(name="first_token")(sequence))
+        pooled = encoder.get_layer("pooler")(FirstToken(name="sequence_first_token")(sequence))
         dense = keras.layers.Dense(
             2, kernel_initializer=keras.initializers.deserialize(initializer), dtype="float32", name="next_sentence"
         )

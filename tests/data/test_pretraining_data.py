@@ -9,7 +9,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasformer.data.corpus import PART_SIZE, Corpus
+from kerasformer.data.corpus import PART_SIZE, Corpus, smoothed_lines
+from kerasformer.data.corpus_records import write_corpus
+from kerasformer.data.packing import pack_sequences
 from kerasformer.data.pretraining import PretrainingData, tokenized_sentences
 from kerasformer.data.sequence_rows import sentence_pairs, text_runs
 from kerasformer.errors import InputError
@@ -208,6 +210,82 @@ def test_small_corpora_are_seen_more_often(tmp_path, tokenizer):
 
     assert abs(share(1.0) - 40 / 680) < 0.04
     assert abs(share(0.7) - 40**0.7 / (40**0.7 + 640**0.7)) < 0.05
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 16), max_size=30))
+def test_packed_rows_hold_every_sequence_once(lengths):
+    ids = np.zeros([len(lengths), 16], np.int32)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = 100 * (row + 1) + np.arange(length)
+    packed = pack_sequences({"token_ids": tf.constant(ids), "length": tf.constant(lengths, tf.int32, [len(lengths)])})
+    found = {name: value.numpy() for name, value in packed.items()}
+    runs = []
+    for row, used, numbers in zip(found["token_ids"], found["length"], found["sequence"], strict=True):
+        assert (numbers[used:] == 0).all()
+        assert set(np.diff(numbers[:used])) <= {0, 1}
+        for number in range(1, numbers.max() + 1):
+            runs.append(row[numbers == number].tolist())
+    assert sorted(runs) == [ids[row, :length].tolist() for row, length in enumerate(lengths)]
+    # No two rows fit into one.
+    used = np.sort(found["length"])
+    assert len(used) < 2 or used[0] + used[1] > 16
+
+
+def test_packed_batches(corpus, tokenizer):
+    data = PretrainingData(Corpus(corpus), tokenizer, next_sentence=False, pack=True)
+    plain = PretrainingData(Corpus(corpus), tokenizer, next_sentence=False)
+
+    def tokens(data):
+        ids = [f["token_ids"].numpy()[f["padding_mask"].numpy() > 0] for f, _ in data.batches(8, 32)]
+        return sorted(np.concatenate(ids).tolist())
+
+    assert tokens(data) == tokens(plain)
+    assert data.count(32) < 0.9 * plain.count(32)
+    with pytest.raises(InputError, match="running text"):
+        PretrainingData(Corpus(corpus), tokenizer, pack=True)
+
+
+def test_a_written_corpus_is_the_same(corpus, tokenizer, tmp_path):
+    source = Corpus(corpus)
+    write_corpus(source.parts(), tmp_path / "written", shards=3)
+    written = Corpus(tmp_path / "written", held_out=10)
+    assert written.is_written
+    assert not source.is_written
+    assert sorted(source.parts()) == sorted([*written.parts(), *written.parts(held_out=True)])
+    assert sorted(Corpus(corpus, held_out=10).parts(held_out=True)) == sorted(written.parts(held_out=True))
+    data = PretrainingData(written, tokenizer)
+    assert texts_of(data.batches(8, 32), tokenizer) == texts_of(data.batches(8, 32), tokenizer)
+    write_corpus(source.parts(), tmp_path / "written", shards=2)
+    assert len(list((tmp_path / "written").glob("*.tfrecord"))) == 2
+    (tmp_path / "written" / "part-00001-of-00002.tfrecord").unlink()
+    with pytest.raises(InputError, match="lacks part-00001"):
+        Corpus(tmp_path / "written")
+
+
+def test_a_corpus_is_written_whole_or_not_at_all(tmp_path):
+    with pytest.raises(InputError, match="no text"):
+        write_corpus([], tmp_path / "none")
+
+    def broken():
+        yield 0, "a"
+        raise InputError("text.txt:7: damaged")
+
+    with pytest.raises(InputError, match="damaged"):
+        write_corpus(broken(), tmp_path / "half")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("x")
+    with pytest.raises(InputError, match="not overwritten"):
+        write_corpus([(0, "a")], tmp_path / "other")
+
+
+def test_smoothed_lines(tmp_path):
+    (tmp_path / "a.txt").write_text("a\n" * 1000)
+    (tmp_path / "b.txt").write_text("b\n" * 100)
+    lines = list(smoothed_lines([Corpus(tmp_path / "a.txt"), Corpus(tmp_path / "b.txt")], 0.7))
+    assert lines.count("a") == 1000
+    assert abs(lines.count("b") - 1000 * 0.1**0.7) <= 2
 
 
 def test_sources(tmp_path):

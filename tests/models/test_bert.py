@@ -295,3 +295,25 @@ def test_initial_weights():
 def test_a_length_beyond_the_positions_is_an_error():
     with pytest.raises(tf.errors.InvalidArgumentError):
         MODEL(inputs_of(np.ones((1, 10))))
+
+
+@pytest.mark.parametrize("remove_padding", [True, False])
+def test_packed_sequences_do_not_see_each_other(remove_padding):
+    packed = make(packed_sequences=True, remove_padding=remove_padding)
+    inputs = inputs_of([[1, 1, 1, 2, 2, 3, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1, 1, 1], [1, 2, 3, 4, 5, 5, 5, 0, 0]])
+    found = packed(inputs)["sequence_output"].numpy()
+    for row, numbers in enumerate(inputs["padding_mask"]):
+        for number in range(1, numbers.max() + 1):
+            own = numbers == number
+            alone = {name: values[row][own][None] for name, values in inputs.items()}
+            alone["padding_mask"] = np.ones_like(alone["padding_mask"])
+            np.testing.assert_allclose(found[row][own], MODEL(alone)["sequence_output"][0], atol=1e-5)
+        assert (found[row][numbers == 0] == 0).all()
+
+
+def test_packed_model_with_plain_masks():
+    packed, inputs = make(packed_sequences=True), inputs_of([[1, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]])
+    for name, values in MODEL(inputs).items():
+        # Of a row of nothing but padding only that it is finite is known.
+        np.testing.assert_allclose(packed(inputs)[name][:2], values[:2], atol=1e-5)
+        assert np.isfinite(packed(inputs)[name]).all()

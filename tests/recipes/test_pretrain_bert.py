@@ -69,6 +69,18 @@ def test_goes_on_from_what_it_wrote(pretrained, kind, text, tmp_path, capsys):
     assert metrics["validation"].keys() == {"loss", "mlm_accuracy", "perplexity"}
 
 
+def test_packed_running_text_from_a_cache(text, tmp_path):
+    flags = SMALL | {"steps": 2, "next_sentence": False, "pack": True, "cache": str(tmp_path / "cache")}
+    for _ in range(2):  # written once, read twice
+        pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "work"), **flags))
+    task = kf.load(tmp_path / "work" / "task")
+    encoder, tokenizer = kf.interop.load_huggingface(tmp_path / "work" / "huggingface")
+    inputs = tokenizer(["sun and sea", "moon"])
+    outputs = [model(inputs)["sequence_output"] for model in (encoder, task.encoder)]
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+    assert len(list((tmp_path / "cache" / "0").glob("*.tfrecord"))) == 16
+
+
 def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sun", "moon", "."]
     keras.utils.set_random_seed(0)
@@ -93,6 +105,8 @@ def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys
         ({"mask_rate": 0.0}, "rate"),
         ({"init": "{folder}"}, "config.json"),
         ({"init": "{short}"}, "positions"),
+        ({"pack": True}, "running text"),
+        ({"data_service": "grpc://nowhere:1"}, "needs --cache"),
     ],
 )
 def test_mistakes_are_told_in_one_line(change, told, text, tmp_path):
