@@ -2,8 +2,6 @@
 
 import functools
 import itertools
-import os
-import pathlib
 
 import keras
 import numpy as np
@@ -229,10 +227,9 @@ def test_what_cannot_be_made():
         make().predict(["who"], [])
 
 
-@pytest.mark.skipif("KF_DATA" not in os.environ, reason="needs the folder KF_DATA")
-def test_offsets_in_many_scripts(task):
-    path = pathlib.Path(os.environ["KF_DATA"]) / "multilingual" / "tatoeba_112.jsonl.gz"
-    texts = [record["text"] for record, _ in itertools.islice(kf.data.read_records(path), 0, 80_000, 400)]
+def test_offsets_in_many_scripts(task, thousand_real_texts):
+    texts = thousand_real_texts
     answers = task.predict(["who"] * len(texts), texts)
+    assert sum(answer != "" for answer in answers["answer"]) > 300
     for text, answer, start, end in zip(texts, *(answers[name] for name in ("answer", "start", "end")), strict=True):
-        assert text.encode()[start:end].decode() == answer
+        assert text.encode()[max(start, 0) : max(end, 0)].decode() == answer
