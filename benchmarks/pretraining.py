@@ -45,7 +45,8 @@ class Arguments:
         length: tokens of a full sequence.
         systems: which to measure.
         batch: sequences a batch.
-        batches_a_pass: batches of one pass, the same in every pass.
+        batches_a_pass: full batches of one pass, the same in every pass; of short documents four times as many, as a
+            pass begins with making its pipeline anew.
         repetitions: passes that are counted; one more comes first.
         threads: of every system; by default the cores that this process may use.
         parts: which tables to print.
@@ -58,7 +59,7 @@ class Arguments:
     length: int = 128
     systems: tuple[str, ...] = tuple(SYSTEMS)
     batch: int = 32
-    batches_a_pass: int = 4
+    batches_a_pass: int = 6
     repetitions: int = 5
     threads: int = dataclasses.field(default_factory=usable_cores)
     parts: tuple[Literal["training", "pipeline"], ...] = ("training", "pipeline")
@@ -138,7 +139,8 @@ def load_batches(arguments: dict, folder: Path):
     }
 
     def batches(shape):
-        sequences, wanted = [], arguments["batch"] * arguments["batches_a_pass"]
+        more = 4 if shape == "documents" else 1
+        sequences, wanted = [], arguments["batch"] * arguments["batches_a_pass"] * more
         for features, targets in data[shape].batches(64, arguments["length"]):
             features = tf.nest.map_structure(lambda tensor: tensor.numpy(), features)
             labels = targets["is_random"].numpy() if targets else np.zeros(len(features["seed"]), np.int32)
