@@ -69,8 +69,8 @@ def main(arguments: Arguments) -> None:
     warn_if_busy()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        maker = Worker(__name__, "load_batches", dataclasses.asdict(arguments), folder)
         if "training" in arguments.parts:
+            maker = Worker(__name__, "load_batches", dataclasses.asdict(arguments), folder)
             batches = {shape: maker(shape) for shape in ("full", "documents")}
             maker.close()
             training(arguments, folder, batches)

@@ -1,6 +1,7 @@
 """Errors for people."""
 
 import contextlib
+import re
 import sys
 
 
@@ -20,6 +21,13 @@ def one_line_errors():
         yield
     except (InputError, OSError, FloatingPointError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        # Raised by a generator inside a data set, which TensorFlow wraps.
+        told = re.search(r"InputError: (.+)", str(error))
+        if told is None:
+            raise
+        print("error:", told[1], file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -10,7 +10,6 @@ Transformers.
 """
 
 import dataclasses
-import itertools
 import os
 import pathlib
 import shutil
@@ -26,7 +25,7 @@ import kerasformer as kf
 from kerasformer.errors import InputError, one_line_errors
 
 # Flags that may differ between a training that was killed and the one that goes on with it.
-CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "data_service", "cache"}
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "data_service"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "pretraining"
 
 
@@ -125,10 +124,10 @@ def main(flags):
         return data.batches(batch_size, length, epoch=epoch, steps=steps)
 
     if held_out:
-        validation = pretraining_data(flags, [kf.data.Corpus(held_out)], task.tokenizer)
-        validation = validation.batches(64, flags.length)
+        validation = evaluation_batches(flags, held_out, task.tokenizer)
     else:
-        validation = data.batches(64, flags.length, held_out=True)
+        validation = not_empty(data.batches(64, flags.length, held_out=True), "The held-out text")
+    test = evaluation_batches(flags, flags.test, task.tokenizer) if flags.test else None
     history = trainer.fit(
         epoch_data,
         validation,
@@ -140,9 +139,8 @@ def main(flags):
     )
 
     results = {"validation": trainer.evaluate(validation)}
-    if flags.test is not None:
-        test = pretraining_data(flags, [kf.data.Corpus(flags.test)], task.tokenizer)
-        results["test"] = trainer.evaluate(test.batches(64, flags.length))
+    if test is not None:
+        results["test"] = trainer.evaluate(test)
     if not kf.training.is_chief():
         return
     seconds = sum(history.history["seconds"])
@@ -167,10 +165,13 @@ def cached(flags):
         return flags.train
     folders = [pathlib.Path(flags.cache) / str(index) for index in range(len(flags.train))]
     for source, folder in zip(flags.train, folders, strict=True):
+        corpus = kf.data.Corpus(source)
         if kf.training.is_chief() and not folder.exists():
-            kf.data.write_corpus(kf.data.Corpus(source).parts(), folder)
+            kf.data.write_corpus(corpus, folder)
         while not folder.exists():  # on the other workers
             time.sleep(1)
+        if kf.data.written_source(folder) != corpus.fingerprint():
+            raise InputError(f"{folder} holds other text than {source}: delete it, or name another --cache.")
     return folders
 
 
@@ -179,7 +180,11 @@ def open_corpus(source, has_validation):
     corpus = kf.data.Corpus(source)
     if has_validation:
         return corpus
-    documents = {number for number, _ in itertools.islice(corpus.parts(), 1000)}
+    documents = set()
+    for number, _ in corpus.parts():
+        documents.add(number)
+        if len(documents) == 500:
+            break
     if len(documents) < 20:
         raise InputError(
             f"{source} has {len(documents)} documents, too few to hold some out: give --validation, or a blank line "
@@ -218,6 +223,21 @@ def starting_point(flags, corpora):
 def pretraining_data(flags, corpora, tokenizer):
     settings = {"next_sentence": flags.next_sentence, "pack": flags.pack, "smoothing": flags.smoothing}
     return kf.data.PretrainingData(corpora, tokenizer, **settings, seed=flags.seed)
+
+
+def evaluation_batches(flags, source, tokenizer):
+    data = pretraining_data(flags, [kf.data.Corpus(source)], tokenizer)
+    return not_empty(data.batches(64, flags.length, shuffle=False), source)
+
+
+def not_empty(batches, name):
+    """The first 200 batches, if there are any."""
+    if next(iter(batches), None) is None:
+        raise InputError(
+            f"{name} gives no sequence: give --validation, or text of at least two documents of two sentences, with a "
+            "blank line between them."
+        )
+    return batches.take(200)
 
 
 def make_plan(flags, data):

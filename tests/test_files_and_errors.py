@@ -103,6 +103,18 @@ def test_one_line_errors(capsys, error, message):
     assert shown.count("\n") == 1
 
 
+def test_a_mistake_inside_a_data_set_is_one_line_too(capsys, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"good\n" * 300_000 + b"\xff\n")
+    corpus = kf.data.Corpus(path)
+    with pytest.raises(SystemExit) as exit_info, one_line_errors():
+        list(corpus.documents())
+    assert exit_info.value.code == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"{path}:300001: expected UTF-8" in told
+
+
 def test_an_interruption_ends_with_130(capsys):
     with pytest.raises(SystemExit) as ended, one_line_errors():
         raise KeyboardInterrupt

@@ -2,7 +2,7 @@
 
 from kerasformer.data.batching import batches, batches_of_rows, epoch_order, token_batch_rows, token_batches
 from kerasformer.data.corpus import Corpus, smoothed_lines
-from kerasformer.data.corpus_records import write_corpus
+from kerasformer.data.corpus_records import write_corpus, written_source
 from kerasformer.data.documents import Documents, document_batches, load_documents
 from kerasformer.data.examples import Examples, load_classification
 from kerasformer.data.masking import TokenMasking
@@ -39,4 +39,5 @@ __all__ = [
     "token_batches",
     "with_prefix",
     "write_corpus",
+    "written_source",
 ]

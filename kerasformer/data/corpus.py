@@ -74,6 +74,14 @@ class Corpus:
 
         return tf.data.Dataset.from_generator(elements, output_signature=signature)
 
+    def fingerprint(self):
+        """What tells this text from another: names and sizes of its files, or of the data sets."""
+        found = []
+        for source in map(str, self.sources):
+            is_set = is_tfds(source) or is_huggingface(source) or is_written_corpus(source)
+            found += [source] if is_set else [[str(path.resolve()), path.stat().st_size] for path in find_files(source)]
+        return found
+
     def lines(self) -> Iterator[str]:
         """All lines but those of documents held out, for learning a vocabulary."""
         return (line for _, text in self.parts() for line in text.split("\n"))
@@ -91,6 +99,10 @@ def smoothed_lines(corpora, smoothing) -> Iterator[str]:
     Each gives as much text as its size to the power of `smoothing` tells, the largest all of its own once (Devlin et
     al., multilingual BERT: 0.7).
     """
+    if smoothing == 1 or len(corpora) == 1:
+        for corpus in corpora:
+            yield from corpus.lines()
+        return
     sizes = [sum(len(text) for _, text in corpus.parts()) for corpus in corpora]
     for corpus, size in zip(corpora, sizes, strict=True):
         owed, factor = 0.0, (size / max(sizes)) ** (smoothing - 1)
@@ -151,15 +163,16 @@ def _numbered(documents):
                 yield number, "\n".join(part)
                 part, size = [], 0
             part.append(line)
-            size += len(line)
+            size += len(line) + 1
         if part:
             yield number, "\n".join(part)
 
 
 def _short(line):
     """A line in pieces of at most `PART_SIZE` characters, cut at spaces where there are any."""
-    while len(line) > PART_SIZE:
-        cut = line.rfind(" ", 1, PART_SIZE) + 1 or PART_SIZE
-        yield line[:cut]
-        line = line[cut:]
-    yield line
+    start = 0
+    while len(line) - start > PART_SIZE:
+        cut = line.rfind(" ", start + 1, start + PART_SIZE) + 1 or start + PART_SIZE
+        yield line[start:cut]
+        start = cut
+    yield line[start:]

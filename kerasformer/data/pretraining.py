@@ -19,9 +19,12 @@ _PACKED_ROWS = 512
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingData:
-    """Token sequences of a corpus, other ones in each epoch, in an order that depends on nothing but (seed, epoch).
+    """Token sequences of a corpus, other ones in each epoch: the same for the same seed, epoch and global seed of Keras
+    (`keras.utils.set_random_seed`).
 
-    Masks are not drawn here but by `kf.tasks.BertPretraining`, from the seeds that come with each text.
+    Masks are not drawn here but by `kf.tasks.BertPretraining`, from the seeds that come with each text. The text is
+    streamed: shuffled are about 1,000 parts of documents (64,000 characters at most) and 8,000 sequences at a time, and
+    a second segment comes from one of the 64 parts that are read together.
 
     Args:
         corpora: a Corpus, or several, such as one a language.
@@ -69,13 +72,17 @@ class PretrainingData:
             batch_size: sequences in a batch; the last one may have fewer.
             max_length: longest sequence, special tokens included.
             epoch: each has sequences, an order and masks of its own.
-            steps: exactly so many batches, from the beginning again where the epoch has fewer.
-            held_out: of the documents that the corpora hold out.
+            steps: exactly so many batches, from the beginning again, with other masks, where the epoch has fewer.
+            held_out: of the documents that the corpora hold out, each once.
             shuffle: False keeps the order of the documents.
         """
+        self._check_length(max_length)
         sets = [self._rows(corpus, max_length, epoch, held_out, shuffle) for corpus in self.corpora]
         rows = sets[0]
-        if len(sets) > 1:
+        if held_out:
+            for more in sets[1:]:
+                rows = rows.concatenate(more)
+        elif len(sets) > 1:
             counts = self._numbers(max_length, held_out)
             weights = counts**self.smoothing / np.sum(counts**self.smoothing)
             rows = tf.data.Dataset.sample_from_datasets(
@@ -93,6 +100,7 @@ class PretrainingData:
         Raises:
             InputError: there are none.
         """
+        self._check_length(max_length)
         total = int(self._numbers(max_length, held_out).sum())
         if not total and self.next_sentence:
             raise InputError(
@@ -107,15 +115,22 @@ class PretrainingData:
         """Sequences of each corpus, counted once."""
         key = max_length, held_out
         if key not in self._counts:
-            sets = [self._rows(corpus, max_length, 0, held_out, False) for corpus in self.corpora]
+            sets = [self._rows(corpus, max_length, 0, held_out, True, False) for corpus in self.corpora]
             one_more = [data.reduce(np.int64(0), lambda count, _: count + 1) for data in sets]
             self._counts[key] = np.array([int(count) for count in one_more])
         return self._counts[key]
 
+    def _check_length(self, max_length):
+        least = 5 if self.next_sentence else 3
+        if max_length < least:
+            raise InputError(
+                f"`max_length` must be at least {least}, for special tokens and text. Received: {max_length}."
+            )
+
     def _seed(self, epoch):
         return int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0] >> 1)
 
-    def _rows(self, corpus, max_length, epoch, held_out, shuffle):
+    def _rows(self, corpus, max_length, epoch, held_out, shuffle, shuffle_rows=True):
         seed = self._seed(epoch)
         parts = corpus.documents(held_out=held_out)
         if shuffle:
@@ -133,7 +148,7 @@ class PretrainingData:
         rows = parts.batch(_POOL).enumerate().map(sequences, tf.data.AUTOTUNE).prefetch(1).unbatch()
         if self.pack:
             rows = rows.batch(_PACKED_ROWS).map(pack_sequences, tf.data.AUTOTUNE).prefetch(1).unbatch()
-        return rows.shuffle(_SHUFFLED_ROWS, seed, reshuffle_each_iteration=False) if shuffle else rows
+        return rows.shuffle(_SHUFFLED_ROWS, seed, reshuffle_each_iteration=False) if shuffle and shuffle_rows else rows
 
 
 class _Finish:

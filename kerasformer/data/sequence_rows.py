@@ -8,9 +8,6 @@ import tensorflow as tf
 
 from kerasformer.text.inputs import cut_pair, model_inputs
 
-# How many other parts are looked at for one of another document; long documents have many parts.
-_CANDIDATES = 8
-
 
 def sentence_pairs(pieces, documents, seed, max_length, short_probability, special_ids):
     """Pairs of segments, of which half follow each other and half come from two documents (Devlin et al. 2019,
@@ -19,8 +16,11 @@ def sentence_pairs(pieces, documents, seed, max_length, short_probability, speci
     Sentences of a document are taken until they fill a sequence. A random number of them, at least one, is the first
     segment; the second is the rest of them, or as much from a random sentence on of another document, and what was
     not used comes next. Pairs that are too long lose tokens at the beginning and the end of the longer segment. A last
-    sentence that stands alone is left out, whichever kind of pair it would have been, so that both kinds are equally
-    likely everywhere.
+    sentence that stands alone is left out, and so are documents that are here without another one, whichever kind of
+    pair they would have given, so that both kinds are equally likely everywhere.
+
+    As with google-research/bert, where documents are short the second segment's length tells something of the kind:
+    a random one is longer, if there is more to take than the document's own rest.
 
     Args:
         pieces: int32 `[P, (sentences), (tokens)]`, ragged, no sentence empty.
@@ -35,7 +35,15 @@ def sentence_pairs(pieces, documents, seed, max_length, short_probability, speci
         the first segment with its two special tokens.
     """
     room = max_length - 3
+    has_text = pieces.row_lengths() > 0
+    pieces, documents = tf.ragged.boolean_mask(pieces, has_text), tf.boolean_mask(documents, has_text)
     parts = tf.size(documents)
+    # Parts ordered by document: those of others are the ones outside of a run.
+    by_document = tf.argsort(documents, stable=True)
+    ordered = tf.gather(documents, by_document)
+    own_first = tf.searchsorted(ordered, documents)
+    own_end = tf.searchsorted(ordered, documents, side="right")
+    others = parts - (own_end - own_first)
     splits = tf.cast(pieces.row_splits, tf.int32)
     first_sentences, end_sentences = splits[:-1], splits[1:]
     starts = tf.cast(pieces.values.row_splits, tf.int32)  # of sentences, in tokens, [S + 1]
@@ -53,12 +61,7 @@ def sentence_pairs(pieces, documents, seed, max_length, short_probability, speci
         first_end = tf.minimum(place + 1 + _below(random[2], chunk_end - place - 1), end_sentences)
         first = tf.gather(starts, place), tf.gather(starts, first_end)
 
-        away = 1 + _below(random[6:], parts - 1)
-        candidates = (tf.range(parts) + away) % parts
-        is_other = tf.gather(documents, candidates) != documents
-        is_other &= tf.gather(end_sentences > first_sentences, candidates)
-        chosen = tf.argmax(is_other, 0, output_type=tf.int32)
-        other = tf.gather(tf.transpose(candidates), chosen, batch_dims=1)
+        other = tf.gather(by_document, (own_end + _below(random[6], others)) % tf.maximum(parts, 1))
         other_start, other_end = tf.gather(first_sentences, other), tf.gather(end_sentences, other)
         begin = other_start + _below(random[3], other_end - other_start)
         second_room = tf.maximum(target - (first[1] - first[0]), 1)
@@ -75,11 +78,11 @@ def sentence_pairs(pieces, documents, seed, max_length, short_probability, speci
             kept[1],
             tf.cast(is_random, tf.int32),
         ]
-        is_used = is_pair & tf.reduce_any(is_other, 0)
+        is_used = is_pair & (others > 0)
         following = tf.where(is_used & is_random, first_end, chunk_end)
         return columns, is_used, tf.where(is_pair, following, end_sentences)
 
-    columns = _walk(step, first_sentences, end_sentences, 5, 6 + _CANDIDATES, seed)
+    columns = _walk(step, first_sentences, end_sentences, 5, 7, seed)
     first, first_length, second, second_length, is_random = tf.unstack(columns, axis=1)
     rows = _assembled(pieces.flat_values, [(first, first_length), (second, second_length)], max_length, special_ids)
     return {**rows, "first_length": first_length + 2, "is_random": is_random}

@@ -165,10 +165,10 @@ class TokenPositions(_MovesRows):
 
     def call(self, padding_mask, layout=None):
         if self.packed_sequences:
-            # What stands before a token's own sequence are those of smaller numbers.
-            before = is_open(padding_mask)[:, None, :] & (padding_mask[:, None, :] < padding_mask[:, :, None])
-            begin = tf.math.count_nonzero(before, -1, dtype=tf.int32)
-            return pack(tf.maximum(tf.range(tf.shape(padding_mask)[1]) - begin, 0), layout)
+            # The numbers grow along a row, padding comes last.
+            numbers = tf.where(is_open(padding_mask), padding_mask, padding_mask.dtype.max)
+            begin = tf.searchsorted(numbers, numbers)
+            return pack(tf.range(tf.shape(padding_mask)[1]) - begin, layout)
         if layout is not None:
             return layout["pack"] % tf.maximum(tf.shape(padding_mask)[1], 1)
         batch, length = tf.unstack(tf.shape(padding_mask))

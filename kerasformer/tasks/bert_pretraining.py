@@ -10,6 +10,7 @@ from kerasformer.layers import BertEmbedding, FirstToken, MaskedLanguageModelHea
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Task, find_layer, string_spec
 
+_NEXT_SENTENCE = {"next_sentence.kernel", "next_sentence.bias"}
 _ENCODER_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
 
@@ -61,12 +62,13 @@ class BertPretraining(Task):
             name="masked_language_model",
         )
         outputs = {"masked_output": head(sequence, positions)}
-        # Of the sequence, which is computed anyway, and not the encoder's own: that computes the last block once more.
-        pooled = encoder.get_layer("pooler")(FirstToken(name="sequence_first_token")(sequence))
-        dense = keras.layers.Dense(
-            2, kernel_initializer=keras.initializers.deserialize(initializer), dtype="float32", name="next_sentence"
-        )
-        outputs["next_sentence_logits"] = dense(pooled)
+        if next_sentence:
+            # Of the sequence, which is computed anyway: the encoder's own output computes the last block once more.
+            pooled = encoder.get_layer("pooler")(FirstToken(name="sequence_first_token")(sequence))
+            dense = keras.layers.Dense(
+                2, kernel_initializer=keras.initializers.deserialize(initializer), dtype="float32", name="next_sentence"
+            )
+            outputs["next_sentence_logits"] = dense(pooled)
         settings = {"next_sentence": next_sentence, "mask_rate": mask_rate, "whole_words": whole_words}
         self._set_up(
             encoder, positions, outputs, tokenizer, **settings, max_masked=max_masked, num_candidates=num_candidates
@@ -76,7 +78,7 @@ class BertPretraining(Task):
     def from_model(cls, model, tokenizer, **settings):
         task = cls.__new__(cls)
         inputs, outputs = dict(model.input), dict(model.output)
-        own = {name: outputs.pop(name) for name in ("masked_output", "next_sentence_logits")}
+        own = {name: outputs.pop(name) for name in ("masked_output", "next_sentence_logits") if name in outputs}
         encoder = keras.Model({name: inputs[name] for name in _ENCODER_INPUTS}, outputs, name="encoder")
         task._set_up(encoder, inputs["masked_positions"], own, tokenizer, **settings)
         return task
@@ -103,20 +105,24 @@ class BertPretraining(Task):
         }
 
     def heads(self):
-        """Weights of both heads by name, as `kf.interop.load_pretraining_heads` gives and `save_huggingface` takes
+        """Weights of the heads by name, as `kf.interop.load_pretraining_heads` gives and `save_huggingface` takes
         them."""
         return {name: keras.ops.convert_to_numpy(variable) for name, variable in self._head_variables().items()}
 
     def assign_heads(self, heads):
-        """Takes the weights of `heads`, see `heads()`.
+        """Takes the weights of `heads`, see `heads()`; those for the next sentence only where that is learned.
 
         Returns:
             The names of those that `heads` lacks, whose weights stay what they were.
 
         Raises:
-            InputError: a weight of another shape.
+            InputError: a weight of an unknown name or another shape.
         """
         variables = self._head_variables()
+        unknown = sorted(set(heads) - set(variables) - _NEXT_SENTENCE)
+        if unknown:
+            raise InputError(f"The heads have weights {sorted(variables)}. Received: {unknown[0]!r}.")
+        heads = {name: heads[name] for name in variables if name in heads}
         for name, value in heads.items():
             if tuple(variables[name].shape) != tuple(np.shape(value)):
                 raise InputError(
@@ -128,16 +134,18 @@ class BertPretraining(Task):
         return sorted(set(variables) - set(heads))
 
     def _head_variables(self):
-        head, dense = find_layer(self.model, MaskedLanguageModelHead), self.model.get_layer("next_sentence")
-        return {
+        head = find_layer(self.model, MaskedLanguageModelHead)
+        variables = {
             "transform.kernel": head.transform.kernel,
             "transform.bias": head.transform.bias,
             "norm.gamma": head.norm.gamma,
             "norm.beta": head.norm.beta,
             "bias": head.bias,
-            "next_sentence.kernel": dense.kernel,
-            "next_sentence.bias": dense.bias,
         }
+        if self.next_sentence:
+            dense = self.model.get_layer("next_sentence")
+            variables |= {"next_sentence.kernel": dense.kernel, "next_sentence.bias": dense.bias}
+        return variables
 
     # ---- training ----
 
@@ -252,6 +260,8 @@ class BertPretraining(Task):
         """The likeliest tokens of masked places, int32 `[masked, number]`, and their probabilities."""
         head = find_layer(model, MaskedLanguageModelHead)
         scores = head.scores(hidden, tf.convert_to_tensor(_token_table(model)))
+        # A table may have more rows than the vocabulary, to be a multiple of something.
+        scores = scores[:, : self.tokenizer.vocabulary_size]
         found = tf.math.top_k(tf.nn.softmax(tf.cast(scores, tf.float32)), number)
         return found.indices, found.values
 
@@ -261,8 +271,8 @@ class BertPretraining(Task):
         }
 
     def core_outputs(self, model, inputs):
-        """The candidates of each masked place, int32 and float32 `[N, M, K]`, 0 where there is none; and
-        `next_sentence_logits`, float32 `[N, 2]`: 0 that the second segment follows, 1 that it does not."""
+        """The candidates of each masked place, int32 and float32 `[N, M, K]`, 0 where there is none; and, where it
+        is learned, `next_sentence_logits`, float32 `[N, 2]`: 0 that the second segment follows, 1 that it does not."""
         outputs = model(inputs, training=False)
         ids, scores = self._best_tokens(model, outputs["masked_output"], self.num_candidates)
         positions = inputs["masked_positions"]
@@ -274,7 +284,10 @@ class BertPretraining(Task):
             is_masked = (positions >= 0)[..., None]
             shape = [-1, tf.shape(positions)[1], self.num_candidates]
             ids, scores = (tf.where(is_masked, tf.reshape(value, shape), 0) for value in (ids, scores))
-        return {"masked_ids": ids, "masked_scores": scores, "next_sentence_logits": outputs["next_sentence_logits"]}
+        found = {"masked_ids": ids, "masked_scores": scores}
+        if self.next_sentence:
+            found["next_sentence_logits"] = outputs["next_sentence_logits"]
+        return found
 
     def answer_features(self, features, core):
         """`tokens` and `scores` of each `[MASK]`, `[N, M, K]`, "" and 0 where there is none; for pairs with next

@@ -1,7 +1,6 @@
-"""A `tf.data` service for preparing batches on other machines.
+"""A `tf.data` service for preparing batches on another machine.
 
-    python -m kerasformer.training.data_service --port 5050                     # prints grpc://...:5050
-    python -m kerasformer.training.data_service --join HOST:5050                # further machines
+    python -m kerasformer.training.data_service --port 5050    # prints grpc://...:5050
 
 The address goes to `Trainer(data_service="grpc://HOST:5050")`. Several trainings may share a service.
 """
@@ -17,18 +16,12 @@ def main(arguments=None):
     """Serves until it is ended."""
     parser = argparse.ArgumentParser(prog="python -m kerasformer.training.data_service", description=__doc__)
     parser.add_argument("--port", type=int, default=5050, help="of the dispatcher; 0 takes a free one")
-    parser.add_argument("--join", help="HOST:PORT of a dispatcher, to work for it instead of starting one")
     flags = parser.parse_args(arguments)
     import tensorflow as tf
     import tensorflow_text  # noqa: F401  registers the ops of tokenizers
 
     service = tf.data.experimental.service
     try:
-        if flags.join:
-            worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=flags.join))
-            print(f"working for {flags.join}", flush=True)
-            worker.join()
-            return
         dispatcher = service.DispatchServer(service.DispatcherConfig(port=flags.port))
         address = dispatcher.target.partition("://")[2].replace("localhost", "127.0.0.1")
         worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=address))

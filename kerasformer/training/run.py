@@ -106,7 +106,8 @@ class TrainingRun:
         return data, number
 
     def _data(self):
-        data = self._train(self.epoch) if callable(self._train) else self._train
+        # A training that is over is told by its last epoch's data.
+        data = self._train(min(self.epoch, self._epochs - 1)) if callable(self._train) else self._train
         if _length(data) == 0:
             raise InputError("There is nothing to train on: the data set ends before the first step.")
         if int(data.cardinality()) == tf.data.INFINITE_CARDINALITY and math.isinf(self._steps):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasformer.data.corpus import PART_SIZE, Corpus, smoothed_lines
-from kerasformer.data.corpus_records import write_corpus
+from kerasformer.data.corpus_records import write_corpus, written_source
 from kerasformer.data.packing import pack_sequences
 from kerasformer.data.pretraining import PretrainingData, tokenized_sentences
 from kerasformer.data.sequence_rows import sentence_pairs, text_runs
@@ -113,6 +113,39 @@ def test_other_documents_are_all_met():
     assert len(met) == 8 * 7
 
 
+def test_a_document_of_nearly_all_parts_still_finds_others():
+    documents = tf.constant([0] * 30 + [1] + [0] * 30, tf.int64)
+    rows = sentence_pairs(ragged([[4] * 20] * 61), documents, tf.constant([0, 0]), 32, 0.0, IDS)
+    rows = {name: value.numpy() for name, value in rows.items()}
+    owner = np.repeat(documents.numpy(), 80)
+    is_first = np.array([owner[segments(rows, index)[0][0] - 5] for index in range(len(rows["length"]))])
+    # As many a part as of the other document.
+    assert abs((is_first == 0).sum() / 60 - (is_first == 1).sum()) < 0.5 * (is_first == 1).sum()
+    for index in np.flatnonzero(rows["is_random"]):
+        first, second = segments(rows, index)
+        assert owner[first[0] - 5] != owner[second[0] - 5]
+
+
+def test_long_documents_keep_their_number(tmp_path):
+    """The pipeline's own numbers: no random segment from another part of the same document."""
+    words = [f"w{n}" for n in range(100)]
+    tokenizer = WordPieceTokenizer([*SPECIAL, *words, "a", "b", "."])
+    line = " ".join(words) + " .\n"
+    (tmp_path / "a.txt").write_text("A " + line * 1000 + "\n" + "B " + line * 700)
+    path = tmp_path / "b.txt"
+    path.write_text("".join(f"A {line}" for _ in range(700)) + "\n" + "".join(f"B {line}" for _ in range(500)))
+    assert len(list(Corpus(path).parts())) > 5
+    data = PretrainingData(Corpus(path), tokenizer)
+    kinds = []
+    for features, targets in data.batches(64, 300):
+        for ids, is_random in zip(features["token_ids"].numpy(), targets["is_random"].numpy(), strict=True):
+            kinds.append((bool(is_random), len({i for i in ids.tolist() if i in (105, 106)}) == 2))
+    assert kinds.count((True, True)) > 50
+    assert kinds.count((False, True)) == 0
+    # A segment that was cut may have lost its letters.
+    assert kinds.count((True, False)) < 0.2 * kinds.count((True, True))
+
+
 def test_parts_of_one_document_are_not_others():
     pieces = ragged([[4] * 9] * 4)
     rows = sentence_pairs(pieces, tf.constant([7, 7, 7, 7], tf.int64), tf.constant([0, 0]), 32, 0.1, IDS)
@@ -161,8 +194,14 @@ def test_epochs(corpus, tokenizer):
     skipped = texts_of(data.batches(8, 32).skip(2), tokenizer)
     assert skipped == first[16:]
     assert abs(len(first) - data.count(32)) < 0.2 * len(first)
-    seeds = [seed for features, _ in data.batches(8, 32) for seed in features["seed"].numpy().tolist()]
-    assert len({tuple(seed) for seed in seeds}) == len(first)
+    steps = 2 * len(first) // 8
+    longer = texts_of(data.batches(8, 32, steps=steps), tokenizer)
+    assert longer[: len(first)] == first
+    assert longer[len(first) :] == first[: 8 * steps - len(first)]
+    # Masks of their own in every epoch, and when an epoch's text comes again.
+    epochs = [data.batches(8, 32, steps=steps), data.batches(8, 32, epoch=1), data.batches(8, 32, epoch=2)]
+    seeds = [tuple(seed) for epoch in epochs for features, _ in epoch for seed in features["seed"].numpy().tolist()]
+    assert len(set(seeds)) == len(seeds)
     for text, is_random in first:
         documents = {word for word in text.split() if word.startswith("d")}
         if not is_random:
@@ -248,15 +287,20 @@ def test_packed_batches(corpus, tokenizer):
 
 def test_a_written_corpus_is_the_same(corpus, tokenizer, tmp_path):
     source = Corpus(corpus)
-    write_corpus(source.parts(), tmp_path / "written", shards=3)
+    write_corpus(source, tmp_path / "written", shards=3)
     written = Corpus(tmp_path / "written", held_out=10)
     assert written.is_written
     assert not source.is_written
     assert sorted(source.parts()) == sorted([*written.parts(), *written.parts(held_out=True)])
     assert sorted(Corpus(corpus, held_out=10).parts(held_out=True)) == sorted(written.parts(held_out=True))
-    data = PretrainingData(written, tokenizer)
-    assert texts_of(data.batches(8, 32), tokenizer) == texts_of(data.batches(8, 32), tokenizer)
-    write_corpus(source.parts(), tmp_path / "written", shards=2)
+    assert written_source(tmp_path / "written") == source.fingerprint()
+
+    def runs(corpus):
+        data = PretrainingData(corpus, tokenizer, next_sentence=False, short_probability=0.0)
+        return sorted(texts_of(data.batches(8, 32), tokenizer))
+
+    assert runs(Corpus(tmp_path / "written")) == runs(source)
+    write_corpus(source, tmp_path / "written", shards=2)
     assert len(list((tmp_path / "written").glob("*.tfrecord"))) == 2
     (tmp_path / "written" / "part-00001-of-00002.tfrecord").unlink()
     with pytest.raises(InputError, match="lacks part-00001"):
@@ -264,20 +308,15 @@ def test_a_written_corpus_is_the_same(corpus, tokenizer, tmp_path):
 
 
 def test_a_corpus_is_written_whole_or_not_at_all(tmp_path):
-    with pytest.raises(InputError, match="no text"):
-        write_corpus([], tmp_path / "none")
-
-    def broken():
-        yield 0, "a"
-        raise InputError("text.txt:7: damaged")
-
-    with pytest.raises(InputError, match="damaged"):
-        write_corpus(broken(), tmp_path / "half")
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "text.txt").write_bytes(b"good\n\n\xff\n")
+    with pytest.raises(InputError, match="txt:3"):
+        write_corpus(Corpus(tmp_path / "text.txt"), tmp_path / "half")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+    (tmp_path / "text.txt").write_text("good")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("x")
     with pytest.raises(InputError, match="not overwritten"):
-        write_corpus([(0, "a")], tmp_path / "other")
+        write_corpus(Corpus(tmp_path / "text.txt"), tmp_path / "other")
 
 
 def test_smoothed_lines(tmp_path):
@@ -346,6 +385,8 @@ def test_bad_sources(tmp_path, tokenizer):
         Corpus(tmp_path / "b.jsonl")
     with pytest.raises(InputError, match="no such file"):
         Corpus(tmp_path / "missing.txt")
+    with pytest.raises(InputError, match="at least 5"):
+        PretrainingData(Corpus(tmp_path / "one.txt"), tokenizer).batches(2, 4)
     with pytest.raises(InputError, match="held_out"):
         Corpus(tmp_path / "one.txt", held_out=1)
     with pytest.raises(InputError, match="smoothing"):

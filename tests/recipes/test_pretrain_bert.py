@@ -79,6 +79,11 @@ def test_packed_running_text_from_a_cache(text, tmp_path):
     outputs = [model(inputs)["sequence_output"] for model in (encoder, task.encoder)]
     np.testing.assert_allclose(*outputs, atol=1e-5)
     assert len(list((tmp_path / "cache" / "0").glob("*.tfrecord"))) == 16
+    assert "next_sentence.kernel" not in kf.interop.load_pretraining_heads(tmp_path / "work" / "huggingface")
+    other = tmp_path / "other.txt"
+    other.write_text(pathlib.Path(text).read_text() + "more\n")
+    with pytest.raises(InputError, match="other text"):
+        pretrain.main(pretrain.Flags(train=[str(other)], workdir=str(tmp_path / "again"), **flags))
 
 
 def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys):
@@ -103,6 +108,8 @@ def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys
         ({"epochs": 0}, "epochs"),
         ({"long_share": 1.0}, "long_share"),
         ({"mask_rate": 0.0}, "rate"),
+        ({"test": "nowhere.txt"}, "nowhere.txt"),
+        ({"validation": "{one}"}, "gives no sequence"),
         ({"init": "{folder}"}, "config.json"),
         ({"init": "{short}"}, "positions"),
         ({"pack": True}, "running text"),

@@ -1,5 +1,6 @@
 """Pretraining: the two losses, what is served, saving, and what is wrong in one line."""
 
+import dataclasses
 import functools
 
 import keras
@@ -50,6 +51,8 @@ def slowly(task, inputs, targets):
     positions = inputs["masked_positions"].numpy()
     rows, slots = np.nonzero(positions >= 0)
     masked = -np.mean(logs[rows, positions[rows, slots], labels[rows, slots]])
+    if not task.next_sentence:
+        return masked, 0.0
     logits = task.model.get_layer("next_sentence")(encoded["pooled_output"])
     pairs = -tf.nn.log_softmax(logits).numpy()[np.arange(len(labels)), targets["is_random"]].mean()
     return masked, pairs
@@ -179,6 +182,27 @@ def test_fill_mask_of_nothing(texts):
     assert answers["tokens"].shape == (len(texts), 0, 5)
 
 
+def test_a_table_of_more_rows_than_tokens():
+    config = dataclasses.replace(CONFIG, vocabulary_size=64)
+    task = BertPretraining(bert(config, pooled=True), tokenizer())
+    task.model.get_layer("masked_language_model").bias.assign(100 * np.arange(64.0))
+    assert task.fill_mask(["[MASK]"])["tokens"][0, 0, 0] == VOCABULARY[-1]
+
+
+def test_without_next_sentence_its_weights_stay_as_they_are(tmp_path):
+    task = make(next_sentence=False)
+    pooler = task.encoder.get_layer("pooler").kernel.numpy()
+    trainer = kf.training.Trainer(task, kf.training.adamw(0.1))
+    trainer.fit(tf.data.Dataset.from_tensors((features()[0], {})).repeat(3))
+    np.testing.assert_array_equal(task.encoder.get_layer("pooler").kernel, pooler)
+    task.save(tmp_path / "task")
+    again = kf.load(tmp_path / "task")
+    assert again.heads().keys() == task.heads().keys()
+    assert "next_sentence.kernel" not in again.heads()
+    texts = ["w1 [MASK]"]
+    np.testing.assert_array_equal(again.fill_mask(texts)["scores"], task.fill_mask(texts)["scores"])
+
+
 def test_save_and_load(tmp_path):
     task = make(whole_words=True, max_masked=4, num_candidates=2)
     task.save(tmp_path / "task")
@@ -222,5 +246,9 @@ def test_bad_arguments():
         BertPretraining(bert(CONFIG, pooled=True), small)
     with pytest.raises(InputError, match="num_candidates"):
         make(num_candidates=0)
+    with pytest.raises(InputError, match="'decoder'"):
+        make().assign_heads({"decoder": np.zeros(3)})
+    with pytest.raises(InputError, match="shape"):
+        make().assign_heads({"bias": np.zeros(3)})
     with pytest.raises(InputError, match="rate"):
         make(mask_rate=0.0)

@@ -118,6 +118,19 @@ def test_several_steps_a_call_are_the_same_steps():
             np.testing.assert_array_equal(one, two)
 
 
+def test_a_training_that_is_over_asks_for_no_further_epoch(tmp_path):
+    asked = []
+
+    def data(epoch):
+        asked.append(epoch)
+        return [batches(8), batches(16)][epoch]
+
+    for _ in range(2):
+        trainer = Trainer(make_task(), adamw(1e-2))
+        trainer.fit(data, epochs=2, checkpoint_folder=tmp_path / "checkpoints")
+    assert set(asked) == {0, 1}
+
+
 def test_early_stopping_brings_the_best_weights_back():
     task = make_task()
     kept, metrics = [], []
