@@ -131,6 +131,7 @@ class Padded:
         self.model = keras.models.clone_model(task.model, call_function=call_without_layout)
         self.model.set_weights(task.model.get_weights())
         self.float32_layers, self.warmup_inputs = task.float32_layers, task.warmup_inputs
+        self.core_inputs, self.core_outputs = task.core_inputs, task.core_outputs
         self._task, self._length = task, length
 
     def serving_functions(self, core) -> dict:
