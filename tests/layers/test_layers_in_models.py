@@ -183,7 +183,9 @@ LAYERS = [
     layers.PaddingLayout(),
     layers.PackTokens(),
     layers.UnpackTokens(),
-    layers.TokenPositions(),
+    layers.TokenPositions(True),
+    layers.SequenceMask(),
+    layers.MaskedLanguageModelHead(7, "relu", 1e-6, keras.initializers.RandomNormal(0.1), False),
 ]
 
 
