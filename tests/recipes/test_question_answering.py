@@ -23,7 +23,7 @@ CONTEXT = "anna saw rome . bob left ."
 def tiny(tmp_path_factory):
     """A saved task with an encoder of one layer, to start from."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "anna", "saw", "rome", "bob", "left", ".", "who", "what"]
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(0)
     config = kf.models.BertConfig.named(
         "tiny", vocabulary_size=len(words), num_layers=1, max_length=32, initializer_range=0.2
     )
@@ -55,8 +55,8 @@ def test_trains_reports_saves_and_publishes(tiny, asked, tmp_path, capsys):
         init=tiny,
         workdir=str(tmp_path / "work"),
         export=str(tmp_path / "models" / "mine"),
-        epochs=30,
-        patience=30,
+        epochs=60,
+        patience=60,
         learning_rate=3e-3,
         batch_size=8,
     )
