@@ -54,6 +54,8 @@ class Flags:
     """Of a new BERT, as published (Turc et al. 2019)."""
     vocabulary: int = 8000
     """Word pieces of a new BERT, learned from the training text; fewer where it has no more to give."""
+    dropout: float = 0.1
+    """Of a new BERT: after embeddings, layers and attention. 0 learns faster where the text is read only a few times."""
     cased: bool = False
     """Whether a new BERT keeps capitals and accents."""
     next_sentence: bool = True
@@ -201,7 +203,13 @@ def starting_point(flags, corpora):
         lines = kf.data.smoothed_lines(corpora, flags.smoothing)
         pieces = kf.text.learn_wordpiece(lines, flags.vocabulary, lowercase=not flags.cased)
         tokenizer = kf.text.WordPieceTokenizer(pieces, lowercase=not flags.cased, max_length=longest)
-        config = kf.models.BertConfig.named(flags.size, vocabulary_size=tokenizer.vocabulary_size, max_length=longest)
+        config = kf.models.BertConfig.named(
+            flags.size,
+            vocabulary_size=tokenizer.vocabulary_size,
+            max_length=longest,
+            dropout=flags.dropout,
+            attention_dropout=flags.dropout,
+        )
         encoder = kf.models.bert(config, pooled=True, packed_sequences=flags.pack, dtype=flags.precision)
         return kf.tasks.BertPretraining(encoder, tokenizer, **options)
     if flags.pack:

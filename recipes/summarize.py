@@ -49,6 +49,9 @@ class Flags:
     """Precision of the exported weights and computation."""
     num_sentences: int = 3
     """Sentences of a summary, at most."""
+    pooling: Literal["first", "mean"] = "mean"
+    """What stands for a sentence: its [CLS], as published for BERT, or the mean of its tokens, which encoders of the
+    sentence-transformers, such as MiniLM, were trained for."""
     block_trigrams: bool = True
     """Whether sentences that share three words in a row with a better one are left out."""
     epochs: int = 4
@@ -83,7 +86,11 @@ def main(flags):
     with strategy.scope():
         encoder, tokenizer = starting_point(flags, train)
         task = kf.tasks.ExtractiveSummarizer(
-            encoder, tokenizer, num_sentences=flags.num_sentences, block_trigrams=flags.block_trigrams
+            encoder,
+            tokenizer,
+            num_sentences=flags.num_sentences,
+            block_trigrams=flags.block_trigrams,
+            pooling=flags.pooling,
         )
         steps = -(-len(train) // flags.batch_size) * flags.epochs
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)

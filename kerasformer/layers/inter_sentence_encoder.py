@@ -5,6 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from kerasformer.errors import InputError
 from kerasformer.layers.encoder_block import EncoderBlock
 from kerasformer.layers.keyed_dropout import keyed_dropout, keys_in_force
 from kerasformer.layers.masks import is_open
@@ -15,14 +16,20 @@ from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionE
 
 @keras.saving.register_keras_serializable(package="kerasformer")
 class InterSentenceEncoder(keras.layers.Layer):
-    """One logit a sentence, from the hidden states of the tokens that the sentences begin with (BERTSum, Liu 2019,
-    arXiv:1903.10318, section 3.2, and Liu and Lapata 2019, arXiv:1908.08345).
+    """One logit a sentence, from the hidden states of its tokens (BERTSum, Liu 2019, arXiv:1903.10318, section 3.2, and
+    Liu and Lapata 2019, arXiv:1908.08345).
 
     Sinusoidal positions, pre-norm Transformer blocks over the sentences of a text, and a dense layer. Padding is never
     computed, neither of tokens nor of sentences.
 
+    With `pooling="first"` a sentence is the state of the token that it begins with, as published for BERT. An encoder
+    that was trained for means, as sentence-transformers are, says nothing there: of MiniLM, the states of the
+    sentences of one document differ by a hundredth of what the positions differ by. For those there is
+    `pooling="mean"`: the mean of all tokens of the sentence, normalized to the size of the positions.
+
     Args:
         start_id: the token that a sentence begins with, BERT's `[CLS]`. The first token counts as one whatever it is.
+        pooling: "first" or "mean", what stands for a sentence.
         num_layers: blocks.
         num_heads: must divide the width.
         inner_width: width of the blocks' feed-forward networks.
@@ -39,11 +46,24 @@ class InterSentenceEncoder(keras.layers.Layer):
         sentences of a text; logits are 0 there.
     """
 
-    def __init__(self, start_id, num_layers=2, num_heads=8, inner_width=2048, dropout=0.1, epsilon=1e-6, **kwargs):
+    def __init__(
+        self,
+        start_id,
+        num_layers=2,
+        num_heads=8,
+        inner_width=2048,
+        dropout=0.1,
+        epsilon=1e-6,
+        pooling="first",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        if pooling not in ("first", "mean"):
+            raise InputError(f'`pooling` must be "first" or "mean". Received: pooling={pooling!r}.')
         self.start_id, self.num_layers, self.num_heads = start_id, num_layers, num_heads
-        self.inner_width, self.dropout, self.epsilon = inner_width, dropout, epsilon
+        self.inner_width, self.dropout, self.epsilon, self.pooling = inner_width, dropout, epsilon, pooling
         policy = self.dtype_policy
+        self.sentence_norm = LayerNormalization(epsilon, dtype=policy, name="sentence_norm")
         self.positions = SinusoidalPositionEmbedding(dtype=policy, name="positions")
         self.blocks = [
             EncoderBlock(
@@ -65,6 +85,8 @@ class InterSentenceEncoder(keras.layers.Layer):
         shape = (None, input_shape[-1])
         for layer in (*self.blocks, self.norm, self.classifier):
             layer.build(shape)
+        if self.pooling == "mean":
+            self.sentence_norm.build(shape)
 
     def call(self, inputs, token_ids, padding_mask, training=None):
         length = tf.shape(token_ids)[1]
@@ -74,7 +96,10 @@ class InterSentenceEncoder(keras.layers.Layer):
         mask = tf.cast(tf.range(most) < counts[:, None], tf.int32)
         layout = padding_layout(mask)
         # The rows of sentences, in the order of the layout.
-        x = pack(inputs, {"pack": tf.reshape(tf.where(tf.reshape(begins, [-1])), [-1])})
+        if self.pooling == "mean":
+            x = self.sentence_norm(_means(inputs, begins, is_open(padding_mask)), training=training)
+        else:
+            x = pack(inputs, {"pack": tf.reshape(tf.where(tf.reshape(begins, [-1])), [-1])})
         x = x + self.positions(x, positions=layout["pack"] % tf.maximum(most, 1))
         keys = keys_in_force()
         with keyed_dropout(keys.step, keys.examples, mask) if keys else contextlib.nullcontext():
@@ -87,5 +112,16 @@ class InterSentenceEncoder(keras.layers.Layer):
         }
 
     def get_config(self):
-        names = ("start_id", "num_layers", "num_heads", "inner_width", "dropout", "epsilon")
+        names = ("start_id", "num_layers", "num_heads", "inner_width", "dropout", "epsilon", "pooling")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _means(inputs, begins, real):
+    """The mean of each sentence's tokens, its first one among them, `[sentences, width]`."""
+    kept = tf.reshape(begins | real, [-1])
+    # Sentences stand one after another: numbers that only rise.
+    sentences = tf.boolean_mask(tf.cumsum(tf.cast(tf.reshape(begins, [-1]), tf.int32)) - 1, kept)
+    places = tf.reshape(tf.where(kept), [-1])
+    # In float32, since bfloat16 stops counting at 256.
+    rows = tf.cast(pack(inputs, {"pack": places}), tf.float32)
+    return tf.cast(tf.math.segment_mean(rows, sentences), inputs.dtype)

@@ -16,7 +16,7 @@ class ExtractiveSummarizer(Task):
     """A summary of a document's own sentences (BERTSum: Liu 2019, arXiv:1903.10318; Liu and Lapata 2019,
     arXiv:1908.08345).
 
-    Each sentence stands between `[CLS]` and `[SEP]`, segments alternate, Transformer layers over the `[CLS]` states
+    Each sentence stands between `[CLS]` and `[SEP]`, segments alternate, Transformer layers over the sentences
     give each sentence a probability, and the best are taken that do not repeat three words of another. A document
     longer than the encoder is read in windows of whole sentences; in training its first window is.
 
@@ -26,9 +26,11 @@ class ExtractiveSummarizer(Task):
         num_sentences: of a summary, at most.
         block_trigrams: whether sentences that share three words in a row with a better one are left out.
         num_layers, num_heads, inner_width, dropout: of the layers over sentences.
+        pooling: what stands for a sentence there, "first" (its `[CLS]`, as published for BERT) or "mean" (of its
+            tokens, for encoders that were trained for means, such as MiniLM's).
 
     Raises:
-        InputError: an encoder without `sequence_output`, a tokenizer that does not fit it, heads that do not divide its
+        InputError: another `pooling`, an encoder without `sequence_output`, a tokenizer that does not fit it, heads that do not divide its
             width, or `num_sentences` below 1.
     """
 
@@ -43,6 +45,7 @@ class ExtractiveSummarizer(Task):
         num_heads=8,
         inner_width=2048,
         dropout=0.1,
+        pooling="first",
     ):
         if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
             raise InputError(
@@ -60,6 +63,7 @@ class ExtractiveSummarizer(Task):
             num_heads,
             inner_width,
             dropout,
+            pooling=pooling,
             # The policy of the layer that gives the sequence is none: it moves rows only.
             dtype=next(layer.dtype_policy for layer in encoder.layers if layer.weights),
             name="inter_sentence_encoder",
