@@ -55,7 +55,8 @@ class Flags:
     vocabulary: int = 8000
     """Word pieces of a new BERT, learned from the training text; fewer where it has no more to give."""
     dropout: float = 0.1
-    """Of a new BERT: after embeddings, layers and attention. 0 learns faster where the text is read only a few times."""
+    """Of a new BERT, in layers and attention. 0 learns faster where the text is read only a few times; who goes on from
+    the Hugging Face folder finds the usual 0.1 there."""
     cased: bool = False
     """Whether a new BERT keeps capitals and accents."""
     next_sentence: bool = True
@@ -150,7 +151,9 @@ def main(flags):
     results["train"] = {"examples_per_second": examples / max(seconds, 1e-9), "seconds": seconds}
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
-    kf.interop.save_huggingface(task.encoder, task.tokenizer, workdir / "huggingface", heads=task.heads())
+    kf.interop.save_huggingface(
+        task.encoder, task.tokenizer, workdir / "huggingface", heads=task.heads(), dropout=flags.dropout or 0.1
+    )
     shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     splits = [split for split in ("validation", "test") if split in results]
     rows = [[metric, *[results[split][metric] for split in splits]] for metric in results[splits[0]]]

@@ -22,10 +22,11 @@ import tyro
 
 import kerasformer as kf
 from kerasformer.errors import InputError, one_line_errors
-from kerasformer.tasks.translator import language_tag
+from kerasformer.tasks.translation_pieces import language_tag
 
 # Flags that may differ between a training that was killed and the one that goes on with it.
-CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "beam_size", "length_penalty"}
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy"}
+CHANGEABLE |= {"beam_size", "length_penalty", "coverage_penalty"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "translation"
 
 
@@ -62,7 +63,9 @@ class Flags:
     label_smoothing: float = 0.1
     """Share of the target that goes to all tokens evenly."""
     vocabulary: int | None = None
-    """Pieces, joint over all languages. None: 10,000, fewer for small corpora."""
+    """Pieces of a vocabulary. None: 10,000, fewer for small corpora."""
+    shared_vocabulary: bool = True
+    """One vocabulary and embedding for both sides, or `vocabulary` pieces each."""
     pieces: Literal["bpe", "unigram"] = "bpe"
     """How the pieces are learned."""
     lowercase: bool = False
@@ -83,6 +86,8 @@ class Flags:
     """Beams of the translations that are scored and served."""
     length_penalty: float = 1.0
     """Above 0 favours longer translations."""
+    coverage_penalty: float = 0.0
+    """Above 0 favours translations that look at every word of their source; 0.2 is usual."""
     seed: int = 0
     """Of the order of the data, the dropout and new weights."""
     strategy: Literal["default", "mirrored", "multi_worker"] = "default"
@@ -176,21 +181,16 @@ def starting_point(flags, train, languages):
         if not isinstance(task, kf.tasks.Translator):
             raise InputError(f"--init must be a translator that this recipe saved. Received: {flags.init}")
         return task
-    texts = [*train.texts, *train.pairs]
-    words = {word for text in texts for word in text.split()}
     tags = [language_tag(language) for language in languages] if len(languages) > 1 else []
-    model = kf.text.learn_sentencepiece(
-        texts,
-        flags.vocabulary or min(10_000, 300 + len(words)),
-        kind=flags.pieces,
-        lowercase=flags.lowercase,
-        special_tokens=tags,
-    )
-    tokenizer = kf.text.SentencePieceTokenizer(model, lowercase=flags.lowercase, max_length=flags.max_length)
+    if flags.shared_vocabulary:
+        tokenizer, target = learn_tokenizer(flags, [*train.texts, *train.pairs], tags), None
+    else:
+        tokenizer, target = learn_tokenizer(flags, train.texts, tags), learn_tokenizer(flags, train.pairs, [])
     changes = {} if flags.dropout is None else {"dropout": flags.dropout}
     config = kf.models.TransformerConfig.named(
         flags.size,
         vocabulary_size=tokenizer.vocabulary_size,
+        target_vocabulary_size=target and target.vocabulary_size,
         positions=flags.positions,
         norm_first=flags.norm_first,
         max_length=flags.max_length,
@@ -199,17 +199,31 @@ def starting_point(flags, train, languages):
     return kf.tasks.Translator(
         kf.models.transformer(config, dtype=flags.precision),
         tokenizer,
+        target_tokenizer=target,
         target_languages=languages if tags else (),
         beam_size=flags.beam_size,
         length_penalty=flags.length_penalty,
+        coverage_penalty=flags.coverage_penalty,
         label_smoothing=flags.label_smoothing,
     )
 
 
+def learn_tokenizer(flags, texts, tags):
+    words = {word for text in texts for word in text.split()}
+    model = kf.text.learn_sentencepiece(
+        texts,
+        flags.vocabulary or min(10_000, 300 + len(words)),
+        kind=flags.pieces,
+        lowercase=flags.lowercase,
+        special_tokens=tags,
+    )
+    return kf.text.SentencePieceTokenizer(model, lowercase=flags.lowercase, max_length=flags.max_length)
+
+
 def target_lengths(task, train):
     """Pieces of each translation, its end token included, int `[N]`."""
-    limit = task.tokenizer.max_length
-    return np.minimum(task.tokenizer.tokenize(list(train.pairs)).row_lengths().numpy() + 1, limit)
+    limit = task.target_tokenizer.max_length
+    return np.minimum(task.target_tokenizer.tokenize(list(train.pairs)).row_lengths().numpy() + 1, limit)
 
 
 if __name__ == "__main__":

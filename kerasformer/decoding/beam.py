@@ -46,7 +46,7 @@ def beam_search(
         start_id, end_id, padding_id: int, token ids.
         max_length: most tokens of a result, a number or int `[N]`; below 1, the result is empty.
         beam_size: sequences that are followed in each row; int, or a scalar tensor.
-        num_results: how many results a row.
+        num_results: how many results a row; int, or a scalar tensor of at most `beam_size`.
         length_penalty: a number or float `[N]`; 0 compares log probabilities, above 0 favours longer sequences.
         coverage_penalty: a number from 0; above 0, `steps` must give its attention.
         stop_early: also end a row when as many sequences ended as there are beams.
@@ -218,8 +218,8 @@ def _results(found, num_results):
 
 
 def _check(beam_size, num_results, coverage_penalty):
-    known = not tf.is_tensor(beam_size)
-    if (known and beam_size < 1) or num_results < 1 or (known and num_results > beam_size):
+    known = [value for value in (num_results, beam_size) if not tf.is_tensor(value)]
+    if any(value < 1 for value in known) or known != sorted(known):
         raise InputError(
             "`beam_size` must be 1 or more, and `num_results` between 1 and that. "
             f"Received: beam_size={beam_size}, num_results={num_results}."

@@ -1,5 +1,6 @@
 """Writing folders that Hugging Face Transformers loads."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -33,7 +34,7 @@ _ARCHITECTURES = {
 }
 
 
-def save_huggingface(encoder, tokenizer, folder, heads=None):
+def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None):
     """Writes an encoder and its tokenizer as a folder that Hugging Face Transformers loads, whole or not at all.
 
     `load_huggingface` reads the same weights back, to the last bit. They are written in float32, with low-rank updates
@@ -46,12 +47,15 @@ def save_huggingface(encoder, tokenizer, folder, heads=None):
         heads: None, or those that BERT is pretrained with, named and shaped as `load_pretraining_heads` gives them: the
             five arrays for masked tokens, or the two for the next sentence, or all seven. The table that makes scores
             of the vocabulary is the encoder's own.
+        dropout: rate of all dropout that the folder's readers are to train with; None: the encoder's rates.
 
     Raises:
-        InputError: the encoder, the tokenizer or the heads are of another kind, or do not belong together; `folder`
-            holds something else.
+        InputError: a rate outside [0, 1); the encoder, the tokenizer or the heads are of another kind, or do not belong
+            together; `folder` holds something else.
     """
     config = config_of(encoder)
+    if dropout is not None:
+        config = dataclasses.replace(config, dropout=dropout, attention_dropout=dropout)
     if not isinstance(tokenizer, WordPieceTokenizer):
         raise InputError(f"`tokenizer` must be a WordPieceTokenizer. Received: a {type(tokenizer).__name__}.")
     if tokenizer.vocabulary_size > config.vocabulary_size:

@@ -30,8 +30,8 @@ class ExtractiveSummarizer(Task):
             tokens, for encoders that were trained for means, such as MiniLM's).
 
     Raises:
-        InputError: another `pooling`, an encoder without `sequence_output`, a tokenizer that does not fit it, heads that do not divide its
-            width, or `num_sentences` below 1.
+        InputError: another `pooling`, an encoder without `sequence_output`, a tokenizer that does not fit it, heads
+            that do not divide its width, or `num_sentences` below 1.
     """
 
     def __init__(

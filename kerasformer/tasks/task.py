@@ -143,9 +143,13 @@ class Task:
         # With the outputs of both, so that an encoder stays whole of which the task uses a part.
         return keras.Model(self.model.input, {**self.encoder.output, **self.model.output}, name="task")
 
+    def further_tokenizers(self):
+        """Tokenizers beside `tokenizer`, by the name of the argument of `from_model` that takes them."""
+        return {}
+
     @classmethod
     def from_model(cls, model, tokenizer, **settings):
-        """The task again, from what `whole_model` and `settings` gave."""
+        """The task again, from what `whole_model`, `further_tokenizers` and `settings` gave."""
         encoder = keras.Model(model.input, _pick(model.output, lambda name: name in _ENCODER_OUTPUTS), name="encoder")
         outputs = _pick(model.output, lambda name: name not in _ENCODER_OUTPUTS)
         return cls.from_parts(encoder, outputs, tokenizer, **settings)
@@ -158,10 +162,13 @@ class Task:
         """
         with written_beside(folder, replaces="task.json") as scratch:
             self.whole_model().save(scratch / "model.keras")
-            self.tokenizer.save(scratch / "tokenizer")
+            others = self.further_tokenizers()
+            for name, tokenizer in {"tokenizer": self.tokenizer, **others}.items():
+                tokenizer.save(scratch / name)
             description = {
                 "task": type(self).__name__,
                 "tokenizer": type(self.tokenizer).__name__,
+                "further_tokenizers": {name: type(tokenizer).__name__ for name, tokenizer in others.items()},
                 "kerasformer": __version__,
                 "settings": self.settings(),
             }
@@ -187,10 +194,12 @@ def load(folder):
         description = json.loads((folder / "task.json").read_text(encoding="utf-8"))
         name, settings = description["task"], description["settings"]
         tokenizer_type = _TOKENIZERS[description.get("tokenizer", "WordPieceTokenizer")]
+        others = {part: _TOKENIZERS[kind] for part, kind in description.get("further_tokenizers", {}).items()}
         module = importlib.import_module(f"kerasformer.tasks.{_MODULES[name]}")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / 'task.json'} does not describe a task this version knows: {error!r}") from None
     tokenizer = tokenizer_type.load(folder / "tokenizer")
+    settings = {**settings, **{part: kind.load(folder / part) for part, kind in others.items()}}
     path = folder / "model.keras"
     try:
         model = keras.saving.load_model(path, compile=False)

@@ -1,5 +1,6 @@
 """Folders written for Hugging Face Transformers: what is in them, that they read back, and what is refused."""
 
+import dataclasses
 import json
 
 import keras
@@ -66,6 +67,15 @@ def test_reads_back_to_the_last_bit(tmp_path):
     for name, value in again(inputs).items():
         np.testing.assert_array_equal(value, encoder(inputs)[name])
     assert load_pretraining_heads(tmp_path / "model") == {}
+
+
+def test_another_dropout(tmp_path):
+    save_huggingface(random_bert(pooled=True), TOKENIZER, tmp_path / "model", dropout=0.1)
+    again, _ = load_huggingface(tmp_path / "model")
+    assert config_of(again) == dataclasses.replace(BERT, dropout=0.1, attention_dropout=0.1)
+    with pytest.raises(InputError, match="dropout"):
+        save_huggingface(random_bert(), TOKENIZER, tmp_path / "other", dropout=1.5)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(("form", "architecture"), [(dict, "BertModel"), (with_heads, "BertForPreTraining")])

@@ -8,7 +8,7 @@ import tensorflow as tf
 import kerasformer as kf
 from kerasformer.errors import InputError
 from kerasformer.serving.preview.loaded_model import LoadedModel
-from kerasformer.tasks.translator import language_tag
+from kerasformer.tasks.translation_pieces import TranslationPieces, language_tag
 
 WORDS = ["red", "blue", "old", "new", "cat", "dog", "house", "tree"]
 PAIRS = [(f"the {a} {b}", f"{b.upper()} {a.upper()}") for a in WORDS[:4] for b in WORDS[4:]]
@@ -24,8 +24,10 @@ def tokenizer():
 
 def make(tokenizer, **arguments):
     keras.utils.set_random_seed(1)
+    target = arguments.get("target_tokenizer")
     config = kf.models.TransformerConfig(
         vocabulary_size=tokenizer.vocabulary_size,
+        target_vocabulary_size=target and target.vocabulary_size,
         width=32,
         num_encoder_layers=1,
         num_decoder_layers=1,
@@ -148,6 +150,84 @@ def test_tokens_in_and_out(trained, served):
     assert [text.decode() for text in texts] == task.translate(["the red cat", "the old tree"])["translation"].tolist()
 
 
+def test_n_best(trained, served):
+    task, texts = trained[0], ["the red cat", "", "the old tree"]
+    found = task.translate(texts, num_results=3)
+    assert found["translations"].shape == found["scores"].shape == (3, 3)
+    assert found["translations"][:, 0].tolist() == found["translation"].tolist() == ["CAT RED", "", "TREE OLD"]
+    np.testing.assert_array_equal(found["scores"][:, 0], found["score"])
+    assert found["translations"][1].tolist() == ["", "", ""]
+    for row in (0, 2):
+        assert len(set(found["translations"][row])) == 3
+        assert (np.diff(found["scores"][row]) < 0).all()
+        inputs = task.tokenizer([texts[row]])
+        direct = kf.decoding.beam_search(
+            kf.models.TransformerSteps(task.transformer),
+            {f"source_{name}": value for name, value in inputs.items()},
+            start_id=task.tokenizer.start_id,
+            end_id=task.tokenizer.end_id,
+            max_length=20,
+            beam_size=3,
+            num_results=3,
+            rules=kf.decoding.Rules(forbidden=(0, 1, 2, *range(4, 6))),
+        )
+        words = task.tokenizer.detokenize(tf.RaggedTensor.from_tensor(direct["token_ids"][0], direct["lengths"][0]))
+        assert [text.decode() for text in words.numpy()] == found["translations"][row].tolist()
+        np.testing.assert_allclose(direct["scores"][0], found["scores"][row], atol=1e-4)
+    raw = np.array([text.encode() for text in texts], object)
+    answer = served.run("n_best", {"text": raw})
+    assert [[text.decode() for text in row] for row in answer["translations"]] == found["translations"].tolist()
+    np.testing.assert_allclose(answer["scores"], found["scores"], atol=1e-4)
+    with pytest.raises(InputError, match="num_results"):
+        task.translate(["a"], num_results=0)
+
+
+def test_coverage_is_part_of_the_score(trained):
+    task = trained[0]
+    covering = kf.tasks.Translator(task.transformer, task.tokenizer, beam_size=3, coverage_penalty=0.4)
+    assert covering.settings()["coverage_penalty"] == 0.4
+    found = covering.translate(["the red cat"])
+    text = found["translation"][0]
+    inputs, labels = task.training_batch({"text": ["the red cat"], "text_pair": [text]}, None)
+    logits = task.transformer(inputs)["logits"].numpy().astype(np.float64)[0]
+    chosen = logits[np.arange(len(logits)), labels[0]] - np.log(np.exp(logits).sum(-1))
+    ((_, _, attention),) = task.align(["the red cat"], [text])
+    covered = np.log(np.minimum(attention.astype(np.float64).sum(0), 1)).sum()
+    expected = chosen.sum() / ((5 + len(logits)) / 6) ** 0.6 + 0.4 * covered
+    assert found["score"][0] == pytest.approx(expected, abs=2e-3)
+
+
+def test_two_vocabularies(tmp_path):
+    sources, targets = ([pair[side] for pair in PAIRS] for side in (0, 1))
+    source, target = (
+        kf.text.SentencePieceTokenizer(kf.text.learn_sentencepiece(texts, size, kind="bpe"), max_length=length)
+        for texts, size, length in ((sources, 320, 24), (targets, 310, 20))
+    )
+    assert source.vocabulary != target.vocabulary
+    task = make(source, target_tokenizer=target, beam_size=2)
+    optimizer = kf.training.adamw(kf.training.linear_warmup(1e-2, 240), weight_decay=0.0)
+    trainer = kf.training.Trainer(task, optimizer, steps_per_call=40)
+    trainer.fit(data().repeat(240).apply(tf.data.experimental.assert_cardinality(240)))
+    texts = [*sources, "", "漢字"]
+    found = task.translate(texts)
+    assert found["translation"].tolist()[:16] == targets
+
+    task.save(tmp_path / "task")
+    loaded = kf.load(tmp_path / "task")
+    assert loaded.target_tokenizer.vocabulary == target.vocabulary
+    np.testing.assert_array_equal(loaded.translate(texts)["translation"], found["translation"])
+    served = LoadedModel(kf.serving.publish(loaded, tmp_path / "models"))
+    answer = served.run("serving_default", {"text": np.array([text.encode() for text in texts], object)})
+    assert [text.decode() for text in answer["translation"]] == found["translation"].tolist()
+    ((pieces, _, _),) = task.align(sources[:1], targets[:1])
+    assert "".join(pieces[:-1]).replace("▁", " ").strip() == targets[0]
+
+    with pytest.raises(InputError, match="needs a `target_tokenizer`"):
+        kf.tasks.Translator(task.transformer, source)
+    with pytest.raises(InputError, match=r"tokens does not fit"):
+        kf.tasks.Translator(task.transformer, source, target_tokenizer=source)
+
+
 def test_alignment(trained):
     task, _ = trained
     found = task.align(["the red cat", "the old tree and"], ["CAT RED", "TREE"])
@@ -160,7 +240,9 @@ def test_alignment(trained):
 
 def test_several_languages(tokenizer):
     task = make(tokenizer, target_languages=["de", "fr"])
-    tagged = task._tagged(tf.constant(["a cat", "<2fr> a cat", " <2de>\na cat"])).numpy().tolist()
+    pieces = TranslationPieces(tokenizer, tokenizer, ["de", "fr"])
+    tagged = pieces.tagged(tf.constant(["a cat", "<2fr> a cat", " <2de>\na cat"])).numpy().tolist()
+    assert pieces.asks_for(["a cat", "<2fr> a cat", " <2de>\na cat"]).tolist() == [-1, 1, 0]
     assert tagged == [b"<2de> a cat", b"<2fr> a cat", b" <2de>\na cat"]
     pairs = [(f"{language_tag(language)} {a}", f"{b} {language}") for a, b in PAIRS for language in ("de", "fr")]
     task.evaluation_beam = 1
@@ -183,7 +265,7 @@ def test_mistakes(trained, tokenizer):
             task.translate(["a"], **options)
     with pytest.raises(InputError, match=r"Missing.*<2it>"):
         make(tokenizer, target_languages=["it"])
-    with pytest.raises(InputError, match="label_smoothing=1"):
+    with pytest.raises(InputError, match="'label_smoothing': 1"):
         make(tokenizer, label_smoothing=1)
     config = kf.models.TransformerConfig.named("tiny", vocabulary_size=50)
     with pytest.raises(InputError, match=r"330 tokens does not fit.* 50"):
