@@ -54,6 +54,9 @@ class Flags:
     """Tokens that two neighbouring windows have in common. None: 128."""
     max_answer: int = 30
     """Most tokens of an answer."""
+    cloze: int = 0
+    """Questions to make of each training context, of names and numbers in it: they are learned in an epoch of their
+    own, before the others. Helps where there are few questions."""
     epochs: int = 3
     """Most epochs; training stops early when the validation F1 stays below its best for `patience` epochs."""
     patience: int = 2
@@ -77,8 +80,11 @@ class Flags:
 
 
 def main(flags):
-    if flags.epochs < 1 or flags.batch_size < 1:
-        raise InputError(f"epochs and batch_size must be at least 1. Received: {flags.epochs} and {flags.batch_size}.")
+    if flags.epochs < 1 or flags.batch_size < 1 or flags.cloze < 0:
+        raise InputError(
+            "epochs and batch_size must be at least 1, cloze at least 0. Received: "
+            f"{flags.epochs}, {flags.batch_size} and {flags.cloze}."
+        )
     strategy = kf.training.make_strategy(flags.strategy)
     keras.utils.set_random_seed(flags.seed)
     workdir = pathlib.Path(flags.workdir)
@@ -88,18 +94,20 @@ def main(flags):
         task = kf.tasks.QuestionAnswerer(
             encoder, tokenizer, window=flags.window, overlap=flags.overlap, max_answer=flags.max_answer
         )
-        steps = -(-len(train) // flags.batch_size) * flags.epochs
+        cloze = cloze_of(train, flags)
+        steps = -(-len(train) // flags.batch_size) * flags.epochs + -(-len(cloze) // flags.batch_size)
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)
         optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay, layer_decay=flags.layer_decay)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, microbatches=flags.microbatches)
     metric = "val_best_f1" if validation.has_unanswerable else "val_f1"
     best = keras.callbacks.EarlyStopping(metric, mode="max", patience=flags.patience, restore_best_weights=True)
+    parts = [cloze] * (flags.cloze > 0) + [train] * flags.epochs
     history = trainer.fit(
         lambda epoch: kf.data.question_batches(
-            train, flags.batch_size, shuffle_seed=flags.seed, epoch=epoch, length_pool=8
+            parts[epoch], flags.batch_size, shuffle_seed=flags.seed, epoch=epoch, length_pool=8
         ),
         kf.data.question_batches(validation, 32),
-        epochs=flags.epochs,
+        epochs=len(parts),
         callbacks=[kf.training.ProgressBar(), best, kf.training.MetricsLog(workdir)],
         # A run that was killed goes on from here when the same command is given again.
         checkpoint_folder=workdir / "checkpoints",
@@ -115,8 +123,8 @@ def main(flags):
         results["test"] = trainer.evaluate(kf.data.question_batches(test, 32))
     if not kf.training.is_chief():
         return
-    epochs_run = len(history.history["seconds"])
-    results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
+    examples = sum(len(part) for part, _ in zip(parts, history.history["seconds"], strict=False))
+    results["train"] = {"examples_per_second": examples / seconds, "seconds": seconds}
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
     shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
@@ -144,6 +152,14 @@ def load_data(flags):
         held_out = max(len(train) // 10, 1)
         validation, train = train.select(order[:held_out]), train.select(order[held_out:])
     return train, validation, test
+
+
+def cloze_of(train, flags):
+    """The questions of the epoch before the others."""
+    if not flags.cloze:
+        return ()
+    contexts = list(dict.fromkeys(train.contexts))
+    return kf.data.cloze_questions(contexts, flags.cloze, seed=flags.seed, source=train.source)
 
 
 def starting_point(flags, questions):

@@ -1,6 +1,7 @@
 """Where examples come from (files, TFDS, Hugging Face data sets) and how they are batched."""
 
 from kerasformer.data.batching import batches, batches_of_rows, epoch_order, token_batch_rows, token_batches
+from kerasformer.data.cloze import cloze_questions
 from kerasformer.data.corpus import Corpus, smoothed_lines
 from kerasformer.data.corpus_records import write_corpus, written_source
 from kerasformer.data.documents import Documents, document_batches, load_documents
@@ -22,6 +23,7 @@ __all__ = [
     "TokenMasking",
     "batches",
     "batches_of_rows",
+    "cloze_questions",
     "document_batches",
     "epoch_order",
     "join_examples",

@@ -75,10 +75,33 @@ def test_trains_reports_saves_and_publishes(tiny, asked, tmp_path, capsys):
     assert "question 1" in shown
 
 
+def test_an_epoch_of_cloze_questions_comes_first(tiny, tmp_path):
+    context = "We all saw how Anna left Rome with them in 1843."
+    qas = [{"id": id, "question": "who saw", "answers": [{"text": "Anna", "answer_start": 15}]} for id in "abcdef"]
+    source = tmp_path / "train.json"
+    source.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}))
+    question_answering.main(
+        question_answering.Flags(
+            train=str(source),
+            validation=str(source),
+            init=tiny,
+            workdir=str(tmp_path / "w"),
+            cloze=3,
+            epochs=1,
+            batch_size=3,
+        )
+    )
+    rows = [json.loads(line) for line in (tmp_path / "w" / "metrics.jsonl").read_text().splitlines()]
+    # Three questions of one context, an update; then six.
+    assert [row["step"] for row in rows if "epoch" in row] == [1, 3]
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"train": "nowhere.json"}, "nowhere.json"),
+        ({"cloze": -1}, "cloze"),
+        ({"cloze": 2}, "holds a name or number"),
         ({"offsets": "refuse"}, "question 1: the answer 'bob' does not stand at 15"),
         ({"validation": "{broken}"}, "expected a list in the field 'qas'"),
         ({"epochs": 0}, "epochs"),

@@ -60,6 +60,18 @@ def test_trains_reports_saves_and_publishes(tmp_path, capsys):
     assert again["validation"]["loss"] < metrics["validation"]["loss"]
 
 
+def test_two_vocabularies(tmp_path):
+    data = write(tmp_path / "pairs.jsonl", ROWS)
+    flags = translate.Flags(train=data, validation=data, workdir=str(tmp_path / "work"), epochs=1, average=1)
+    flags.shared_vocabulary, flags.max_length, flags.coverage_penalty = False, 32, 0.2
+    translate.main(flags)
+    task = kf.load(tmp_path / "work" / "task")
+    assert task.coverage_penalty == 0.2
+    source, target = task.tokenizer.vocabulary, task.target_tokenizer.vocabulary
+    assert "▁the" in source
+    assert "▁the" not in target
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
