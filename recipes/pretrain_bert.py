@@ -19,6 +19,7 @@ from typing import Literal
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+import tensorflow as tf
 import tyro
 
 import kerasformer as kf
@@ -65,6 +66,9 @@ class Flags:
     """Hide all pieces of a word, or none."""
     mask_rate: float = 0.15
     """Share of the tokens that are hidden."""
+    first_mask_rate: float | None = None
+    """Share at the first step, such as 0.4, from where it goes in a line to `mask_rate` (Ankner et al. 2024): more is
+    learned of each sequence while words and their neighbours are. None: `mask_rate`."""
     smoothing: float = 1.0
     """With several sources the exponent of their shares; multilingual BERT has 0.7."""
     length: int = 128
@@ -104,6 +108,8 @@ def main(flags):
     least = {name: getattr(flags, name) for name in ("epochs", "steps", "batch_size", "length", "long_length")}
     if any(value is not None and value < 1 for value in least.values()) or not 0 <= flags.long_share < 1:
         raise InputError(f"{', '.join(least)} must be at least 1, long_share in [0, 1). Received: {least}.")
+    if flags.first_mask_rate is not None and not 0 < flags.first_mask_rate < 1:
+        raise InputError(f"first_mask_rate must be in (0, 1). Received: {flags.first_mask_rate}.")
     strategy = kf.training.make_strategy(flags.strategy)
     keras.utils.set_random_seed(flags.seed)
     workdir = pathlib.Path(flags.workdir)
@@ -123,8 +129,11 @@ def main(flags):
     )
 
     def epoch_data(epoch):
-        batch_size, length, steps = plan[epoch]
-        return data.batches(batch_size, length, epoch=epoch, steps=steps)
+        batch_size, length, steps_here = plan[epoch]
+        batches = data.batches(batch_size, length, epoch=epoch, steps=steps_here)
+        if flags.first_mask_rate is None:
+            return batches
+        return with_mask_rates(batches, sum(before for *_, before in plan[:epoch]), steps, flags)
 
     if held_out:
         validation = evaluation_batches(flags, held_out, task.tokenizer)
@@ -160,6 +169,18 @@ def main(flags):
     kf.training.print_table("results", ["metric", *splits], rows)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+
+
+def with_mask_rates(batches, first_step, steps, flags):
+    """Batches whose share of hidden tokens goes in a line from `first_mask_rate` to `mask_rate`."""
+
+    def add_rate(place, element):
+        features, targets = element
+        part = tf.cast(first_step + place, tf.float32) / steps
+        rate = flags.first_mask_rate + (flags.mask_rate - flags.first_mask_rate) * part
+        return {**features, "mask_rate": tf.fill(tf.shape(features["token_ids"])[:1], rate)}, targets
+
+    return batches.enumerate().map(add_rate)
 
 
 def cached(flags):

@@ -42,12 +42,13 @@ class TokenMasking:
         is_special = np.isin(tokenizer.vocabulary, [*tokenizer.special_tokens, ""])
         self._is_special, self._replacements = is_special, np.flatnonzero(~is_special).astype(np.int32)
 
-    def __call__(self, token_ids, padding_mask, seeds):
+    def __call__(self, token_ids, padding_mask, seeds, rates=None):
         """Hides tokens of a batch; in the graph.
 
         Args:
             token_ids, padding_mask: int32 `[batch, length]`.
             seeds: int32 `[batch, 2]`, other ones for each text and epoch.
+            rates: float32 `[batch]`, each text's share in (0, 1); None: the one of this object.
 
         Returns:
             `(token_ids, masked_positions, labels)`: int32 `[batch, length]`, some replaced; int32 `[batch, slots]`, the
@@ -57,7 +58,7 @@ class TokenMasking:
         keys = mix(as_uint32(seeds[:, 0]) ^ mix(as_uint32(seeds[:, 1])))[:, None]
         places = tf.range(tf.shape(token_ids)[1])[None, :]
         can_choose = (padding_mask > 0) & ~tf.gather(tf.constant(self._is_special), token_ids)
-        chosen = can_choose & self._chosen(token_ids, keys, places, can_choose)
+        chosen = can_choose & self._chosen(token_ids, keys, places, can_choose, rates)
 
         action = keyed_uniform(keys, places, _ACTION)
         count = tf.constant(len(self._replacements), tf.uint32)
@@ -75,7 +76,7 @@ class TokenMasking:
         positions = in_slots(tf.cast(slots[:, 1], tf.int32))
         return tf.where(chosen, hidden, token_ids), positions, in_slots(tf.gather_nd(token_ids, slots))
 
-    def _chosen(self, token_ids, keys, places, can_choose):
+    def _chosen(self, token_ids, keys, places, can_choose, rates):
         """Which tokens to hide: words in a random order, until the share is reached.
 
         The word that would reach beyond it is taken with the probability with which the share holds on average.
@@ -92,7 +93,8 @@ class TokenMasking:
         # Stable: the pieces of a word stay in their order, side by side.
         sorted_places = tf.argsort(tf.where(can_choose, order, 2**33), stable=True)
         rank = tf.argsort(sorted_places)
-        wanted = self.rate * tf.reduce_sum(tf.cast(can_choose, tf.float32), 1, keepdims=True)
+        rates = self.rate if rates is None else rates[:, None]
+        wanted = rates * tf.reduce_sum(tf.cast(can_choose, tf.float32), 1, keepdims=True)
         start = rank - within
         begin, end = tf.cast(start, tf.float32), tf.cast(start + size, tf.float32)
         chance = (wanted - begin) / tf.cast(size, tf.float32)

@@ -162,7 +162,9 @@ class BertPretraining(Task):
         return inputs, {"labels": labels, **targets}
 
     def _masked(self, features):
-        token_ids, positions, labels = self.masking(features["token_ids"], features["padding_mask"], features["seed"])
+        token_ids, positions, labels = self.masking(
+            features["token_ids"], features["padding_mask"], features["seed"], features.get("mask_rate")
+        )
         inputs = {name: features[name] for name in ("segment_ids", "padding_mask")}
         return {"token_ids": token_ids, **inputs, "masked_positions": positions}, labels
 
