@@ -60,6 +60,22 @@ def test_shares_over_a_million_positions(whole_words):
     assert shares.max() < 0.17
 
 
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_each_text_its_own_share(whole_words):
+    ids, mask, seeds = rows(3000, 64)
+    rates = np.where(np.arange(3000) % 2, 0.5, 0.15).astype(np.float32)
+    masking = TokenMasking(TOKENIZER, whole_words=whole_words)
+    together = [value.numpy() for value in masking(ids, mask, seeds, rates)]
+    for rate, row in ((0.15, slice(0, None, 2)), (0.5, slice(1, None, 2))):
+        own = TokenMasking(TOKENIZER, rate, whole_words=whole_words)(ids[row], mask[row], seeds[row])
+        np.testing.assert_array_equal(together[0][row], own[0])
+        most = own[1].shape[1]
+        np.testing.assert_array_equal(together[1][row, :most], own[1])
+        assert (together[1][row, most:] == -1).all()
+        share = (own[1].numpy() >= 0).sum() / ((mask > 0) & (ids > 4))[row].sum()
+        assert abs(share - rate) < 0.005
+
+
 def test_whole_words_stay_whole():
     ids, mask, seeds = rows(2_000, 64)
     _, chosen = masked(ids, mask, seeds, whole_words=True)

@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
@@ -69,6 +70,24 @@ def test_goes_on_from_what_it_wrote(pretrained, kind, text, tmp_path, capsys):
     assert metrics["validation"].keys() == {"loss", "mlm_accuracy", "perplexity"}
 
 
+def test_the_share_of_masked_tokens_goes_down_in_a_line():
+    data = tf.data.Dataset.from_tensors(({"token_ids": tf.zeros([2, 4], tf.int32)}, {"is_random": [0, 1]})).repeat(4)
+    flags = pretrain.Flags(first_mask_rate=0.5, mask_rate=0.1)
+    batches = list(pretrain.with_mask_rates(data, 4, 8, flags))
+    np.testing.assert_allclose([batch[0]["mask_rate"] for batch in batches], [[r] * 2 for r in (0.3, 0.25, 0.2, 0.15)])
+    assert batches[0][1]["is_random"].numpy().tolist() == [0, 1]
+
+
+def test_more_is_masked_at_first(text, tmp_path):
+    flags = pretrain.Flags(train=[text], workdir=str(tmp_path), steps=4, first_mask_rate=0.6, dropout=0.0, **SMALL)
+    pretrain.main(flags)
+    task = kf.load(tmp_path / "task")
+    assert task.settings()["mask_rate"] == 0.15
+    # Who goes on from here finds the usual dropout.
+    config = json.loads((tmp_path / "huggingface" / "config.json").read_text())
+    assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.1
+
+
 def test_packed_running_text_from_a_cache(text, tmp_path):
     flags = SMALL | {"steps": 2, "next_sentence": False, "pack": True, "cache": str(tmp_path / "cache")}
     for _ in range(2):  # written once, read twice
@@ -108,6 +127,7 @@ def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys
         ({"epochs": 0}, "epochs"),
         ({"long_share": 1.0}, "long_share"),
         ({"mask_rate": 0.0}, "rate"),
+        ({"first_mask_rate": 1.0}, "first_mask_rate"),
         ({"test": "nowhere.txt"}, "nowhere.txt"),
         ({"validation": "{one}"}, "gives no sequence"),
         ({"init": "{folder}"}, "config.json"),
