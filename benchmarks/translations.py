@@ -30,6 +30,7 @@ class Arguments:
         test: source of pairs.
         source, target: languages, as the fields are named.
         batch: sentences a call of the export.
+        precision: that the Python model computes in; the export's.
     """
 
     task: Path
@@ -38,11 +39,15 @@ class Arguments:
     source: str = "en"
     target: str = "de"
     batch: int = 64
+    precision: str = "float32"
 
 
 def main(arguments: Arguments) -> None:
     print(surroundings(("kerasformer", "tensorflow", "sacrebleu", "sacremoses"), usable_cores()))
-    task = kf.load(arguments.task)
+    saved = kf.load(arguments.task)
+    # As the export has it, whatever the policy was in training.
+    model = kf.models.with_precision(saved.transformer, arguments.precision)
+    task = kf.tasks.Translator(model, saved.tokenizer, **saved.further_tokenizers(), **saved.settings())
     pairs = kf.data.load_translation(arguments.test, arguments.source, arguments.target)
     texts = list(pairs.texts)
     if task.target_languages:

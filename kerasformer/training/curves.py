@@ -68,28 +68,34 @@ def read_metrics(path):
 
 
 def draw_curves(folder):
-    """Draws `folder/curves.png` from `folder/metrics.jsonl`: losses, metrics of the validation, and learning rate."""
+    """Draws `folder/curves.png` from `folder/metrics.jsonl`: losses, metrics of the validation, and learning rate.
+
+    Metrics that are shares, between 0 and 1, have an axis in common; others, such as perplexities, a logarithmic one.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = read_metrics(pathlib.Path(folder) / "metrics.jsonl")
     steps, epochs = [row for row in rows if "epoch" not in row], [row for row in rows if "epoch" in row]
     metrics = sorted({name for row in epochs for name in row if name.startswith("val_") and name != "val_loss"})
-    # Metrics of a share have an axis in common; perplexities and such would flatten them.
-    metrics = [name for name in metrics if all(0 <= row.get(name, 0) <= 1 for row in epochs)]
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    shares = [name for name in metrics if all(0 <= row.get(name, 0) <= 1 for row in epochs)]
+    others = [name for name in metrics if name not in shares]
+    panels = {"loss": [(steps, "loss", "training"), (epochs, "loss", "training, epoch")]}
+    panels["loss"].append((epochs, "val_loss", "validation"))
+    for title, names in (("validation", shares), ("validation, logarithmic", others)):
+        if names:
+            panels[title] = [(epochs, name, name.removeprefix("val_")) for name in names]
+    panels["learning rate"] = [(steps, "learning_rate", None)]
+    figure = Figure(figsize=(4 * len(panels), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, scores, rates = figure.subplots(1, 3)
-    _plot(losses, steps, "loss", "training", alpha=0.5)
-    _plot(losses, epochs, "loss", "training, epoch")
-    _plot(losses, epochs, "val_loss", "validation")
-    for name in metrics:
-        _plot(scores, epochs, name, name.removeprefix("val_"))
-    _plot(rates, steps, "learning_rate", None)
-    for axes, title in ((losses, "loss"), (scores, "validation"), (rates, "learning rate")):
+    for axes, (title, lines) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for line in lines:
+            _plot(axes, *line, alpha=0.5 if line[2] == "training" else 1)
+        if title.endswith("logarithmic"):
+            axes.set_yscale("log")
         axes.set_title(title)
         axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
+        axes.grid(alpha=0.3, which="both")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
     figure.savefig(pathlib.Path(folder) / "curves.png", dpi=100)
