@@ -199,7 +199,7 @@ def load(folder):
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / 'task.json'} does not describe a task this version knows: {error!r}") from None
     tokenizer = tokenizer_type.load(folder / "tokenizer")
-    settings = {**settings, **{part: kind.load(folder / part) for part, kind in others.items()}}
+    further = {part: kind.load(folder / part) for part, kind in others.items()}
     path = folder / "model.keras"
     try:
         model = keras.saving.load_model(path, compile=False)
@@ -207,7 +207,7 @@ def load(folder):
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} cannot be loaded as a Keras model, is it complete? {first_line}") from None
     try:
-        return getattr(module, name).from_model(model, tokenizer, **settings)
+        return getattr(module, name).from_model(model, tokenizer, **further, **settings)
     except TypeError as error:
         raise InputError(f"{folder / 'task.json'} has settings that {name} does not know: {error}") from None
 

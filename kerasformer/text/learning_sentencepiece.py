@@ -63,7 +63,8 @@ def learn_sentencepiece(
             unk_id=1,
             bos_id=2,
             eos_id=3,
-            max_sentence_length=max(len(text.encode()) for text in texts) + 1,
+            # The trainer takes no limit below 10.
+            max_sentence_length=max(10, 1 + max(len(text.encode()) for text in texts)),
             # One thread: the same texts then give the same pieces.
             num_threads=1,
             minloglevel=3,

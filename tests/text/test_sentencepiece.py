@@ -185,3 +185,9 @@ def test_damaged_folders(tokenizer, tmp_path):
         kf.text.SentencePieceTokenizer.load(tmp_path)
     with pytest.raises(InputError, match="max_length"):
         SentencePieceTokenizer(tokenizer.model, max_length=0)
+
+
+def test_learned_from_short_texts_alone():
+    model = kf.text.learn_sentencepiece(["a b", "b c"] * 3, 264, kind="bpe")
+    tokenizer = kf.text.SentencePieceTokenizer(model)
+    assert tokenizer.detokenize(tokenizer.tokenize(["a b c"])).numpy().tolist() == [b"a b c"]
