@@ -68,7 +68,7 @@ class Flags:
     """Share of the tokens that are hidden."""
     first_mask_rate: float | None = None
     """Share at the first step, such as 0.4, from where it goes in a line to `mask_rate` (Ankner et al. 2024): more is
-    learned of each sequence while words and their neighbours are. None: `mask_rate`."""
+    learned of each sequence. None: `mask_rate`."""
     smoothing: float = 1.0
     """With several sources the exponent of their shares; multilingual BERT has 0.7."""
     length: int = 128
@@ -160,8 +160,10 @@ def main(flags):
     results["train"] = {"examples_per_second": examples / max(seconds, 1e-9), "seconds": seconds}
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
+    # A new BERT that learned without dropout is fine-tuned with the usual one; one of --init keeps its own.
+    dropout = 0.1 if flags.init is None and flags.dropout == 0 else None
     kf.interop.save_huggingface(
-        task.encoder, task.tokenizer, workdir / "huggingface", heads=task.heads(), dropout=flags.dropout or 0.1
+        task.encoder, task.tokenizer, workdir / "huggingface", heads=task.heads(), dropout=dropout
     )
     shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     splits = [split for split in ("validation", "test") if split in results]

@@ -56,7 +56,7 @@ class Flags:
     """Most tokens of an answer."""
     cloze: int = 0
     """Questions to make of each training context, of names and numbers in it: they are learned in an epoch of their
-    own, before the others. Helps where there are few questions."""
+    own, before the others."""
     epochs: int = 3
     """Most epochs; training stops early when the validation F1 stays below its best for `patience` epochs."""
     patience: int = 2

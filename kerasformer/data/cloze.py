@@ -5,6 +5,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from kerasformer.data.columns import object_column
 from kerasformer.data.questions import Questions
 from kerasformer.errors import InputError
 from kerasformer.text import split_sentences
@@ -57,20 +58,25 @@ def cloze_questions(texts, per_text, *, seed=0, source="texts") -> Questions:
                 rows.append((question, text, (match.group(),), byte_start, byte_start + len(match.group().encode())))
     if not rows:
         raise InputError(f"No sentence of {source} holds a name or number to ask for.")
-    columns = [np.empty(len(rows), object) for _ in range(3)]
-    for column, values in zip(columns, zip(*[row[:3] for row in rows], strict=True), strict=True):
-        column[:] = values
-    places = np.array([row[3:] for row in rows], np.int32)
-    return Questions(*columns, places[:, 0], places[:, 1], (), (), source)
+    *texts, starts, ends = zip(*rows, strict=True)
+    places = (np.array(column, np.int32) for column in (starts, ends))
+    return Questions(*map(object_column, texts), *places, (), (), source)
 
 
 def _answers_in(sentence):
-    """Matches of names and numbers, where enough words are left to ask with. A single word that begins the sentence is
-    none: it has its capital from there."""
+    """Matches of names and numbers, where enough words are left to ask with.
+
+    A single word that begins the sentence is none, since any word has a capital there; nor what stands a second time in
+    the sentence, since the question would hold its answer.
+    """
     if len(sentence.split()) < _FEWEST_WORDS + 1:
         return []
     matches = list(_ANSWER.finditer(sentence))
-    return [match for match in matches if match.start() or " " in match.group() or match.group()[0].isdigit()]
+    return [
+        match
+        for match in matches
+        if (match.start() or " " in match.group() or match.group()[0].isdigit()) and sentence.count(match.group()) == 1
+    ]
 
 
 def _question(sentence, match, random):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.data.batching import epoch_order
+from kerasformer.data.columns import object_column
 from kerasformer.data.sources import read_records
 from kerasformer.errors import InputError
 from kerasformer.text import split_sentences
@@ -76,9 +77,11 @@ def load_documents(source: str | Path) -> Documents:
     if missing:
         raise InputError(f"{missing}: all records of {source} must have `labels`, or none.")
     return Documents(
-        _column([tuple(t for t, ok in zip(*row, strict=True) if ok) for row in zip(sentences, keep, strict=True)]),
-        None if labels[0] is None else _column([row[kept] for row, kept in zip(labels, keep, strict=True)]),
-        None if summary_field is None else _column([_summaries(*record, summary_field) for record in records]),
+        object_column(
+            [tuple(t for t, ok in zip(*row, strict=True) if ok) for row in zip(sentences, keep, strict=True)]
+        ),
+        None if labels[0] is None else object_column([row[kept] for row, kept in zip(labels, keep, strict=True)]),
+        None if summary_field is None else object_column([_summaries(*record, summary_field) for record in records]),
         str(source),
     )
 
@@ -170,10 +173,3 @@ def _string(value, field, where):
     except UnicodeEncodeError as error:
         raise InputError(f"{where}: {field!r} holds half of a surrogate pair, which is no character.") from error
     return value
-
-
-def _column(rows):
-    column = np.empty(len(rows), object)
-    for index, row in enumerate(rows):
-        column[index] = row
-    return column

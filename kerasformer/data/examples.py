@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasformer.data.columns import object_column
 from kerasformer.data.sources import read_label_names, read_records
 from kerasformer.errors import InputError
 
@@ -114,13 +115,7 @@ def load_classification(
             targets = np.array([_score(*item) for item in zip(values, places, strict=True)], np.float32)
         else:
             targets, names = _labels(values, places, own_names, label_names)
-    return Examples(_column(texts), _column(pairs) if pairs else None, targets, names, source)
-
-
-def _column(texts):
-    column = np.empty(len(texts), object)
-    column[:] = texts
-    return column
+    return Examples(object_column(texts), object_column(pairs) if pairs else None, targets, names, source)
 
 
 def _text_fields(record, where):

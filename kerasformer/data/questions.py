@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.data.batching import epoch_order
+from kerasformer.data.columns import object_column
 from kerasformer.data.sources import read_records
 from kerasformer.errors import InputError
 
@@ -99,7 +100,7 @@ def load_questions(source: str | Path, *, offsets="repair") -> Questions:
         raise InputError(f"{source}: expected at least one question. Received an empty data set.")
     questions, contexts, answers, starts, ends = zip(*rows, strict=True)
     return Questions(
-        *map(_column, (questions, contexts, answers)),
+        *map(object_column, (questions, contexts, answers)),
         np.array(starts, np.int32),
         np.array(ends, np.int32),
         tuple(repaired),
@@ -134,12 +135,6 @@ def question_batches(questions, batch_size, *, shuffle_seed=None, epoch=0, skip_
         return features, {**targets, "answers": targets["answers"].to_tensor("")}
 
     return tf.data.Dataset.from_tensor_slices((features, targets)).batch(batch_size).map(padded)
-
-
-def _column(values):
-    column = np.empty(len(values), object)
-    column[:] = values
-    return column
 
 
 def _questions_of(record, where):

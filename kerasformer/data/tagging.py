@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kerasformer.data import huggingface, tfds
 from kerasformer.data.batching import epoch_order
+from kerasformer.data.columns import object_column
 from kerasformer.data.entities import entities_of, split_tag
 from kerasformer.data.files import file_ending, find_files, label_names_beside, read_lines
 from kerasformer.data.sources import read_records
@@ -44,7 +45,7 @@ class TaggedSentences:
     @functools.cached_property
     def texts(self):
         """`[N]` objects, the words of each sentence joined by spaces."""
-        return _column([" ".join(words) for words in self.words])
+        return object_column([" ".join(words) for words in self.words])
 
     def select(self, indices) -> "TaggedSentences":
         """The sentences at `indices` (integers), in that order."""
@@ -95,7 +96,7 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
             row[begin:end] = 2 + 2 * numbers[kind]
             row[begin] -= 1
         tags.append(row)
-    return TaggedSentences(_column(words), _column(tags), tuple(entity_types), len(repaired), name)
+    return TaggedSentences(object_column(words), object_column(tags), tuple(entity_types), len(repaired), name)
 
 
 def tagging_batches(sentences, batch_size, *, shuffle_seed=None, epoch=0, skip_batches=0, length_pool=0):
@@ -126,12 +127,6 @@ def word_starts(words):
     """Where words begin in the text that they make when joined by spaces, int32 `[words]`, in bytes of UTF-8."""
     lengths = np.fromiter((len(word.encode()) + 1 for word in words), np.int32, len(words))
     return np.cumsum(lengths, dtype=np.int32) - lengths
-
-
-def _column(values):
-    column = np.empty(len(values), object)
-    column[:] = values
-    return column
 
 
 def _ragged(rows):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kerasformer.data.columns import object_column
 from kerasformer.data.examples import Examples
 from kerasformer.data.files import read_lines
 from kerasformer.data.sources import read_records
@@ -34,8 +35,8 @@ def load_translation(source: str | Path, source_language: str, target_language: 
         sources, targets = _read_fields(source, source_language, target_language)
     if not sources:
         raise InputError(f"{source}: expected at least one pair of sentences. Received none.")
-    targets = _column(targets)
-    return Examples(_column(sources), targets, targets, None, str(source))
+    targets = object_column(targets)
+    return Examples(object_column(sources), targets, targets, None, str(source))
 
 
 def join_examples(parts: list[Examples]) -> Examples:
@@ -46,7 +47,7 @@ def join_examples(parts: list[Examples]) -> Examples:
 
 def with_prefix(examples: Examples, prefix: str) -> Examples:
     """Examples whose texts begin with `prefix`, such as the tag of a target language, and a space."""
-    texts = _column([f"{prefix} {text}" for text in examples.texts])
+    texts = object_column([f"{prefix} {text}" for text in examples.texts])
     return Examples(texts, examples.pairs, examples.targets, examples.label_names, examples.source)
 
 
@@ -81,9 +82,3 @@ def _read_fields(source, *languages):
                 )
             column.append(text)
     return columns
-
-
-def _column(texts):
-    column = np.empty(len(texts), object)
-    column[:] = texts
-    return column

@@ -219,7 +219,7 @@ def _results(found, num_results):
 
 def _check(beam_size, num_results, coverage_penalty):
     known = [value for value in (num_results, beam_size) if not tf.is_tensor(value)]
-    if any(value < 1 for value in known) or known != sorted(known):
+    if any(value < 1 for value in known) or (len(known) == 2 and num_results > beam_size):
         raise InputError(
             "`beam_size` must be 1 or more, and `num_results` between 1 and that. "
             f"Received: beam_size={beam_size}, num_results={num_results}."

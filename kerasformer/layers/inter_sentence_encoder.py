@@ -63,7 +63,8 @@ class InterSentenceEncoder(keras.layers.Layer):
         self.start_id, self.num_layers, self.num_heads = start_id, num_layers, num_heads
         self.inner_width, self.dropout, self.epsilon, self.pooling = inner_width, dropout, epsilon, pooling
         policy = self.dtype_policy
-        self.sentence_norm = LayerNormalization(epsilon, dtype=policy, name="sentence_norm")
+        if pooling == "mean":
+            self.sentence_norm = LayerNormalization(epsilon, dtype=policy, name="sentence_norm")
         self.positions = SinusoidalPositionEmbedding(dtype=policy, name="positions")
         self.blocks = [
             EncoderBlock(

@@ -150,8 +150,9 @@ class BertPretraining(Task):
     # ---- training ----
 
     def batch_inputs(self, features):
-        """Inputs of the model from a batch of `PretrainingData`, with tokens hidden; or from texts, `{"text": [N]}` or
-        also `"text_pair"`, that hold `[MASK]`."""
+        """Inputs of the model from a batch of `PretrainingData`, with tokens hidden, of each text the share of
+        `"mask_rate"`, float32 `[N]`, if that is there; or from texts, `{"text": [N]}` or also `"text_pair"`, that hold
+        `[MASK]`."""
         if "token_ids" in features:
             return self._masked(features)[0]
         inputs = super().batch_inputs(features)

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from kerasformer.data.columns import object_column
+
 METRICS = ("rouge1", "rouge2", "rougeL")
 
 
@@ -67,7 +69,6 @@ def _value(scorer, sentences, references):
 
 def with_oracle_labels(documents, most):
     """`Documents` with the labels that `greedy_oracle` gives them, `most` sentences at most in each."""
-    labels = np.empty(len(documents), object)
-    for index, (sentences, summaries) in enumerate(zip(documents.sentences, documents.summaries, strict=True)):
-        labels[index] = greedy_oracle(sentences, summaries, most)
-    return dataclasses.replace(documents, labels=labels)
+    pairs = zip(documents.sentences, documents.summaries, strict=True)
+    labels = [greedy_oracle(sentences, summaries, most) for sentences, summaries in pairs]
+    return dataclasses.replace(documents, labels=object_column(labels))

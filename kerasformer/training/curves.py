@@ -70,7 +70,8 @@ def read_metrics(path):
 def draw_curves(folder):
     """Draws `folder/curves.png` from `folder/metrics.jsonl`: losses, metrics of the validation, and learning rate.
 
-    Metrics that are shares, between 0 and 1, have an axis in common; others, such as perplexities, a logarithmic one.
+    Metrics between -1 and 1, such as shares and correlations, have an axis in common. So have the others, such as
+    perplexities, a logarithmic one if all of them are positive.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -78,11 +79,12 @@ def draw_curves(folder):
     rows = read_metrics(pathlib.Path(folder) / "metrics.jsonl")
     steps, epochs = [row for row in rows if "epoch" not in row], [row for row in rows if "epoch" in row]
     metrics = sorted({name for row in epochs for name in row if name.startswith("val_") and name != "val_loss"})
-    shares = [name for name in metrics if all(0 <= row.get(name, 0) <= 1 for row in epochs)]
-    others = [name for name in metrics if name not in shares]
+    small = [name for name in metrics if all(-1 <= row.get(name, 0) <= 1 for row in epochs)]
+    large = [name for name in metrics if name not in small]
+    is_log = all(row.get(name, 1) > 0 for row in epochs for name in large)
     panels = {"loss": [(steps, "loss", "training"), (epochs, "loss", "training, epoch")]}
     panels["loss"].append((epochs, "val_loss", "validation"))
-    for title, names in (("validation", shares), ("validation, logarithmic", others)):
+    for title, names in (("validation", small), ("validation, logarithmic" if is_log else "validation, large", large)):
         if names:
             panels[title] = [(epochs, name, name.removeprefix("val_")) for name in names]
     panels["learning rate"] = [(steps, "learning_rate", None)]

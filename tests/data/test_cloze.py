@@ -46,6 +46,11 @@ def test_as_many_as_asked_and_the_same_with_the_same_seed():
     assert not found.has_unanswerable
 
 
+def test_no_question_holds_its_answer():
+    text = "The bridge of Rome is older than all other bridges in Rome and in Ostia."
+    assert set(cloze_questions([text], 9).answers) == {("Ostia",)}
+
+
 def test_mistakes():
     with pytest.raises(InputError, match="per_text=0"):
         cloze_questions([TEXT], 0)

@@ -17,6 +17,8 @@ EPOCHS = [{"step": 2, "epoch": 1, "loss": 2.9, "val_loss": 2.8}, {"step": 4, "ep
         ({}, ["loss", "learning rate"]),
         ({"val_accuracy": [0.5, 1.0]}, ["loss", "validation", "learning rate"]),
         ({"val_perplexity": [30.0, 4.0]}, ["loss", "validation, logarithmic", "learning rate"]),
+        ({"val_spearman": [-0.2, 0.4]}, ["loss", "validation", "learning rate"]),
+        ({"val_rouge1": [0.0, 30.0]}, ["loss", "validation, large", "learning rate"]),
         (
             {"val_perplexity": [30.0, 0.9], "val_accuracy": [0, 1], "val_f1": [0.1, 0.2]},
             ["loss", "validation", "validation, logarithmic", "learning rate"],
