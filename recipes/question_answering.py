@@ -54,6 +54,9 @@ class Flags:
     """Tokens that two neighbouring windows have in common. None: 128."""
     max_answer: int = 30
     """Most tokens of an answer."""
+    most_words: int | None = None
+    """Training questions with an answer of more words are left out, where answers elsewhere are short (as Lee et al.
+    2019 did with Natural Questions; they kept five). None: all are kept."""
     cloze: int = 0
     """Questions to make of each training context, of names and numbers in it: they are learned in an epoch of their
     own, before the others."""
@@ -80,10 +83,10 @@ class Flags:
 
 
 def main(flags):
-    if flags.epochs < 1 or flags.batch_size < 1 or flags.cloze < 0:
+    least_one = {name: getattr(flags, name) for name in ("epochs", "batch_size", "most_words")}
+    if any(value is not None and value < 1 for value in least_one.values()) or flags.cloze < 0:
         raise InputError(
-            "epochs and batch_size must be at least 1, cloze at least 0. Received: "
-            f"{flags.epochs}, {flags.batch_size} and {flags.cloze}."
+            f"{', '.join(least_one)} must be at least 1, cloze at least 0. Received: {least_one} and {flags.cloze}."
         )
     strategy = kf.training.make_strategy(flags.strategy)
     keras.utils.set_random_seed(flags.seed)
@@ -151,7 +154,20 @@ def load_data(flags):
         order = np.random.default_rng(flags.seed).permutation(len(train))
         held_out = max(len(train) // 10, 1)
         validation, train = train.select(order[:held_out]), train.select(order[held_out:])
-    return train, validation, test
+    return short_answers(train, flags.most_words), validation, test
+
+
+def short_answers(questions, most_words):
+    """The questions whose first answer has at most so many words, and those without an answer."""
+    if most_words is None:
+        return questions
+    kept = [not answers or len(answers[0].split()) <= most_words for answers in questions.answers]
+    if not any(kept):
+        raise InputError(
+            f"{questions.source} holds no answer of at most {most_words} words: give a larger --most-words."
+        )
+    print(f"{kept.count(False)} of {len(kept)} training questions left out: their answers have over {most_words} words")
+    return questions.select(np.flatnonzero(kept))
 
 
 def cloze_of(train, flags):

@@ -78,6 +78,31 @@ def test_the_share_of_masked_tokens_goes_down_in_a_line():
     assert batches[0][1]["is_random"].numpy().tolist() == [0, 1]
 
 
+class Counts:
+    """Of sequences, by their length."""
+
+    def count(self, length):
+        return {32: 900, 128: 200, 512: 50}[length]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, [(64, 32, 14), (64, 32, 14), (64, 32, 2)] + [(16, 128, 12)] * 5),
+        ({"first_share": 0.0}, [(16, 128, 12)] * 7 + [(16, 128, 6)]),
+        ({"first_length": 128}, [(16, 128, 12)] * 7 + [(16, 128, 6)]),
+        ({"init": "folder"}, [(16, 128, 12)] * 7 + [(16, 128, 6)]),
+        ({"init": "folder", "first_share": 0.1}, [(64, 32, 10)] + [(16, 128, 12)] * 6 + [(16, 128, 8)]),
+    ],
+)
+def test_a_new_bert_sees_short_sequences_first(change, expected):
+    flags = pretrain.Flags(**{"steps": 100, "batch_size": 16, **change})
+    plan = pretrain.make_plan(flags, Counts())
+    # The last tenth: 512 tokens in batches of as many tokens.
+    assert [part for part in plan if part[1] == 512] == [(4, 512, 10)]
+    assert [part for part in plan if part[1] != 512] == expected
+
+
 def test_more_is_masked_at_first(text, tmp_path):
     flags = pretrain.Flags(train=[text], workdir=str(tmp_path), steps=4, first_mask_rate=0.6, dropout=0.0, **SMALL)
     pretrain.main(flags)
@@ -126,6 +151,9 @@ def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys
         ({"batch_size": 5000}, "fewer than a batch"),
         ({"epochs": 0}, "epochs"),
         ({"long_share": 1.0}, "long_share"),
+        ({"first_share": -0.1}, "first_share"),
+        ({"first_share": 0.5, "long_share": 0.5}, "first_share"),
+        ({"first_length": 0}, "first_length"),
         ({"mask_rate": 0.0}, "rate"),
         ({"first_mask_rate": 1.0}, "first_mask_rate"),
         ({"test": "nowhere.txt"}, "nowhere.txt"),

@@ -96,6 +96,15 @@ def test_an_epoch_of_cloze_questions_comes_first(tiny, tmp_path):
     assert [row["step"] for row in rows if "epoch" in row] == [1, 3]
 
 
+def test_long_answers_are_left_out(tmp_path, capsys):
+    source = write(tmp_path / "t.json", ("who saw", ("anna", 0)), ("what .", ("anna saw rome", 0)), ("who",))
+    flags = question_answering.Flags(train=source, validation=source, most_words=2)
+    train, validation, _ = question_answering.load_data(flags)
+    assert [tuple(answers) for answers in train.answers] == [("anna",), ()]
+    assert len(validation) == 3
+    assert "1 of 3 training questions left out" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -105,6 +114,7 @@ def test_an_epoch_of_cloze_questions_comes_first(tiny, tmp_path):
         ({"offsets": "refuse"}, "question 1: the answer 'bob' does not stand at 15"),
         ({"validation": "{broken}"}, "expected a list in the field 'qas'"),
         ({"epochs": 0}, "epochs"),
+        ({"most_words": 0}, "most_words"),
         ({"window": 33}, "max_length=32"),
         ({"overlap": 30}, "overlap"),
     ],
