@@ -104,6 +104,8 @@ def read_columns(task, source: str) -> dict:
         return {"question": data.questions, "context": data.contexts}
     if isinstance(task, kf.tasks.Tagger):
         return {"text": kf.data.load_tagging(source).texts}
+    if isinstance(task, kf.tasks.ExtractiveSummarizer):
+        return {"text": [" ".join(sentences) for sentences in kf.data.load_documents(source).sentences]}
     data = kf.data.load_classification(source)
     return {"text": data.texts} | ({"text_pair": data.pairs} if "text_pair" in names else {})
 
@@ -131,6 +133,7 @@ class Padded:
         self.model = keras.models.clone_model(task.model, call_function=call_without_layout)
         self.model.set_weights(task.model.get_weights())
         self.float32_layers, self.warmup_inputs = task.float32_layers, task.warmup_inputs
+        self.row_groups = 1
         self.core_inputs, self.core_outputs = task.core_inputs, task.core_outputs
         self._task, self._length = task, length
 

@@ -54,25 +54,46 @@ def scaled_dot_product_attention(
     return (output, probabilities) if return_attention_scores else output
 
 
-def attention_for_serving(query, key, value, mask=None):
+def attention_for_serving(query, key, value, mask=None, row_groups=1):
     """`scaled_dot_product_attention` for an export in float32 or bfloat16, quick for few scores too; inference only.
 
     TensorFlow's fused operations wake other threads whatever their size, some 0.2 ms a block; few scores are computed
-    without them, and in float32. `mask` is None or `[batch, 1, 1 or query length, key length]`.
+    without them, and in float32.
+
+    Args:
+        query, key, value: as there.
+        mask: None or `[batch, 1, 1 or query length, key length]`.
+        row_groups: parts of the batch, each computed at the length of its own longest text: less to do where the texts
+            stand in order of their lengths. For self-attention, with a mask of `[batch, 1, 1, key length]`.
     """
     scale = query.shape[-1] ** -0.5
     batch = tf.shape(query)[0]
     scores = tf.size(query) // query.shape[-1] * tf.shape(key)[2]
     # All texts go one way, and none the other. A `tf.cond` would keep TensorFlow from fusing, now and then.
     few = tf.where(scores <= _FEW_SCORES, batch, 0)
-    split = [tf.split(x, [few, batch - few]) for x in (query, key, value)]
-    masks = (None, None) if mask is None else tf.split(is_open(mask), [few, batch - few])
+    part = (batch - few) // row_groups
+    sizes = [few, *[part] * (row_groups - 1), batch - few - part * (row_groups - 1)]
+    parts = list(zip(*(tf.split(x, sizes) for x in (query, key, value)), strict=True))
+    masks = [None] * len(sizes) if mask is None else tf.split(is_open(mask), sizes)
     # The bias is made after the split, never split itself: TensorFlow 2.21 fuses the first output of an operation
     # where the second is meant.
-    biases = [None if m is None else mask_to_bias(m, t) for m, t in zip(masks, (tf.float32, query.dtype), strict=True)]
-    few_parts, many_parts = zip(*split, strict=True)
-    outputs = [_attend_few(*few_parts, biases[0], scale), _attend(*many_parts, biases[1], scale)[1]]
+    outputs = [_attend_few(*parts[0], _bias(masks[0], tf.float32), scale)]
+    outputs += [_attend_cut(*parts[i], masks[i], scale) for i in range(1, row_groups)]
+    outputs.append(_attend(*parts[-1], _bias(masks[-1], query.dtype), scale)[1])
     return tf.concat(outputs, 0)
+
+
+def _bias(mask, dtype):
+    return None if mask is None else mask_to_bias(mask, dtype)
+
+
+def _attend_cut(query, key, value, mask, scale):
+    """The output for texts that are all shorter than the batch is long; 0 where none of them has a token."""
+    # Of no texts at all the maximum would be the lowest number there is.
+    length = tf.maximum(tf.reduce_max(tf.where(mask, tf.range(1, tf.shape(mask)[3] + 1), 0)), 0)
+    cut = [x[:, :, :length] for x in (query, key, value)]
+    output = _attend(*cut, _bias(mask[..., :length], query.dtype), scale)[1]
+    return tf.pad(output, [[0, 0], [0, 0], [0, tf.shape(query)[2] - tf.shape(output)[2]], [0, 0]])
 
 
 def _attend(query, key, value, additive, scale, dropout=None, training=False):

@@ -69,7 +69,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.rotary = rotary
         self.supports_masking = True
-        self.serving_form = False  # see use_serving_form
+        self.serving_form, self.row_groups = False, 1  # see use_serving_form
         self._rotate = RotaryPositionEmbedding(dtype=self.dtype_policy, name="rotate") if rotary else None
         self._probability_dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
@@ -206,7 +206,7 @@ class MultiHeadAttention(keras.layers.Layer):
     def _attend(self, queries, keys, values, mask, training, plain=True, **arguments):
         """`plain`: nothing but a mask of real keys, and no `arguments` that matter."""
         if self.serving_form and plain and not training:
-            return attention_for_serving(queries, keys, values, mask)
+            return attention_for_serving(queries, keys, values, mask, 1 if mask is None else self.row_groups)
         return scaled_dot_product_attention(
             queries, keys, values, mask=mask, dropout=self._probability_dropout, training=training, **arguments
         )

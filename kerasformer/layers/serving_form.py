@@ -11,11 +11,17 @@ The results are the same but for rounding.
 """
 
 
-def use_serving_form(model):
+def use_serving_form(model, row_groups=1):
     """Switches the layers of a functional model to their serving form, for good.
 
     For a model whose weights are about to become constants: cutting variables would cost time in each call.
+
+    Args:
+        model: a functional model.
+        row_groups: parts of a batch in self-attention, see `attention_for_serving`; for batches in order of length.
     """
     for layer in model._flatten_layers():
         if hasattr(layer, "serving_form"):
             layer.serving_form = True
+        if hasattr(layer, "row_groups"):
+            layer.row_groups = row_groups

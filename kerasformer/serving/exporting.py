@@ -67,13 +67,16 @@ def _core(task, model, module):
     size = sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables)
     frozen = size <= _LARGEST_CONSTANTS
     if frozen:
-        use_serving_form(model)
+        use_serving_form(model, task.row_groups)
     specs = task.core_inputs()
     structure = []
 
     @tf.function(input_signature=list(specs.values()))
     def forward(*inputs):
-        outputs = task.core_outputs(model, dict(zip(specs, inputs, strict=True)))
+        inputs = dict(zip(specs, inputs, strict=True))
+        outputs = (
+            _by_length(task, model, inputs) if frozen and task.row_groups > 1 else task.core_outputs(model, inputs)
+        )
         structure[:] = outputs
         # Callers see float32, whatever the model computes in.
         return [tf.cast(value, tf.float32) if value.dtype.is_floating else value for value in outputs.values()]
@@ -103,6 +106,14 @@ def _core(task, model, module):
         }
 
     return core
+
+
+def _by_length(task, model, inputs):
+    """`task.core_outputs`, computed with the rows in order of their lengths."""
+    order = tf.argsort(tf.reduce_sum(tf.cast(inputs["padding_mask"] > 0, tf.int32), 1))
+    outputs = task.core_outputs(model, {name: tf.gather(value, order) for name, value in inputs.items()})
+    back = tf.math.invert_permutation(order)
+    return {name: tf.gather(value, back) for name, value in outputs.items()}
 
 
 def _warmup_requests(task):

@@ -34,6 +34,8 @@ class ExtractiveSummarizer(Task):
             that do not divide its width, or `num_sentences` below 1.
     """
 
+    row_groups = 4
+
     def __init__(
         self,
         encoder,

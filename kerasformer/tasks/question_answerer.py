@@ -54,6 +54,7 @@ class QuestionAnswerer(Task):
     """
 
     float32_layers = ("spans",)
+    row_groups = 4
 
     def __init__(self, encoder, tokenizer, *, window=None, overlap=None, max_question=None, max_answer=30):
         if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:

@@ -38,6 +38,7 @@ class Tagger(Task):
     """
 
     float32_layers = ("tagger_dropout", "tagger", "transitions")
+    row_groups = 4
 
     def __init__(self, encoder, tokenizer, entity_types, *, crf=False, window=None, overlap=64, dropout=0.1):
         _check_entity_types(entity_types)

@@ -58,6 +58,10 @@ class Task:
     # Names of layers that stay in float32 in an export of lower precision.
     float32_layers = ()
 
+    # Parts of a served batch whose attention is computed at the length of their own longest row, see
+    # `attention_for_serving`; rows then go through the model in order of length, and all outputs must be by rows.
+    row_groups = 1
+
     # Gives what a loss of several means is divided by, see above.
     loss_totals = None
 

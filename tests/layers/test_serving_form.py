@@ -47,6 +47,47 @@ def test_attention(mask_queries, dtype, limit, monkeypatch):
         np.testing.assert_allclose(output, expected, atol=1e-5 if dtype == "float32" else 0.03)
 
 
+@pytest.mark.parametrize("limit", [0, 10**9], ids=["many", "few"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("lengths", [[], [4], [0, 0, 0, 5], [1, 2, 3, 4, 5, 6, 7], [7, 1, 5, 2, 7]], ids=str)
+@pytest.mark.parametrize("groups", [2, 4])
+def test_attention_in_groups_of_rows(groups, lengths, dtype, limit, monkeypatch):
+    """Also where the rows do not stand in order: then there is just less to save."""
+    monkeypatch.setattr(attention, "_FEW_SCORES", limit)
+    random = np.random.default_rng(0)
+    arrays = random.normal(size=(3, len(lengths), 2, 7, 4))
+    arrays = tf.cast(tf.cast(arrays, dtype), tf.float64).numpy()
+    mask = (np.arange(7) < np.array(lengths, int)[:, None])[:, None, None, :]
+    graph = tf.Graph()
+    with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
+        inputs = [tf.compat.v1.placeholder(tf.float32, [None, 2, None, 4]) for _ in arrays]
+        open_keys = tf.compat.v1.placeholder(tf.bool, [None, 1, None, None])
+        served = attention.attention_for_serving(*(tf.cast(x, dtype) for x in inputs), open_keys, groups)
+        feeds = {**dict(zip(inputs, arrays, strict=True)), open_keys: mask}
+        output = session.run(tf.cast(served, tf.float32), feeds)
+    assert output.shape == arrays.shape[1:]
+    expected, _ = reference.attention(*arrays, mask)
+    # What padding asks is nobody's concern.
+    real = np.swapaxes(mask, -1, -2)
+    np.testing.assert_allclose(output * real, expected * real, atol=1e-5 if dtype == "float32" else 0.03)
+
+
+def test_groups_are_as_long_as_their_longest_row(monkeypatch):
+    monkeypatch.setattr(attention, "_FEW_SCORES", 0)
+    seen = []
+
+    def attend(query, key, value, *_):
+        seen.append((query.shape[:3], key.shape[:3], value.shape[:3]))
+        return None, query
+
+    monkeypatch.setattr(attention, "_attend", attend)
+    mask = tf.sequence_mask([2, 3, 5, 6, 8, 9, 9], 9)[:, None, None]
+    x = tf.ones([7, 2, 9, 4])
+    attention.attention_for_serving(x, x, x, mask, 3)
+    assert [shapes[0].as_list() for shapes in seen] == [[2, 2, 3], [2, 2, 6], [3, 2, 9]]
+    assert all(len(set(map(tuple, shapes))) == 1 for shapes in seen)
+
+
 def test_only_few_scores_are_computed_by_the_operations_for_few(monkeypatch):
     monkeypatch.setattr(attention, "_attend_few", lambda query, *_: tf.zeros_like(query))
     longest = int((attention._FEW_SCORES / 2) ** 0.5)  # of one text, two heads
@@ -77,8 +118,11 @@ def test_feed_forward(inner_width, shape):
     assert all(gradient is not None for gradient in tape.gradient(outputs, layer.trainable_variables))
 
 
+@pytest.mark.parametrize("row_groups", [1, 4])
 @pytest.mark.parametrize("pooled", [False, True])
-def test_a_whole_model(pooled):
+def test_a_whole_model(pooled, row_groups, monkeypatch):
+    if row_groups > 1:
+        monkeypatch.setattr(attention, "_FEW_SCORES", 0)
     keras.utils.set_random_seed(0)
     config = kf.models.BertConfig.named("tiny", vocabulary_size=50, max_length=16)
     model = kf.models.bert(config, pooled=pooled)
@@ -89,7 +133,8 @@ def test_a_whole_model(pooled):
     inputs = {"token_ids": np.arange(27, dtype=np.int32).reshape(3, 9), "segment_ids": 0 * mask, "padding_mask": mask}
     served = keras.models.clone_model(model)
     served.set_weights(model.get_weights())
-    use_serving_form(served)
+    use_serving_form(served, row_groups)
+    assert {layer.row_groups for layer in served._flatten_layers() if hasattr(layer, "row_groups")} == {row_groups}
     assert not any(getattr(layer, "serving_form", False) for layer in model._flatten_layers())
     usual = model(inputs)
     for name, values in served(inputs).items():

@@ -213,6 +213,18 @@ def test_learns_saves_and_exports(tmp_path):
     np.testing.assert_allclose(served["no_answer_score"], expected["no_answer_score"], atol=1e-3)
 
 
+def test_windows_served_in_order_of_length_answer_their_own_texts(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(kf.layers.attention, "_FEW_SCORES", 0)  # the form for many, which computes groups of windows
+    kf.serving.export(task, tmp_path / "1")
+    columns = {"question": QUESTIONS * 2, "context": CONTEXTS + CONTEXTS[::-1]}
+    feeds = {name: np.array([text.encode() for text in texts], object) for name, texts in columns.items()}
+    expected = task.predict(columns["question"], columns["context"])
+    assert len({answer for answer in expected["answer"] if answer}) > 3
+    served = LoadedModel(tmp_path / "1").run("", feeds)
+    assert [text.decode() for text in served["answer"]] == expected["answer"].tolist()
+    np.testing.assert_allclose(served["score"], expected["score"], atol=1e-4)
+
+
 def test_what_cannot_be_made():
     encoder = bert(CONFIG)
     with pytest.raises(InputError, match="max_length=24"):
