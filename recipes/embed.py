@@ -98,12 +98,13 @@ def main(flags):
         return
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     splits = [split for split in ("validation", "test") if split in results]
     rows = [[metric, *[results[split].get(metric, "") for split in splits]] for metric in results["validation"]]
     kf.training.print_table("results", ["metric", *splits], rows)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+    # Last of all: a publication that fails is not worth training again.
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
 def load_data(flags):

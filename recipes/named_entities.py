@@ -111,10 +111,11 @@ def main(flags):
     results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     print_results(results)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+    # Last of all: a publication that fails is not worth training again.
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
 def load_data(flags):

@@ -2,7 +2,7 @@
 
     python recipes/pretrain_bert.py                                     # on the samples beside this script, in a minute
     python recipes/pretrain_bert.py --train 'books/*.txt' --size mini --epochs 8
-    python recipes/pretrain_bert.py --train tweets.jsonl --init all-MiniLM-L6-v2 --no-next-sentence
+    python recipes/pretrain_bert.py --train tweets.jsonl --init path/to/published --no-next-sentence
 
 Text files hold a sentence or a paragraph a line and a blank line between documents; other sources one document a
 record, in the field `text`. `WORKDIR/huggingface` is for `--init` of the other recipes and for Hugging Face
@@ -27,6 +27,8 @@ from kerasformer.errors import InputError, one_line_errors
 
 # Flags that may differ between a training that was killed and the one that goes on with it.
 CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "data_service"}
+# Seconds that the other workers wait for the first one to write the text down.
+CACHE_TIMEOUT = 3600
 LENGTHS = ("first_length", "length", "long_length")
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "pretraining"
 
@@ -39,10 +41,10 @@ class Flags:
     """Training text, one source or several, such as one a language: file, folder, glob, tfds:NAME[/CONFIG]:SPLIT or
     hf:FOLDER:SPLIT."""
     validation: str | None = None
-    """Validation text. None: the samples', or one in fifty documents of the training text, of
-    fewer than 500 one in ten."""
+    """Validation text, of which the first 12,800 sequences are evaluated. None: the samples', or one in fifty documents
+    of the training text, of fewer than 500 one in ten."""
     test: str | None = None
-    """Test text, evaluated once at the end."""
+    """Test text, evaluated once at the end, all of it."""
     init: str | None = None
     """A Hugging Face folder of BERT type, one of google-research/bert, or a saved kerasformer task;
     None: a new BERT."""
@@ -90,9 +92,9 @@ class Flags:
     """Updates, in place of epochs."""
     batch_size: int | None = None
     """Sequences of `length` an update. None: 64, or fewer for small corpora."""
-    learning_rate: float = 1e-3
-    """Highest learning rate, after a warmup over a tenth of the steps; then down in a line. To go on with a published
-    model 1e-4 or less."""
+    learning_rate: float | None = None
+    """Highest learning rate, after a warmup over a tenth of the steps; then down in a line. None: 1e-3 for a new BERT,
+    1e-4 to go on with one of --init."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
     pack: bool = False
@@ -112,9 +114,15 @@ class Flags:
 
 
 def main(flags):
-    least = {name: getattr(flags, name) for name in ("epochs", "steps", "batch_size", *LENGTHS)}
+    least = {name: getattr(flags, name) for name in ("epochs", "steps", "batch_size")}
     if any(value is not None and value < 1 for value in least.values()):
         raise InputError(f"{', '.join(least)} must be at least 1. Received: {least}.")
+    lengths = {name: getattr(flags, name) for name in LENGTHS}
+    shortest = 5 if flags.next_sentence else 3
+    if min(lengths.values()) < shortest:
+        raise InputError(
+            f"{', '.join(LENGTHS)} must be at least {shortest}, for special tokens and text. Received: {lengths}."
+        )
     first_share = first_part(flags)
     if min(first_share, flags.long_share) < 0 or first_share + flags.long_share >= 1:
         raise InputError(
@@ -134,9 +142,9 @@ def main(flags):
         data = pretraining_data(flags, corpora, task.tokenizer)
         plan = make_plan(flags, data)
         steps = sum(steps for *_, steps in plan)
-        optimizer = kf.training.adamw(
-            kf.training.linear_warmup(flags.learning_rate, steps), weight_decay=flags.weight_decay
-        )
+        usual_rate = 1e-3 if flags.init is None else 1e-4
+        rate = usual_rate if flags.learning_rate is None else flags.learning_rate
+        optimizer = kf.training.adamw(kf.training.linear_warmup(rate, steps), weight_decay=flags.weight_decay)
     trainer = kf.training.Trainer(
         task, optimizer, strategy=strategy, microbatches=flags.microbatches, data_service=flags.data_service
     )
@@ -152,6 +160,7 @@ def main(flags):
         validation = evaluation_batches(flags, held_out, task.tokenizer)
     else:
         validation = not_empty(data.batches(64, flags.length, held_out=True), "The held-out text")
+    validation = validation.take(200)
     test = evaluation_batches(flags, flags.test, task.tokenizer) if flags.test else None
     history = trainer.fit(
         epoch_data,
@@ -160,7 +169,7 @@ def main(flags):
         callbacks=[kf.training.ProgressBar(), kf.training.MetricsLog(workdir)],
         # A run that was killed goes on from here when the same command is given again.
         checkpoint_folder=workdir / "checkpoints",
-        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
+        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE} | {"plan": plan},
     )
 
     results = {"validation": trainer.evaluate(validation)}
@@ -175,15 +184,22 @@ def main(flags):
     task.save(workdir / "task")
     # A new BERT that learned without dropout is fine-tuned with the usual one; one of --init keeps its own.
     dropout = 0.1 if flags.init is None and flags.dropout == 0 else None
+    pooling = "mean" if flags.init is not None and kf.interop.pooling_of(flags.init) == "mean" else None
     kf.interop.save_huggingface(
-        task.encoder, task.tokenizer, workdir / "huggingface", heads=task.heads(), dropout=dropout
+        task.encoder,
+        task.tokenizer,
+        workdir / "huggingface",
+        heads=task.heads(),
+        dropout=dropout,
+        pooling=pooling,
     )
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     splits = [split for split in ("validation", "test") if split in results]
     rows = [[metric, *[results[split][metric] for split in splits]] for metric in results[splits[0]]]
     kf.training.print_table("results", ["metric", *splits], rows)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+    # Last of all: a publication that fails is not worth training again.
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
 def with_mask_rates(batches, first_step, steps, flags):
@@ -209,7 +225,12 @@ def cached(flags):
         corpus = kf.data.Corpus(source)
         if kf.training.is_chief() and not folder.exists():
             kf.data.write_corpus(corpus, folder)
+        deadline = time.monotonic() + CACHE_TIMEOUT
         while not folder.exists():  # on the other workers
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"{folder} did not come within {CACHE_TIMEOUT} seconds: see what the first worker says."
+                )
             time.sleep(1)
         if kf.data.written_source(folder) != corpus.fingerprint():
             raise InputError(f"{folder} holds other text than {source}: delete it, or name another --cache.")
@@ -238,7 +259,8 @@ def starting_point(flags, corpora):
     """The BERT of --init with the heads that it has, or a new one with word pieces of the training text."""
     options = {"next_sentence": flags.next_sentence, "whole_words": flags.whole_words, "mask_rate": flags.mask_rate}
     shares = first_part(flags), 1.0, flags.long_share
-    longest = max(getattr(flags, name) for name, share in zip(LENGTHS, shares, strict=True) if share)
+    lengths = {name: getattr(flags, name) for name, share in zip(LENGTHS, shares, strict=True) if share}
+    longest = max(lengths.values())
     if flags.init is None:
         lines = kf.data.smoothed_lines(corpora, flags.smoothing)
         pieces = kf.text.learn_wordpiece(lines, flags.vocabulary, lowercase=not flags.cased)
@@ -258,8 +280,7 @@ def starting_point(flags, corpora):
     most = encoder.get_layer("embedding").position.max_length
     if longest > most:
         raise InputError(
-            f"The BERT of {flags.init} has {most} positions. Received: --length {flags.length}, --long-length "
-            f"{flags.long_length}. Give smaller ones, or --long-share 0."
+            f"The BERT of {flags.init} has {most} positions. Received: {lengths}. Give smaller ones, or --long-share 0."
         )
     task = kf.tasks.BertPretraining(encoder, tokenizer, **options)
     missing = task.assign_heads(kf.interop.load_pretraining_heads(flags.init))
@@ -279,13 +300,13 @@ def evaluation_batches(flags, source, tokenizer):
 
 
 def not_empty(batches, name):
-    """The first 200 batches, if there are any."""
+    """The batches, if there are any."""
     if next(iter(batches), None) is None:
         raise InputError(
             f"{name} gives no sequence: give --validation, or text of at least two documents of two sentences, with a "
             "blank line between them."
         )
-    return batches.take(200)
+    return batches
 
 
 def make_plan(flags, data):

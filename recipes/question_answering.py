@@ -98,6 +98,7 @@ def main(flags):
             encoder, tokenizer, window=flags.window, overlap=flags.overlap, max_answer=flags.max_answer
         )
         cloze = cloze_of(train, flags)
+        train = short_answers(train, flags.most_words)
         steps = -(-len(train) // flags.batch_size) * flags.epochs + -(-len(cloze) // flags.batch_size)
         schedule = kf.training.linear_warmup(flags.learning_rate, steps)
         optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay, layer_decay=flags.layer_decay)
@@ -130,10 +131,11 @@ def main(flags):
     results["train"] = {"examples_per_second": examples / seconds, "seconds": seconds}
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     print_results(results)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+    # Last of all: a publication that fails is not worth training again.
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
 def load_data(flags):
@@ -154,20 +156,19 @@ def load_data(flags):
         order = np.random.default_rng(flags.seed).permutation(len(train))
         held_out = max(len(train) // 10, 1)
         validation, train = train.select(order[:held_out]), train.select(order[held_out:])
-    return short_answers(train, flags.most_words), validation, test
+    return train, validation, test
 
 
 def short_answers(questions, most_words):
-    """The questions whose first answer has at most so many words, and those without an answer."""
+    """The questions whose answer has at most so many words, and those without one."""
     if most_words is None:
         return questions
-    kept = [not answers or len(answers[0].split()) <= most_words for answers in questions.answers]
-    if not any(kept):
-        raise InputError(
-            f"{questions.source} holds no answer of at most {most_words} words: give a larger --most-words."
-        )
-    print(f"{kept.count(False)} of {len(kept)} training questions left out: their answers have over {most_words} words")
-    return questions.select(np.flatnonzero(kept))
+    rows = zip(questions.contexts, questions.starts, questions.ends, strict=True)
+    words = np.array([len(context.encode()[start:end].split()) if start >= 0 else 0 for context, start, end in rows])
+    if not ((words > 0) & (words <= most_words)).any():
+        raise InputError(f"{questions.source}: no answer has at most {most_words} words. Give a larger --most-words.")
+    print(f"{(words > most_words).sum()} of {len(words)} training questions left out: over {most_words} words")
+    return questions.select(np.flatnonzero(words <= most_words))
 
 
 def cloze_of(train, flags):

@@ -130,11 +130,12 @@ def main(flags):
     results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     held_out = validation if test is None else test
     print_results(results, task, held_out)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+    # Last of all: a publication that fails is not worth training again.
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
 def load_data(flags):

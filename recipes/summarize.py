@@ -119,10 +119,11 @@ def main(flags):
     results["train"] = {"examples_per_second": examples / seconds, "seconds": seconds}
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     print_results(results, validation if test is None else test, flags)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+    # Last of all: a publication that fails is not worth training again.
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
 def load_data(flags):

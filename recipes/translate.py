@@ -45,7 +45,8 @@ class Flags:
     target: str = "de"
     """Language, or several with commas between them."""
     init: str | None = None
-    """A translator that this recipe saved, to train on; None: a new one."""
+    """A translator that this recipe saved, to train on; its size, dropout, vocabulary and languages stay. None: a new
+    one."""
     workdir: str = "work/translate"
     """Where metrics.json, checkpoints and the trained task go."""
     export: str | None = None
@@ -141,13 +142,14 @@ def main(flags):
     results["train"] = {"examples_per_second": examples / max(seconds, 1e-9), "seconds": seconds}
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     splits = [split for split in ("validation", "test") if split in results]
     rows = [[metric, *[results[split].get(metric, "") for split in splits]] for metric in results[splits[0]]]
     kf.training.print_table("results", ["metric", *splits], rows)
     print("BLEU:", task.bleu_signature)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+    # Last of all: a publication that fails is not worth training again.
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
 def load_data(flags, languages):
@@ -175,12 +177,23 @@ def load_data(flags, languages):
 
 
 def starting_point(flags, train, languages):
-    """The translator of --init, or a new one with pieces of the training texts."""
+    """The translator of --init, with the options of the flags, or a new one with pieces of the training texts."""
+    options = {
+        name: getattr(flags, name) for name in ("beam_size", "length_penalty", "coverage_penalty", "label_smoothing")
+    }
     if flags.init is not None:
         task = kf.load(flags.init)
         if not isinstance(task, kf.tasks.Translator):
             raise InputError(f"--init must be a translator that this recipe saved. Received: {flags.init}")
-        return task
+        asked = tuple(languages) if len(languages) > 1 else ()
+        if asked != task.target_languages:
+            raise InputError(
+                f"The translator of --init has the target languages {list(task.target_languages) or 'of one'}. "
+                f"Received: --target {flags.target}."
+            )
+        model = kf.models.with_precision(task.transformer, flags.precision)
+        further = task.further_tokenizers()
+        return kf.tasks.Translator(model, task.tokenizer, **further, target_languages=asked, **options)
     tags = [language_tag(language) for language in languages] if len(languages) > 1 else []
     if flags.shared_vocabulary:
         tokenizer, target = learn_tokenizer(flags, [*train.texts, *train.pairs], tags), None
@@ -201,10 +214,7 @@ def starting_point(flags, train, languages):
         tokenizer,
         target_tokenizer=target,
         target_languages=languages if tags else (),
-        beam_size=flags.beam_size,
-        length_penalty=flags.length_penalty,
-        coverage_penalty=flags.coverage_penalty,
-        label_smoothing=flags.label_smoothing,
+        **options,
     )
 
 

@@ -79,9 +79,9 @@ class PretrainingData:
         self._check_length(max_length)
         sets = [self._rows(corpus, max_length, epoch, held_out, shuffle) for corpus in self.corpora]
         rows = sets[0]
-        if held_out:
-            for more in sets[1:]:
-                rows = rows.concatenate(more)
+        if held_out and len(sets) > 1:
+            # Each once, but mixed, so that the first batches tell of all of them.
+            rows = tf.data.Dataset.sample_from_datasets(sets, seed=self.seed, rerandomize_each_iteration=False)
         elif len(sets) > 1:
             counts = self._numbers(max_length, held_out)
             weights = counts**self.smoothing / np.sum(counts**self.smoothing)

@@ -31,14 +31,29 @@ def load_encoder(folder, *, dtype=None):
         InputError: the folder is none of these, or a file in it cannot be used.
     """
     if is_saved_task(folder):
-        task = load(folder)
+        task = load_encoder_task(folder)
         return (with_precision(task.encoder, dtype) if dtype else task.encoder), task.tokenizer
     return (load_google_bert if is_google_folder(folder) else load_huggingface)(folder, dtype=dtype)
 
 
+def load_encoder_task(folder):
+    """`load`, for tasks that hold an encoder.
+
+    Raises:
+        InputError: it holds none, as a translator does.
+    """
+    task = load(folder)
+    if not hasattr(task, "encoder"):
+        raise InputError(f"{folder} holds a {type(task).__name__}, which has no BERT to start from.")
+    return task
+
+
 def pooling_of(folder):
     """How the encoder in `folder` was trained to make one vector of a text: "mean" for sentence-transformers folders
-    that say so in `1_Pooling/config.json`, else "first"."""
+    that say so in `1_Pooling/config.json` and for saved tasks that did so, else "first"."""
+    if is_saved_task(folder):
+        settings = json.loads((pathlib.Path(folder) / "task.json").read_text(encoding="utf-8"))["settings"]
+        return "mean" if settings.get("pooling") == "mean" else "first"
     try:
         settings = json.loads((pathlib.Path(folder) / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
     except OSError:

@@ -24,7 +24,7 @@ from kerasformer.interop.weight_names import (
 )
 from kerasformer.text import WordPieceTokenizer
 
-_FILES = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
+_FILES = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", "1_Pooling"}
 # The class of Transformers, by whether there is a head for masked tokens and one for the next sentence.
 _ARCHITECTURES = {
     (False, False): "BertModel",
@@ -34,7 +34,7 @@ _ARCHITECTURES = {
 }
 
 
-def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None):
+def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None, pooling=None):
     """Writes an encoder and its tokenizer as a folder that Hugging Face Transformers loads, whole or not at all.
 
     `load_huggingface` reads the same weights back, to the last bit. They are written in float32, with low-rank updates
@@ -48,14 +48,18 @@ def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None):
             five arrays for masked tokens, or the two for the next sentence, or all seven. The table that makes scores
             of the vocabulary is the encoder's own.
         dropout: rate of all dropout that the folder's readers are to train with; None: the encoder's rates.
+        pooling: "mean" if the encoder was trained to make the vector of a text from all of its tokens, which is then
+            written into `1_Pooling/config.json` as sentence-transformers does; see `pooling_of`.
 
     Raises:
-        InputError: a rate outside [0, 1); the encoder, the tokenizer or the heads are of another kind, or do not belong
-            together; `folder` holds something else.
+        InputError: a rate outside [0, 1), another pooling; the encoder, the tokenizer or the heads are of another kind,
+            or do not belong together; `folder` holds something else.
     """
     config = config_of(encoder)
     if dropout is not None:
         config = dataclasses.replace(config, dropout=dropout, attention_dropout=dropout)
+    if pooling not in (None, "mean"):
+        raise InputError(f'`pooling` must be "mean" or None. Received: pooling={pooling!r}.')
     if not isinstance(tokenizer, WordPieceTokenizer):
         raise InputError(f"`tokenizer` must be a WordPieceTokenizer. Received: a {type(tokenizer).__name__}.")
     if tokenizer.vocabulary_size > config.vocabulary_size:
@@ -96,6 +100,10 @@ def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None):
         # safetensors makes a file that its owner alone can read, whatever the user's mask.
         weights_file.chmod(description.stat().st_mode)
         tokenizer.save(scratch)
+        if pooling is not None:
+            (scratch / "1_Pooling").mkdir()
+            settings = {"word_embedding_dimension": config.width, "pooling_mode_mean_tokens": True}
+            (scratch / "1_Pooling" / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _checked_heads(heads, config):

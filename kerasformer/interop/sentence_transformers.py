@@ -4,10 +4,10 @@ import json
 import pathlib
 
 from kerasformer.errors import InputError
-from kerasformer.interop.encoders import load_encoder
+from kerasformer.interop.encoders import load_encoder, load_encoder_task
 from kerasformer.interop.huggingface import load_huggingface
 from kerasformer.models import with_precision
-from kerasformer.tasks import TextEmbedder, load
+from kerasformer.tasks import TextEmbedder
 from kerasformer.tasks.task import is_saved_task
 from kerasformer.text import WordPieceTokenizer
 
@@ -50,7 +50,7 @@ def load_embedder(folder, *, dtype=None):
         InputError: the folder is none of these, or a file in it cannot be used.
     """
     if is_saved_task(folder):
-        task = load(folder)
+        task = load_encoder_task(folder)
         encoder = with_precision(task.encoder, dtype) if dtype else task.encoder
         return encoder, task.tokenizer, task.settings() if isinstance(task, TextEmbedder) else {}
     if (pathlib.Path(folder) / "modules.json").is_file():

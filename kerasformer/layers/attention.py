@@ -63,8 +63,9 @@ def attention_for_serving(query, key, value, mask=None, row_groups=1):
     Args:
         query, key, value: as there.
         mask: None or `[batch, 1, 1 or query length, key length]`.
-        row_groups: parts of the batch, each computed at the length of its own longest text: less to do where the texts
-            stand in order of their lengths. For self-attention, with a mask of `[batch, 1, 1, key length]`.
+        row_groups: parts of the batch, of which all but the last are computed at the length of their own longest text:
+            less to do where the texts stand in order of their lengths. For self-attention, with a mask of
+            `[batch, 1, 1, key length]`.
     """
     scale = query.shape[-1] ** -0.5
     batch = tf.shape(query)[0]

@@ -310,7 +310,12 @@ class BertPretraining(Task):
 
         Returns:
             `{"tokens": str [N, M, K], "scores": float32 [N, M, K]}`; "" and 0 where a text has fewer than M.
+
+        Raises:
+            InputError: `texts` is one text, not a list of them.
         """
+        if isinstance(texts, str):
+            raise InputError(f"`texts` must be a list of texts. Received one text: {texts[:40]!r}. Put it in a list.")
         return self.answers({"text": list(texts)}, batch_size)
 
     def serving_functions(self, core):

@@ -107,6 +107,9 @@ class ExtractiveSummarizer(Task):
         Args:
             features: `{"sentences": strings [N, S]}`.
             targets: `{"labels": float32 [N, S]}`.
+
+        Returns:
+            The model's inputs, and `{"labels", "weights"}`, float32 `[N, S]`, as `loss` takes them.
         """
         sentences = _sentences(features)
         inputs = document_inputs(self.tokenizer, sentences, windows=False)
@@ -185,6 +188,9 @@ class ExtractiveSummarizer(Task):
 
         Returns:
             `{"summary": str [N], "sentences": str [N, K], "sentence_scores": float32 [N, K]}`.
+
+        Raises:
+            InputError: `texts` is one text, not a list of them.
         """
         if isinstance(texts, str):
             raise InputError(f"`texts` must be a list of texts. Received one text: {texts[:40]!r}. Put it in a list.")

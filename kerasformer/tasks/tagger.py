@@ -29,12 +29,12 @@ class Tagger(Task):
         crf: learn the transitions between tags too, with a loss on whole sentences (Lample et al. 2016).
         window: most tokens that the model reads at once; a longer text is read in several windows. None: the
             tokenizer's `max_length`.
-        overlap: pieces that two neighbouring windows have in common.
+        overlap: pieces that two neighbouring windows have in common; at most a quarter of a window.
         dropout: rate before the dense layer, when training.
 
     Raises:
-        InputError: no entity types or equal ones, a window without room, an encoder without `sequence_output`, or a
-            tokenizer that does not fit it.
+        InputError: no entity types or equal ones, a window without room or longer than the tokenizer's `max_length`, an
+            encoder without `sequence_output`, or a tokenizer that does not fit it or does not tell words apart.
     """
 
     float32_layers = ("tagger_dropout", "tagger", "transitions")
@@ -219,7 +219,11 @@ class Tagger(Task):
 
     def predict(self, texts, batch_size=32):
         """Entities as they are served, from Python: for each text a list of
-        `{"text", "label", "start", "end", "score"}`."""
+        `{"text", "label", "start", "end", "score"}`.
+
+        Raises:
+            InputError: `texts` is one text, not a list of them.
+        """
         if isinstance(texts, str):
             raise InputError("`texts` must be a list of texts. Received one text: put it in a list.")
         answers = self.answers({"text": list(texts)}, batch_size)

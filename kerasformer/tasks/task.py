@@ -58,8 +58,9 @@ class Task:
     # Names of layers that stay in float32 in an export of lower precision.
     float32_layers = ()
 
-    # Parts of a served batch whose attention is computed at the length of their own longest row, see
-    # `attention_for_serving`; rows then go through the model in order of length, and all outputs must be by rows.
+    # Parts of a served batch, of which all but the last have their attention computed at the length of their own
+    # longest row, see `attention_for_serving`. With more than one, rows go through the model in order of length, and
+    # all outputs must be by rows.
     row_groups = 1
 
     # Gives what a loss of several means is divided by, see above.

@@ -46,23 +46,25 @@ class TextClassifier(Task):
             dtype="float32",
             name="classifier",
         )
-        self._set_up(encoder, {"logits": dense(hidden)}, tokenizer, label_names, pairs, normalize_tweets)
+        self._set_up(encoder, {"logits": dense(hidden)}, tokenizer, label_names, pairs, normalize_tweets, pooling)
 
     @classmethod
-    def from_parts(cls, encoder, outputs, tokenizer, label_names=None, pairs=False, normalize_tweets=False):
+    def from_parts(
+        cls, encoder, outputs, tokenizer, label_names=None, pairs=False, normalize_tweets=False, pooling="first"
+    ):
         """A task whose head stands on the encoder already, as `load` finds it."""
         task = cls.__new__(cls)
-        task._set_up(encoder, outputs, tokenizer, label_names, pairs, normalize_tweets)
+        task._set_up(encoder, outputs, tokenizer, label_names, pairs, normalize_tweets, pooling)
         return task
 
-    def _set_up(self, encoder, outputs, tokenizer, label_names, pairs, normalize_tweets):
+    def _set_up(self, encoder, outputs, tokenizer, label_names, pairs, normalize_tweets, pooling):
         _check_label_names(label_names)
         classes = outputs["logits"].shape[-1]
         if classes != (1 if label_names is None else len(label_names)):
             raise InputError(f"The model has {classes} outputs. Received: label_names={label_names}.")
         super().__init__(encoder, outputs, tokenizer)
         self.label_names = None if label_names is None else tuple(label_names)
-        self.pairs, self.normalize_tweets = pairs, normalize_tweets
+        self.pairs, self.normalize_tweets, self.pooling = pairs, normalize_tweets, pooling
 
     @property
     def is_regression(self):
@@ -70,8 +72,9 @@ class TextClassifier(Task):
         return self.label_names is None
 
     def settings(self):
-        names = self.label_names and list(self.label_names)
-        return {"label_names": names, "pairs": self.pairs, "normalize_tweets": self.normalize_tweets}
+        names = ("pairs", "normalize_tweets", "pooling")
+        settings = {name: getattr(self, name) for name in names}
+        return {"label_names": self.label_names and list(self.label_names), **settings}
 
     def batch_inputs(self, features):
         if self.normalize_tweets:

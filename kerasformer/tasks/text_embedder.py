@@ -68,7 +68,8 @@ class TextEmbedder(Task):
         return self.tokenizer(tf.concat(texts, 0))
 
     def training_batch(self, features, targets):
-        """The first texts as the model's inputs; the second texts' inputs as targets, with the scores."""
+        """The first texts as the model's inputs, int32 `[N, length]` each; as targets `{"pair"`: the second texts'
+        inputs`, "score": targets`, float32 `[N]}`."""
         return self.tokenizer(features["text"]), {"pair": self.tokenizer(features["text_pair"]), "score": targets}
 
     def loss(self, targets, outputs):
@@ -131,7 +132,11 @@ class TextEmbedder(Task):
         return {"embedding": tf.cast(outputs["embedding"], tf.float32)}
 
     def embed(self, texts, batch_size=32):
-        """Embeddings as they are served, from Python: list of str to float32 `[N, width]`."""
+        """Embeddings as they are served, from Python: list of str to float32 `[N, width]`.
+
+        Raises:
+            InputError: `texts` is one text, not a list of them.
+        """
         if isinstance(texts, str):
             raise InputError(f"`texts` must be a list of texts. Received one text: {texts[:40]!r}. Put it in a list.")
         return self.answers({"text": list(texts)}, batch_size)["embedding"]

@@ -29,7 +29,7 @@ class Translator(Task):
 
     Attributes:
         evaluation_beam: beams of the translations that `evaluate_batches` scores with BLEU and chrF; 0: none are made.
-        min_length: tokens before which no translation ends, 0 unless set.
+        min_length: tokens before which no translation ends, 0 unless set; exported, but not saved.
         bleu_signature: of `sacrebleu`, after an evaluation with translations.
 
     Raises:
@@ -107,6 +107,8 @@ class Translator(Task):
         return self._pieces.inputs_and_labels(features)[0]
 
     def training_batch(self, features, targets):
+        """Inputs of the model, and the token ids to be said, int32 `[N, length]`, -1 at padding. `targets` are not
+        read: translations come with the features, as for `batch_inputs`."""
         return self._pieces.inputs_and_labels(features)
 
     def loss(self, targets, outputs):
@@ -157,7 +159,7 @@ class Translator(Task):
 
     def _score(self, sources, references):
         found = self.translate(sources, beam_size=self.evaluation_beam)["translation"].tolist()
-        lowercase, asked = self.target_tokenizer.lowercase, self._pieces.asks_for(sources)
+        lowercase, asked = self.target_tokenizer.lowercase, np.maximum(self._pieces.asks_for(sources), 0)
         scores, self.bleu_signature = corpus_scores(found, references, lowercase)
         for place, language in enumerate(self.target_languages):
             rows = np.flatnonzero(asked == place)
@@ -206,7 +208,8 @@ class Translator(Task):
         return tf.minimum(lengths + 50, self.target_tokenizer.max_length)
 
     def answer_features(self, features, core):
-        """What is served: `translation`, `score` and `truncated`, each `[N]`.
+        """What is served: `translation`, `score` and `truncated`, each `[N]`; the last tells that the text was longer
+        than the model and cut, or that the translation did not end within `max_length`.
 
         Args:
             features: `text`, and where wanted `length_penalty` float32, `max_length` int32, `beam_size` and
@@ -300,7 +303,14 @@ class Translator(Task):
         Returns:
             For each pair `(target pieces, source pieces, float32 [target pieces, source pieces])`, the attention of the
             last decoder block; the last piece of each side is the end token, and each row adds up to 1.
+
+        Raises:
+            InputError: there are not as many translations as texts.
         """
+        if len(texts) != len(translations):
+            raise InputError(
+                f"`texts` and `translations` must be equally many. Received: {len(texts)} and {len(translations)}."
+            )
         features = {"text": tf.constant(texts), "text_pair": tf.constant(translations)}
         inputs, labels = self._pieces.inputs_and_labels(features)
         attention = attention_over_source(self.transformer, inputs).numpy()

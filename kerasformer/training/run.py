@@ -1,5 +1,6 @@
 """One training as it goes: where it is, what it has seen, what it tells the callbacks, and what it writes down."""
 
+import hashlib
 import json
 import math
 import pathlib
@@ -40,6 +41,7 @@ class TrainingRun:
         self._folder, self._every, self._keep = folder, every, keep
         # As they come back from a checkpoint: JSON knows no tuples.
         self._settings = json.loads(json.dumps(settings))
+        self._vocabulary = _vocabulary_digest(trainer.task)
         self.history = keras.callbacks.History()
         self._own_callbacks = [*_averaging(self.optimizer, callbacks), *callbacks, self.history]
         self.epoch = self.batch = self.step = self._skipped = 0
@@ -52,8 +54,13 @@ class TrainingRun:
         self.model.optimizer, self.model.stop_training = self.optimizer, False
         restored = self._restore() if self._folder else None
         state = restored[1] if restored else {}
-        if restored and state["settings"] != self._settings:
+        if restored and _given(state["settings"]) != _given(self._settings):
             raise InputError(_other_settings(self._folder, state["settings"], self._settings))
+        if restored and state.get("vocabulary", self._vocabulary) != self._vocabulary:
+            raise InputError(
+                f"{self._folder} holds checkpoints of a training with another vocabulary, perhaps since the text that "
+                "it was learned from has changed. Delete it to start anew, or name another folder."
+            )
         if restored:
             self.step, self.epoch, self.batch = restored[0], state["epoch"], state["batch"]
             self._totals, self._seconds = np.array(state["totals"]), state["seconds"]
@@ -191,6 +198,7 @@ class TrainingRun:
             "skipped": self._skipped,
             "stopped": self.model.stop_training,
             "settings": self._settings,
+            "vocabulary": self._vocabulary,
             "callbacks": values,
         }
         save_checkpoint(self._folder, self.step, self._variables(), state, arrays, keep=self._keep)
@@ -228,6 +236,22 @@ def _decoded(value):
     if isinstance(value, list):
         return [_decoded(item) for item in value]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _given(settings):
+    """Without those that are None, as are those that were not there yet when a checkpoint was written."""
+    if not isinstance(settings, dict):
+        return settings
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _vocabulary_digest(task):
+    """What tells a task's vocabularies from others, or None where it has none."""
+    if not hasattr(task, "further_tokenizers"):
+        return None
+    tokenizers = [task.tokenizer, *task.further_tokenizers().values()]
+    text = "\0".join(piece for tokenizer in tokenizers for piece in tokenizer.vocabulary)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _other_settings(folder, then, now):

@@ -239,6 +239,12 @@ def test_small_corpora_are_seen_more_often(tmp_path, tokenizer):
         lines = [f"d{0 if name == 'small' else 1} w1 w2 w3\n\n" for _ in range(count)]
         (tmp_path / f"{name}.txt").write_text("".join(lines))
     corpora = [Corpus(tmp_path / "large.txt"), Corpus(tmp_path / "small.txt")]
+    held_out = [Corpus(tmp_path / f"{name}.txt", held_out=2) for name in ("large", "small")]
+    kept_back = PretrainingData(held_out, tokenizer, next_sentence=False, short_probability=0)
+    texts = [text for text, *_ in texts_of(kept_back.batches(40, 16, held_out=True), tokenizer)]
+    assert len(texts) == kept_back.count(16, held_out=True)
+    # Mixed: the first ones tell of both.
+    assert {"d0" in text for text in texts[:20]} == {True, False}
 
     def share(smoothing):
         data = PretrainingData(corpora, tokenizer, next_sentence=False, short_probability=0, smoothing=smoothing)

@@ -69,6 +69,14 @@ def test_reads_back_to_the_last_bit(tmp_path):
     assert load_pretraining_heads(tmp_path / "model") == {}
 
 
+def test_pooling_is_told_as_sentence_transformers_does(tmp_path):
+    for pooling, found in (("mean", "mean"), (None, "first")):  # the second replaces the first
+        save_huggingface(random_bert(), TOKENIZER, tmp_path / "bert", pooling=pooling)
+        assert kf.interop.pooling_of(tmp_path / "bert") == found
+    with pytest.raises(InputError, match="max"):
+        save_huggingface(random_bert(), TOKENIZER, tmp_path / "bert", pooling="max")
+
+
 def test_another_dropout(tmp_path):
     save_huggingface(random_bert(pooled=True), TOKENIZER, tmp_path / "model", dropout=0.1)
     again, _ = load_huggingface(tmp_path / "model")

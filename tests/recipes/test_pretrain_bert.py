@@ -19,7 +19,7 @@ pretrain = importlib.util.module_from_spec(SPEC)
 sys.modules["pretrain_recipe"] = pretrain
 SPEC.loader.exec_module(pretrain)
 
-SMALL = {"size": "tiny", "length": 24, "long_length": 40, "batch_size": 8, "vocabulary": 200}
+SMALL = {"size": "tiny", "first_length": 12, "length": 24, "long_length": 40, "batch_size": 8, "vocabulary": 200}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_trains_reports_and_saves(pretrained):
     task = kf.load(pretrained / "task")
     assert task.fill_mask(["the sun is [MASK]."])["tokens"].shape == (1, 1, 5)
     rows = [json.loads(line) for line in (pretrained / "metrics.jsonl").read_text().splitlines()]
-    assert len([row for row in rows if "epoch" in row]) == 3  # two short ones and the long steps
+    assert len([row for row in rows if "epoch" in row]) == 4  # the first steps, two of most of them, and the long ones
     assert not (pretrained / "checkpoints").exists()
     encoder, tokenizer = kf.interop.load_huggingface(pretrained / "huggingface")
     inputs = tokenizer(["sun and sea"])
@@ -113,6 +113,25 @@ def test_more_is_masked_at_first(text, tmp_path):
     assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.1
 
 
+def test_all_of_the_test_text_is_evaluated(text):
+    """Of validation text a part will do."""
+    task = kf.tasks.BertPretraining(
+        kf.models.bert(kf.models.BertConfig.named("tiny", vocabulary_size=6), pooled=True),
+        kf.text.WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sun"]),
+    )
+    flags = pretrain.Flags(train=[text], length=6)
+    batches = pretrain.evaluation_batches(flags, text, task.tokenizer)
+    data = pretrain.pretraining_data(flags, [kf.data.Corpus(text)], task.tokenizer)
+    assert sum(len(targets["is_random"]) for _, targets in batches) == data.count(6)
+
+
+def test_other_workers_do_not_wait_forever_for_the_cache(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(kf.training, "is_chief", lambda: False)
+    monkeypatch.setattr(pretrain, "CACHE_TIMEOUT", 0)
+    with pytest.raises(InputError, match="did not come within 0 seconds"):
+        pretrain.cached(pretrain.Flags(train=[text], cache=str(tmp_path / "cache")))
+
+
 def test_packed_running_text_from_a_cache(text, tmp_path):
     flags = SMALL | {"steps": 2, "next_sentence": False, "pack": True, "cache": str(tmp_path / "cache")}
     for _ in range(2):  # written once, read twice
@@ -153,13 +172,17 @@ def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys
         ({"long_share": 1.0}, "long_share"),
         ({"first_share": -0.1}, "first_share"),
         ({"first_share": 0.5, "long_share": 0.5}, "first_share"),
-        ({"first_length": 0}, "first_length"),
+        ({"first_length": 4}, "first_length, length, long_length must be at least 5"),
         ({"mask_rate": 0.0}, "rate"),
         ({"first_mask_rate": 1.0}, "first_mask_rate"),
         ({"test": "nowhere.txt"}, "nowhere.txt"),
         ({"validation": "{one}"}, "gives no sequence"),
         ({"init": "{folder}"}, "config.json"),
-        ({"init": "{short}"}, "positions"),
+        ({"init": "{short}"}, "16 positions"),
+        (
+            {"init": "{short}", "length": 16, "long_share": 0.0, "first_share": 0.1, "first_length": 17},
+            "'first_length'",
+        ),
         ({"pack": True}, "running text"),
         ({"data_service": "grpc://nowhere:1"}, "needs --cache"),
     ],

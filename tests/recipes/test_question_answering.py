@@ -97,12 +97,21 @@ def test_an_epoch_of_cloze_questions_comes_first(tiny, tmp_path):
 
 
 def test_long_answers_are_left_out(tmp_path, capsys):
-    source = write(tmp_path / "t.json", ("who saw", ("anna", 0)), ("what .", ("anna saw rome", 0)), ("who",))
-    flags = question_answering.Flags(train=source, validation=source, most_words=2)
-    train, validation, _ = question_answering.load_data(flags)
-    assert [tuple(answers) for answers in train.answers] == [("anna",), ()]
-    assert len(validation) == 3
-    assert "1 of 3 training questions left out" in capsys.readouterr().out
+    rows = [
+        ("who saw", ("anna", 0)),
+        ("what .", ("anna saw rome", 0)),
+        # What is learned is the first answer that stands in the context.
+        ("who left", ("nobody", 0), ("anna saw rome .", 0)),
+        ("who left", ("nobody of us saw it", 0), ("bob", 17)),
+        ("who",),
+    ]
+    train = kf.data.load_questions(write(tmp_path / "t.json", *rows))
+    kept = question_answering.short_answers(train, 2)
+    assert [tuple(answers) for answers in kept.answers] == [("anna",), ("nobody of us saw it", "bob"), ()]
+    assert "2 of 5 training questions left out" in capsys.readouterr().out
+    assert question_answering.short_answers(train, None) is train
+    with pytest.raises(kf.errors.InputError, match="no answer has at most 1 words"):
+        question_answering.short_answers(train.select([1, 4]), 1)
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,15 @@ def test_trains_reports_saves_and_publishes(tmp_path, capsys):
 
     # What it saved is a place to start from.
     flags.init, flags.export, flags.epochs, flags.average = str(tmp_path / "work" / "task"), None, 1, 1
-    flags.workdir = str(tmp_path / "again")
+    flags.workdir, flags.beam_size, flags.label_smoothing = str(tmp_path / "again"), 3, 0.0
     translate.main(flags)
+    task = kf.load(tmp_path / "again" / "task")
+    assert (task.beam_size, task.label_smoothing) == (3, 0.0)
     again = json.loads((tmp_path / "again" / "metrics.json").read_text())
     assert again["validation"]["loss"] < metrics["validation"]["loss"]
+    flags.target, flags.workdir = "fr,de", str(tmp_path / "other")
+    with pytest.raises(kf.errors.InputError, match="--target fr,de"):
+        translate.main(flags)
 
 
 def test_two_vocabularies(tmp_path):

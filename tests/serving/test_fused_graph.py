@@ -48,8 +48,9 @@ def test_normalization_keeps_its_epsilon(epsilon, dtype, tolerance):
     assert ops["_MklLayerNorm"] == 0, "it starts its threads three times, whatever the size"
 
 
+@pytest.mark.parametrize("row_groups", [1, 3])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1)])
-def test_a_block_is_fused_and_right(dtype, tolerance):
+def test_a_block_is_fused_and_right(dtype, tolerance, row_groups):
     keras.utils.set_random_seed(0)
     config = kf.models.BertConfig.named("tiny", vocabulary_size=50, max_length=16)
     model = kf.models.bert(config, dtype="float32")
@@ -57,7 +58,7 @@ def test_a_block_is_fused_and_right(dtype, tolerance):
         if weight.name in ("gamma", "beta", "bias"):
             weight.assign(weight + 0.1 * np.random.default_rng(2).normal(size=weight.shape))
     served_model = kf.models.with_precision(model, dtype)
-    use_serving_form(served_model)
+    use_serving_form(served_model, row_groups)
     rng = np.random.default_rng(1)
     mask = np.array([[1] * 9, [1] * 4 + [0] * 5, [1] + [0] * 8], np.int32)
     feeds = {"token_ids": rng.integers(0, 50, mask.shape).astype(np.int32), "padding_mask": mask}
@@ -75,6 +76,6 @@ def test_a_block_is_fused_and_right(dtype, tolerance):
         assert ops["_MklNativeFusedMatMul"] == 6 * layers, "projections with bias, and with GELU or residual"
         assert ops["_MklMatMul"] == 0
         assert ops["AddN"] == layers, "halves of a feed-forward network and residual at once, so that neither waits"
-        assert ops["_MklFusedBatchMatMulV2"] == layers, "many scores, with scale and mask"
+        assert ops["_MklFusedBatchMatMulV2"] == row_groups * layers, "many scores, with scale and mask"
         assert ops["BatchMatMulV3"] == 2 * layers, "few scores"
         assert ops["Transpose"] + ops["_MklTranspose"] == 0, "heads are split and merged by gathers"

@@ -123,12 +123,31 @@ def test_large_models_keep_variables(task, tmp_path, monkeypatch):
 @pytest.mark.parametrize("limit", [None, 10], ids=["constants", "variables"])
 def test_the_serving_form_is_for_constants_and_leaves_the_task_alone(task, tmp_path, monkeypatch, limit):
     switched = []
-    monkeypatch.setattr(exporting, "use_serving_form", switched.append)
+    monkeypatch.setattr(exporting, "use_serving_form", lambda *arguments: switched.append(arguments))
     if limit is not None:
         monkeypatch.setattr(exporting, "_LARGEST_CONSTANTS", limit)
     exporting.export(task, tmp_path / "m")
     assert len(switched) == (limit is None), "variables would be cut in each call"
-    assert all(model is not task.model for model in switched)
+    assert all(model is not task.model and groups == task.row_groups for model, groups in switched)
+
+
+def test_rows_in_order_of_length_and_back():
+    class Sums:
+        def core_outputs(self, model, inputs):
+            self.inputs = inputs
+            return {"sums": tf.reduce_sum(inputs["token_ids"] * inputs["padding_mask"], 1)}
+
+    task = Sums()
+    token_ids = np.arange(20, dtype=np.int32).reshape(5, 4)
+    mask = (np.arange(4) < np.array([3, 1, 4, 0, 3])[:, None]).astype(np.int32)
+    outputs = exporting._by_length(task, None, {"token_ids": tf.constant(token_ids), "padding_mask": tf.constant(mask)})
+    assert task.inputs["padding_mask"].numpy().sum(1).tolist() == [0, 1, 3, 3, 4]
+    np.testing.assert_array_equal(outputs["sums"], (token_ids * mask).sum(1))
+
+
+@pytest.mark.parametrize("kind", [kf.tasks.Tagger, kf.tasks.QuestionAnswerer, kf.tasks.ExtractiveSummarizer])
+def test_tasks_of_long_texts_are_served_in_groups_of_rows(kind):
+    assert kind.row_groups > 1
 
 
 def test_versions_count_up_and_strangers_are_ignored(task, tmp_path):

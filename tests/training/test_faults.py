@@ -94,6 +94,27 @@ def test_other_settings_are_told(tmp_path):
     make_trainer().fit(data(), checkpoint_folder=tmp_path, settings={"seed": 1, "rate": 0.1})
     with pytest.raises(InputError, match=r"rate was 0.1, now 0.2"):
         make_trainer().fit(data(), checkpoint_folder=tmp_path, settings={"seed": 1, "rate": 0.2})
+    # A setting that is newer than the checkpoint, and not made use of.
+    make_trainer().fit(data(), checkpoint_folder=tmp_path, settings={"seed": 1, "rate": 0.1, "new": None})
+    with pytest.raises(InputError, match=r"new was None, now 3"):
+        make_trainer().fit(data(), checkpoint_folder=tmp_path, settings={"seed": 1, "rate": 0.1, "new": 3})
+
+
+def test_another_vocabulary_is_told(tmp_path):
+    """As when the text that it is learned from has changed: the tables would fit, the tokens would not."""
+
+    def fit(words):
+        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words]
+        encoder = kf.models.bert(kf.models.BertConfig(len(vocabulary), 8, 1, 2, 8, 16), pooled=True)
+        task = kf.tasks.TextClassifier(encoder, kf.text.WordPieceTokenizer(vocabulary, max_length=16), ["x", "y"])
+        batch = {"text": tf.constant(["sun", "moon"])}, tf.constant([0, 1])
+        trainer = kf.training.Trainer(task, kf.training.adamw(1e-3))
+        trainer.fit(tf.data.Dataset.from_tensors(batch), epochs=1, checkpoint_folder=tmp_path)
+
+    fit(["sun", "moon"])
+    fit(["sun", "moon"])
+    with pytest.raises(InputError, match="another vocabulary"):
+        fit(["moon", "sun"])
 
 
 @pytest.mark.parametrize("damage", ["cut", "no_state", "not_json"])
