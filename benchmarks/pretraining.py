@@ -177,15 +177,15 @@ def load_pipeline(arguments: dict, folder: Path):
 
     data = _data(arguments, arguments["text"], folder, next_sentence=True)
     masking = TokenMasking(data.tokenizer)
-    batches = data.batches(arguments["batch"], arguments["length"]).map(
+    batches = data.batches(arguments["batch"], arguments["length"], steps=10**9).map(
         lambda features, _: (*masking(features["token_ids"], features["padding_mask"], features["seed"]),
                              tf.reduce_sum(features["padding_mask"]))
     )  # fmt: skip
 
     def rate(seconds):
-        tokens, start = 0, None
+        # From the first text on: the first batch comes when thousands of sequences wait to be shuffled.
+        tokens, start = 0, time.perf_counter()
         for *_, number in batches:
-            start = start or time.perf_counter()
             tokens += int(number)
             if time.perf_counter() - start > seconds:
                 break
