@@ -7,10 +7,10 @@ import tensorflow as tf
 from kerasformer.data.masking import TokenMasking
 from kerasformer.errors import InputError
 from kerasformer.layers import BertEmbedding, FirstToken, MaskedLanguageModelHead
+from kerasformer.tasks.pretraining_heads import assign_heads, head_variables
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Task, find_layer, string_spec
 
-_NEXT_SENTENCE = {"next_sentence.kernel", "next_sentence.bias"}
 _ENCODER_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
 
@@ -107,7 +107,8 @@ class BertPretraining(Task):
     def heads(self):
         """Weights of the heads by name, as `kf.interop.load_pretraining_heads` gives and `save_huggingface` takes
         them."""
-        return {name: keras.ops.convert_to_numpy(variable) for name, variable in self._head_variables().items()}
+        variables = head_variables(self.model, self.next_sentence)
+        return {name: keras.ops.convert_to_numpy(variable) for name, variable in variables.items()}
 
     def assign_heads(self, heads):
         """Takes the weights of `heads`, see `heads()`; those for the next sentence only where that is learned.
@@ -118,34 +119,7 @@ class BertPretraining(Task):
         Raises:
             InputError: a weight of an unknown name or another shape.
         """
-        variables = self._head_variables()
-        unknown = sorted(set(heads) - set(variables) - _NEXT_SENTENCE)
-        if unknown:
-            raise InputError(f"The heads have weights {sorted(variables)}. Received: {unknown[0]!r}.")
-        heads = {name: heads[name] for name in variables if name in heads}
-        for name, value in heads.items():
-            if tuple(variables[name].shape) != tuple(np.shape(value)):
-                raise InputError(
-                    f"The head's weight {name!r} should be of shape {tuple(variables[name].shape)}. "
-                    f"Received: {tuple(np.shape(value))}."
-                )
-        for name, value in heads.items():
-            variables[name].assign(value)
-        return sorted(set(variables) - set(heads))
-
-    def _head_variables(self):
-        head = find_layer(self.model, MaskedLanguageModelHead)
-        variables = {
-            "transform.kernel": head.transform.kernel,
-            "transform.bias": head.transform.bias,
-            "norm.gamma": head.norm.gamma,
-            "norm.beta": head.norm.beta,
-            "bias": head.bias,
-        }
-        if self.next_sentence:
-            dense = self.model.get_layer("next_sentence")
-            variables |= {"next_sentence.kernel": dense.kernel, "next_sentence.bias": dense.bias}
-        return variables
+        return assign_heads(head_variables(self.model, self.next_sentence), heads)
 
     # ---- training ----
 

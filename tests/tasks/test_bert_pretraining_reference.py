@@ -16,6 +16,7 @@ from kerasformer.interop.weight_names import (
     joined,
     variable_of,
 )
+from kerasformer.tasks.pretraining_heads import head_variables
 
 RECORDED = dict(np.load(pathlib.Path(__file__).parent.parent / "fixtures" / "bert_pretraining.npz"))
 
@@ -65,7 +66,7 @@ def test_gradients(task):
     variables = task.model.trainable_variables
     gradients = tape.gradient(loss, [variable.value for variable in variables])
     found = {id(variable): tf.convert_to_tensor(g).numpy() for variable, g in zip(variables, gradients, strict=True)}
-    heads = task._head_variables()
+    heads = head_variables(task.model, task.next_sentence)
     ours = [(weight, variable_of(task.encoder, weight)) for weight in encoder_weights(2) + POOLER_WEIGHTS]
     ours += [(weight, heads[weight.ours]) for weight in HEAD_WEIGHTS]
     assert len(ours) == len(variables)
