@@ -29,6 +29,7 @@ from kerasformer.errors import InputError, one_line_errors
 CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "data_service"}
 # Seconds that the other workers wait for the first one to write the text down.
 CACHE_TIMEOUT = 3600
+VALIDATION_BATCHES = 200
 LENGTHS = ("first_length", "length", "long_length")
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "pretraining"
 
@@ -160,7 +161,7 @@ def main(flags):
         validation = evaluation_batches(flags, held_out, task.tokenizer)
     else:
         validation = not_empty(data.batches(64, flags.length, held_out=True), "The held-out text")
-    validation = validation.take(200)
+    validation = validation.take(VALIDATION_BATCHES)
     test = evaluation_batches(flags, flags.test, task.tokenizer) if flags.test else None
     history = trainer.fit(
         epoch_data,
@@ -184,7 +185,7 @@ def main(flags):
     task.save(workdir / "task")
     # A new BERT that learned without dropout is fine-tuned with the usual one; one of --init keeps its own.
     dropout = 0.1 if flags.init is None and flags.dropout == 0 else None
-    pooling = "mean" if flags.init is not None and kf.interop.pooling_of(flags.init) == "mean" else None
+    pooling = "first" if flags.init is None else kf.interop.pooling_of(flags.init)
     kf.interop.save_huggingface(
         task.encoder,
         task.tokenizer,

@@ -34,7 +34,7 @@ _ARCHITECTURES = {
 }
 
 
-def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None, pooling=None):
+def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None, pooling="first"):
     """Writes an encoder and its tokenizer as a folder that Hugging Face Transformers loads, whole or not at all.
 
     `load_huggingface` reads the same weights back, to the last bit. They are written in float32, with low-rank updates
@@ -49,7 +49,7 @@ def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None, po
             of the vocabulary is the encoder's own.
         dropout: rate of all dropout that the folder's readers are to train with; None: the encoder's rates.
         pooling: "mean" if the encoder was trained to make the vector of a text from all of its tokens, which is then
-            written into `1_Pooling/config.json` as sentence-transformers does; see `pooling_of`.
+            written into `1_Pooling/config.json` as sentence-transformers does; else "first". See `pooling_of`.
 
     Raises:
         InputError: a rate outside [0, 1), another pooling; the encoder, the tokenizer or the heads are of another kind,
@@ -58,8 +58,8 @@ def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None, po
     config = config_of(encoder)
     if dropout is not None:
         config = dataclasses.replace(config, dropout=dropout, attention_dropout=dropout)
-    if pooling not in (None, "mean"):
-        raise InputError(f'`pooling` must be "mean" or None. Received: pooling={pooling!r}.')
+    if pooling not in ("first", "mean"):
+        raise InputError(f'`pooling` must be "first" or "mean". Received: pooling={pooling!r}.')
     if not isinstance(tokenizer, WordPieceTokenizer):
         raise InputError(f"`tokenizer` must be a WordPieceTokenizer. Received: a {type(tokenizer).__name__}.")
     if tokenizer.vocabulary_size > config.vocabulary_size:
@@ -100,7 +100,7 @@ def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None, po
         # safetensors makes a file that its owner alone can read, whatever the user's mask.
         weights_file.chmod(description.stat().st_mode)
         tokenizer.save(scratch)
-        if pooling is not None:
+        if pooling == "mean":
             (scratch / "1_Pooling").mkdir()
             settings = {"word_embedding_dimension": config.width, "pooling_mode_mean_tokens": True}
             (scratch / "1_Pooling" / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

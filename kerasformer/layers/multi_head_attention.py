@@ -206,7 +206,9 @@ class MultiHeadAttention(keras.layers.Layer):
     def _attend(self, queries, keys, values, mask, training, plain=True, **arguments):
         """`plain`: nothing but a mask of real keys, and no `arguments` that matter."""
         if self.serving_form and plain and not training:
-            return attention_for_serving(queries, keys, values, mask, 1 if mask is None else self.row_groups)
+            # Groups are cut to the length of their keys, which is that of their queries in self-attention alone.
+            groups = 1 if mask is None or self._is_cross_attention else self.row_groups
+            return attention_for_serving(queries, keys, values, mask, groups)
         return scaled_dot_product_attention(
             queries, keys, values, mask=mask, dropout=self._probability_dropout, training=training, **arguments
         )

@@ -74,9 +74,8 @@ def _core(task, model, module):
     @tf.function(input_signature=list(specs.values()))
     def forward(*inputs):
         inputs = dict(zip(specs, inputs, strict=True))
-        outputs = (
-            _by_length(task, model, inputs) if frozen and task.row_groups > 1 else task.core_outputs(model, inputs)
-        )
+        in_order = frozen and task.row_groups > 1
+        outputs = _by_length(task, model, inputs) if in_order else task.core_outputs(model, inputs)
         structure[:] = outputs
         # Callers see float32, whatever the model computes in.
         return [tf.cast(value, tf.float32) if value.dtype.is_floating else value for value in outputs.values()]

@@ -28,14 +28,14 @@ def parts():
     ],
 )
 def test_a_saved_task_gives_its_encoder_and_how_it_pools(make, pooling, parts, tmp_path):
-    make(*parts).save(tmp_path / "task")
+    task = make(*parts)
+    task.save(tmp_path / "task")
     assert kf.interop.pooling_of(tmp_path / "task") == pooling
     encoder, tokenizer = kf.interop.load_encoder(tmp_path / "task")
     assert tokenizer.vocabulary == WORDS
     inputs = tokenizer(["sun moon"])
     np.testing.assert_array_equal(encoder(inputs)["sequence_output"], parts[0](inputs)["sequence_output"])
-    again = kf.load(tmp_path / "task")
-    assert again.settings() == kf.load(tmp_path / "task").settings()
+    assert kf.load(tmp_path / "task").settings() == task.settings()
 
 
 def test_a_translator_is_no_starting_point(tmp_path):

@@ -7,7 +7,7 @@ import reference
 import tensorflow as tf
 
 import kerasformer as kf
-from kerasformer.layers import FeedForward, attention
+from kerasformer.layers import FeedForward, MultiHeadAttention, attention
 from kerasformer.layers.serving_form import use_serving_form
 
 # batch, heads, queries, keys, head width, value width
@@ -86,6 +86,18 @@ def test_groups_are_as_long_as_their_longest_row(monkeypatch):
     attention.attention_for_serving(x, x, x, mask, 3)
     assert [shapes[0].as_list() for shapes in seen] == [[2, 2, 3], [2, 2, 6], [3, 2, 9]]
     assert all(len(set(map(tuple, shapes))) == 1 for shapes in seen)
+
+
+def test_cross_attention_is_never_cut(monkeypatch):
+    """Its queries are not as long as its keys."""
+    monkeypatch.setattr(attention, "_FEW_SCORES", 0)
+    keras.utils.set_random_seed(0)
+    layer = MultiHeadAttention(2)
+    x, memory = (tf.random.normal([6, length, 8]) for length in (5, 3))
+    mask = tf.sequence_mask([1, 1, 2, 2, 3, 3], 3)
+    usual = layer(x, memory, padding_mask=mask)
+    layer.serving_form, layer.row_groups = True, 3
+    np.testing.assert_allclose(layer(x, memory, padding_mask=mask), usual, atol=1e-5)
 
 
 def test_only_few_scores_are_computed_by_the_operations_for_few(monkeypatch):

@@ -113,16 +113,22 @@ def test_more_is_masked_at_first(text, tmp_path):
     assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.1
 
 
-def test_all_of_the_test_text_is_evaluated(text):
+def test_all_of_the_test_text_is_evaluated(text, tmp_path, monkeypatch):
     """Of validation text a part will do."""
-    task = kf.tasks.BertPretraining(
-        kf.models.bert(kf.models.BertConfig.named("tiny", vocabulary_size=6), pooled=True),
-        kf.text.WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sun"]),
-    )
-    flags = pretrain.Flags(train=[text], length=6)
-    batches = pretrain.evaluation_batches(flags, text, task.tokenizer)
-    data = pretrain.pretraining_data(flags, [kf.data.Corpus(text)], task.tokenizer)
-    assert sum(len(targets["is_random"]) for _, targets in batches) == data.count(6)
+    monkeypatch.setattr(pretrain, "VALIDATION_BATCHES", 1)
+    seen = []
+    evaluate = kf.training.Trainer.evaluate
+
+    def count(trainer, batches):
+        seen.append(sum(len(targets["is_random"]) for _, targets in batches))
+        return evaluate(trainer, batches)
+
+    monkeypatch.setattr(kf.training.Trainer, "evaluate", count)
+    flags = SMALL | {"steps": 1, "validation": text, "test": text, "workdir": str(tmp_path / "work")}
+    pretrain.main(pretrain.Flags(train=[text], **flags))
+    *validations, test = seen
+    assert set(validations) == {64}
+    assert test > 64
 
 
 def test_other_workers_do_not_wait_forever_for_the_cache(text, tmp_path, monkeypatch):
