@@ -57,6 +57,9 @@ class Flags:
     most_words: int | None = None
     """Training questions with an answer of more words are left out, where answers elsewhere are short (as Lee et al.
     2019 did with Natural Questions; they kept five). None: all are kept."""
+    longest_context: int | None = None
+    """Training questions on contexts of more tokens are left out: a few long ones, read in many windows, can take half
+    of the time. None: all are kept."""
     cloze: int = 0
     """Questions to make of each training context, of names and numbers in it: they are learned in an epoch of their
     own, before the others."""
@@ -83,7 +86,7 @@ class Flags:
 
 
 def main(flags):
-    least_one = {name: getattr(flags, name) for name in ("epochs", "batch_size", "most_words")}
+    least_one = {name: getattr(flags, name) for name in ("epochs", "batch_size", "most_words", "longest_context")}
     if any(value is not None and value < 1 for value in least_one.values()) or flags.cloze < 0:
         raise InputError(
             f"{', '.join(least_one)} must be at least 1, cloze at least 0. Received: {least_one} and {flags.cloze}."
@@ -97,6 +100,7 @@ def main(flags):
         task = kf.tasks.QuestionAnswerer(
             encoder, tokenizer, window=flags.window, overlap=flags.overlap, max_answer=flags.max_answer
         )
+        train = short_contexts(train, tokenizer, flags.longest_context)
         cloze = cloze_of(train, flags)
         train = short_answers(train, flags.most_words)
         steps = -(-len(train) // flags.batch_size) * flags.epochs + -(-len(cloze) // flags.batch_size)
@@ -157,6 +161,20 @@ def load_data(flags):
         held_out = max(len(train) // 10, 1)
         validation, train = train.select(order[:held_out]), train.select(order[held_out:])
     return train, validation, test
+
+
+def short_contexts(questions, tokenizer, longest):
+    """The questions on contexts of at most so many tokens."""
+    if longest is None:
+        return questions
+    contexts, place = np.unique(questions.contexts.astype(str), return_inverse=True)
+    tokens = tokenizer.tokenize(list(contexts)).row_lengths().numpy()[place]
+    if not (tokens <= longest).any():
+        raise InputError(
+            f"{questions.source}: no context has at most {longest} tokens. Give a larger --longest-context."
+        )
+    print(f"{(tokens > longest).sum()} of {len(tokens)} training questions left out: contexts of over {longest} tokens")
+    return questions.select(np.flatnonzero(tokens <= longest))
 
 
 def short_answers(questions, most_words):

@@ -20,6 +20,7 @@ import tensorflow as tf
 import tyro
 
 import kerasformer as kf
+from kerasformer.data.files import find_files
 from kerasformer.errors import InputError, one_line_errors
 
 # Flags that may differ between a training that was killed and the one that goes on with it.
@@ -36,7 +37,7 @@ class Flags:
     validation: str | None = None
     """Validation data: the best epoch is chosen on it. None: the samples', or a tenth of the training data."""
     test: str | None = None
-    """Test data, evaluated once at the end with the best weights."""
+    """Test data, evaluated once at the end with the best weights; several files, such as '*/test.jsonl', also each."""
     init: str | None = None
     """A Hugging Face folder of BERT type or a saved kerasformer task; None: MiniLM if installed, else random."""
     workdir: str = "work/sentiment"
@@ -124,6 +125,10 @@ def main(flags):
     results = {"validation": trainer.evaluate(kf.data.batches(validation, 64))}
     if test is not None:
         results["test"] = trainer.evaluate(kf.data.batches(test, 64))
+        names = {"label_names": train.label_names, "regression": train.label_names is None}
+        for name, path in each_file(flags.test).items():
+            part = kf.data.load_classification(path, **names)
+            results.setdefault("test_files", {})[name] = trainer.evaluate(kf.data.batches(part, 64))
     if not kf.training.is_chief():
         return
     epochs_run = len(history.history["seconds"])
@@ -159,6 +164,20 @@ def load_data(flags):
     return train, validation, kf.data.load_classification(test, **names) if test else None
 
 
+def each_file(source):
+    """`{name: path}` where the source names several files: the part of the path in which they differ."""
+    if source is None or source.startswith(("tfds:", "hf:")):
+        return {}
+    files = find_files(source)
+    if len(files) < 2:
+        return {}
+    parts = [file.parts for file in files]
+    for end, rest in ((0, slice(1, None)), (-1, slice(None, -1))):
+        while min(map(len, parts)) > 1 and len({part[end] for part in parts}) == 1:
+            parts = [part[rest] for part in parts]
+    return {"/".join(part): str(file) for part, file in zip(parts, files, strict=True)}
+
+
 def starting_point(flags, texts):
     """Encoder, tokenizer and pooling: of --init, else MiniLM, else a random BERT-mini with words of the texts."""
     folder = flags.init or kf.interop.minilm_folder()
@@ -182,6 +201,10 @@ def print_results(results, task, held_out):
     splits = [split for split in ("validation", "test") if split in results]
     rows = [[metric, *[results[split][metric] for split in splits]] for metric in results[splits[0]]]
     kf.training.print_table("results", ["metric", *splits], rows)
+    if files := results.get("test_files"):
+        rows = [[name, *metrics.values()] for name, metrics in files.items()]
+        rows.append(["mean", *[float(np.mean(column)) for column in zip(*[row[1:] for row in rows], strict=True)]])
+        kf.training.print_table("each file, test", ["file", *results["test"]], rows)
     if not task.is_regression:
         rows = task.class_report(held_out.targets, predict(task, held_out))
         kf.training.print_table(f"each class, {splits[-1]}", ["class", "precision", "recall", "f1", "examples"], rows)

@@ -114,6 +114,24 @@ def test_long_answers_are_left_out(tmp_path, capsys):
         question_answering.short_answers(train.select([1, 4]), 1)
 
 
+def test_long_contexts_are_left_out(tiny, tmp_path, capsys):
+    contexts = ["anna saw rome .", "bob left .", "anna saw rome .", ""]
+    paragraphs = [
+        {"context": context, "qas": [{"id": str(number), "question": "who", "answers": []}]}
+        for number, context in enumerate(contexts)
+    ]
+    (tmp_path / "t.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    train = kf.data.load_questions(str(tmp_path / "t.json"))
+    tokenizer = kf.load(tiny).tokenizer
+    kept = question_answering.short_contexts(train, tokenizer, 3)
+    assert kept.contexts.tolist() == ["bob left .", ""]
+    assert "2 of 4 training questions left out" in capsys.readouterr().out
+    assert len(question_answering.short_contexts(train, tokenizer, 4)) == 4
+    assert question_answering.short_contexts(train, tokenizer, None) is train
+    with pytest.raises(kf.errors.InputError, match="no context has at most 2 tokens"):
+        question_answering.short_contexts(train.select([0, 1]), tokenizer, 2)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -124,6 +142,8 @@ def test_long_answers_are_left_out(tmp_path, capsys):
         ({"validation": "{broken}"}, "expected a list in the field 'qas'"),
         ({"epochs": 0}, "epochs"),
         ({"most_words": 0}, "most_words"),
+        ({"longest_context": 0}, "longest_context"),
+        ({"longest_context": 2}, "--longest-context"),
         ({"window": 33}, "max_length=32"),
         ({"overlap": 30}, "overlap"),
     ],

@@ -83,6 +83,41 @@ def test_pairs_with_scores_make_a_regression(tiny, tmp_path):
     assert {"loss", "pearson", "spearman"} == set(metrics["validation"])
 
 
+def test_each_file_of_the_test_data_is_told(tiny, labelled, tmp_path, capsys):
+    for language, texts in (("english", GOOD), ("german", BAD)):
+        (tmp_path / "tweets" / language).mkdir(parents=True)
+        rows = [{"text": text, "label": "good"} for text in texts]
+        write_jsonl(tmp_path / "tweets" / language / "test.jsonl", rows)
+    test = str(tmp_path / "tweets" / "*" / "test.jsonl")
+    flags = sentiment.Flags(train=labelled, validation=labelled, test=test, init=tiny, workdir=str(tmp_path / "w"))
+    flags.epochs, flags.learning_rate, flags.batch_size = 6, 5e-3, 8
+    sentiment.main(flags)
+    metrics = json.loads((tmp_path / "w" / "metrics.json").read_text())
+    assert {name: row["accuracy"] for name, row in metrics["test_files"].items()} == {"english": 1.0, "german": 0.0}
+    assert metrics["test"]["accuracy"] == 0.5
+    [mean] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│ mean")]
+    assert "0.5000" in mean
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a/test.jsonl", "b/test.jsonl"], ["a", "b"]),
+        (["test_a.jsonl", "test_b.jsonl"], ["test_a.jsonl", "test_b.jsonl"]),
+        (["a/x/test.jsonl", "a/test.jsonl"], ["test.jsonl", "x/test.jsonl"]),
+        (["test.jsonl"], []),
+    ],
+)
+def test_files_are_named_by_what_differs(files, names, tmp_path):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    found = sentiment.each_file(str(tmp_path / "**" / "*.jsonl"))
+    assert sorted(found) == names
+    assert all(path.endswith("/" + name) or f"/{name}/" in path for name, path in found.items())
+    assert sentiment.each_file("tfds:glue/sst2:test") == {}
+
+
 def test_the_best_epoch_is_kept(tiny, labelled, tmp_path):
     """A learning rate that ruins the model after the first epoch must not ruin the result."""
     flags = sentiment.Flags(
