@@ -167,8 +167,9 @@ def short_contexts(questions, tokenizer, longest):
     """The questions on contexts of at most so many tokens."""
     if longest is None:
         return questions
-    contexts, place = np.unique(questions.contexts.astype(str), return_inverse=True)
-    tokens = tokenizer.tokenize(list(contexts)).row_lengths().numpy()[place]
+    contexts = list(dict.fromkeys(questions.contexts))
+    counts = dict(zip(contexts, tokenizer.tokenize(contexts).row_lengths().numpy(), strict=True))
+    tokens = np.array([counts[context] for context in questions.contexts])
     if not (tokens <= longest).any():
         raise InputError(
             f"{questions.source}: no context has at most {longest} tokens. Give a larger --longest-context."
