@@ -145,14 +145,10 @@ def main(flags):
 
 def load_data(flags):
     """Training, validation and test examples; the latter two read with the labels of the first."""
-    train = kf.data.load_classification(flags.train)
-    if train.targets is None:
-        raise InputError(f"Training needs a label or score for each text. None in: {flags.train}")
-    regression = train.label_names is None
-    names = {"label_names": train.label_names, "regression": regression}
-    on_samples = flags.train == str(SAMPLES / "train.jsonl")
+    train = load_labelled(flags.train, {})
+    names = {"label_names": train.label_names, "regression": train.label_names is None}
     validation, test = flags.validation, flags.test
-    if on_samples:
+    if flags.train == str(SAMPLES / "train.jsonl"):
         validation = validation or str(SAMPLES / "validation.jsonl")
         test = test or str(SAMPLES / "test.jsonl")
     if validation is None:
@@ -160,8 +156,16 @@ def load_data(flags):
         held_out = max(len(train) // 10, 1)
         validation, train = train.select(order[:held_out]), train.select(order[held_out:])
     else:
-        validation = kf.data.load_classification(validation, **names)
-    return train, validation, kf.data.load_classification(test, **names) if test else None
+        validation = load_labelled(validation, names)
+    return train, validation, load_labelled(test, names) if test else None
+
+
+def load_labelled(source, names):
+    """Examples that all have a label or score."""
+    examples = kf.data.load_classification(source, **names)
+    if examples.targets is None:
+        raise InputError(f"A label or score is needed for each text. None in: {source}")
+    return examples
 
 
 def each_file(source):

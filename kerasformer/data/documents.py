@@ -151,8 +151,10 @@ def _labels(record, sentences, where):
 
 def _summaries(record, where, field):
     if isinstance(record.get(field), str):
-        return (_string(record[field], field, where),)
-    summaries = tuple(text for text in _strings(record, field, where) if text.strip())
+        texts = [_string(record[field], field, where)]
+    else:
+        texts = _strings(record, field, where)
+    summaries = tuple(text for text in texts if text.strip())
     if not summaries:
         raise InputError(f"{where}: expected at least one summary in {field!r}. Received none.")
     return summaries

@@ -86,7 +86,7 @@ def load_questions(source: str | Path, *, offsets="repair") -> Questions:
             place = NO_ANSWER if not answers else NOT_FOUND
             end = place
             for text, start in answers:
-                found = _find(context, text, start, offsets)
+                found = _find(context, text, start, offsets) if text else None
                 if found != start:
                     if offsets == "refuse":
                         raise InputError(f"{where}: the answer {text[:40]!r} does not stand at {start} of its context.")
@@ -94,7 +94,7 @@ def load_questions(source: str | Path, *, offsets="repair") -> Questions:
                 if found is not None and place == NOT_FOUND:
                     place = len(context[:found].encode())
                     end = place + len(text.encode())
-            texts = tuple(text for text, _ in answers)
+            texts = tuple(text for text, _ in answers if text)
             rows.append((_text(question, "question", where), context, texts, place, end))
     if not rows:
         raise InputError(f"{source}: expected at least one question. Received an empty data set.")
@@ -156,7 +156,7 @@ def _named(question, where):
 
 def _answers(question, where):
     """`(text, start in characters)` of each answer, without white space around it."""
-    answers = question.get("answers", [])
+    answers = question.get("answers")
     try:
         if isinstance(answers, dict):
             pairs = list(zip(answers["text"], answers["answer_start"], strict=True))
@@ -166,8 +166,12 @@ def _answers(question, where):
         for text, start in pairs:
             if isinstance(start, bool) or not isinstance(start, int):
                 raise TypeError
+            text.encode()
             stripped.append((text.strip(), start + len(text) - len(text.lstrip())))
-        return [(text, start) for text, start in stripped if text]
+        # An empty one nowhere is how some say that there is none; a blank one somewhere is a mistake.
+        return [(text, start) for text, start in stripped if text or start >= 0]
+    except UnicodeEncodeError:
+        raise InputError(f"{where}: an answer holds half of a surrogate pair, which is no character.") from None
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{where}: expected answers with text and answer_start, an integer. Received {str(answers)[:60]}."

@@ -70,10 +70,12 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
             and the line.
     """
     sources = [source] if isinstance(source, str) or not isinstance(source, (list, tuple)) else list(source)
-    words, entities, repaired = [], [], []
+    words, entities, repaired, first_places = [], [], [], {}
     for name in map(str, sources):
         for sentence, tags, places in _read_sentences(name):
             found = entities_of(tags)
+            for begin, _, kind in found:
+                first_places.setdefault(kind, places[begin])
             repaired += [places[begin] for begin, _, _ in found if tags[begin][0] not in "BS"]
             words.append(tuple(sentence))
             entities.append(found)
@@ -87,12 +89,13 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
         if not entity_types:
             raise InputError(f"{name}: expected tags of entities, such as B-Disease. Received no tag but O.")
     numbers = {kind: number for number, kind in enumerate(entity_types)}
+    for kind, place in first_places.items():
+        if kind not in numbers:
+            raise InputError(f"{place}: the entity type {kind!r} is not one of {list(entity_types)}.")
     tags = []
     for sentence, found in zip(words, entities, strict=True):
         row = np.zeros(len(sentence), np.int32)
         for begin, end, kind in found:
-            if kind not in numbers:
-                raise InputError(f"{name}: the entity type {kind!r} is not one of {list(entity_types)}.")
             row[begin:end] = 2 + 2 * numbers[kind]
             row[begin] -= 1
         tags.append(row)
@@ -188,6 +191,10 @@ def _fields(record, where):
         raise InputError(f"{where}: expected a tag for each word, two lists of one length.")
     if not all(isinstance(word, str) and word.strip() for word in words):
         raise InputError(f"{where}: expected words that are not empty. Received {str(words)[:60]}.")
+    try:
+        " ".join(words).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{where}: a word holds half of a surrogate pair, which is no character.") from None
     return words, tags
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.util
-import json
 import pathlib
 
 from kerasformer.errors import InputError
@@ -46,21 +45,6 @@ def load_encoder_task(folder):
     if not hasattr(task, "encoder"):
         raise InputError(f"{folder} holds a {type(task).__name__}, which has no BERT to start from.")
     return task
-
-
-def pooling_of(folder):
-    """How the encoder in `folder` was trained to make one vector of a text: "mean" for sentence-transformers folders
-    that say so in `1_Pooling/config.json` and for saved tasks that did so, else "first"."""
-    if is_saved_task(folder):
-        settings = json.loads((pathlib.Path(folder) / "task.json").read_text(encoding="utf-8"))["settings"]
-        return "mean" if settings.get("pooling") == "mean" else "first"
-    try:
-        settings = json.loads((pathlib.Path(folder) / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
-    except OSError:
-        return "first"
-    except ValueError as error:
-        raise InputError(f"{folder}/1_Pooling/config.json is not JSON: {error}") from None
-    return "mean" if settings.get("pooling_mode_mean_tokens") else "first"
 
 
 def minilm_folder():

@@ -72,12 +72,36 @@ def read_sentence_transformers(folder, dtype):
     return encoder, tokenizer, {"pooling": pooling, "normalize": "Normalize" in places}
 
 
+def pooling_of(folder):
+    """How the encoder in `folder` was trained to make one vector of a text: "mean" for folders of sentence-transformers
+    and of `save_huggingface` that say so and for saved tasks that did so, else "first".
+
+    Raises:
+        InputError: what tells of it cannot be read.
+    """
+    folder = pathlib.Path(folder)
+    if is_saved_task(folder):
+        settings = json.loads((folder / "task.json").read_text(encoding="utf-8"))["settings"]
+        return "mean" if settings.get("pooling") == "mean" else "first"
+    places = _places(folder / "modules.json") if (folder / "modules.json").is_file() else {}
+    path = folder / places.get("Pooling", "1_Pooling") / "config.json"
+    return "mean" if path.is_file() and _poolings(path) in (["mean"], ["mean_tokens"]) else "first"
+
+
 def read_pooling(path):
     """The pooling, "mean", "max" or "cls", that a `config.json` of sentence-transformers' Pooling asks for.
 
     Raises:
         InputError: no such file, or it asks for another one, or for several.
     """
+    modes = _poolings(path)
+    if len(modes) != 1 or modes[0] not in _POOLINGS:
+        raise InputError(f"{path}: the pooling must be one of {sorted(set(_POOLINGS.values()))}. Received: {modes}.")
+    return _POOLINGS[modes[0]]
+
+
+def _poolings(path):
+    """All that a `config.json` of Pooling asks for, as it is called there."""
     settings = _read_json(path)
     if not isinstance(settings, dict):
         raise InputError(f"{path} should hold a JSON object. It holds a {type(settings).__name__}.")
@@ -85,27 +109,29 @@ def read_pooling(path):
     modes = settings.get("pooling_mode") or [
         name.removeprefix("pooling_mode_") for name in settings if settings[name] is True
     ]
-    modes = [modes] if isinstance(modes, str) else [mode for mode in modes if mode != "include_prompt"]
-    if len(modes) != 1 or modes[0] not in _POOLINGS:
-        raise InputError(f"{path}: the pooling must be one of {sorted(set(_POOLINGS.values()))}. Received: {modes}.")
-    return _POOLINGS[modes[0]]
+    return [modes] if isinstance(modes, str) else [mode for mode in modes if mode != "include_prompt"]
 
 
 def _modules(folder):
-    """`{kind: path in the folder}` of the parts."""
+    """`{kind: path in the folder}` of the parts, which make an embedder."""
     path = folder / "modules.json"
-    parts = _read_json(path)
-    try:
-        places = {part["type"].split(".")[-1]: part["path"] for part in parts}
-    except (TypeError, KeyError, AttributeError):
-        raise InputError(
-            f"{path}: expected a list of parts with `type` and `path`. Received: {str(parts)[:60]}"
-        ) from None
+    places = _places(path)
     if list(places) not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise InputError(
             f"{path}: the parts must be Transformer, Pooling and, or not, Normalize. Received: {', '.join(places)}."
         )
     return places
+
+
+def _places(path):
+    """`{kind: path in the folder}` of a `modules.json`."""
+    parts = _read_json(path)
+    try:
+        return {part["type"].split(".")[-1]: part["path"] for part in parts}
+    except (TypeError, KeyError, AttributeError):
+        raise InputError(
+            f"{path}: expected a list of parts with `type` and `path`. Received: {str(parts)[:60]}"
+        ) from None
 
 
 def _read_json(path):

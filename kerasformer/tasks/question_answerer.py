@@ -10,7 +10,7 @@ from kerasformer.errors import InputError
 from kerasformer.layers import SpanHead
 from kerasformer.tasks.answer_metrics import best_threshold, score_answer
 from kerasformer.tasks.task import Task, as_strings, string_spec, tokens_function
-from kerasformer.text.windows import check_window, window_texts
+from kerasformer.text.windows import check_window, include_marks, window_texts
 
 _NEVER = -1e9
 _LONGEST = 2**31  # beyond any place in a text
@@ -161,12 +161,13 @@ class QuestionAnswerer(Task):
         ]
         return tf.reduce_sum(targets["weight"] * (losses[0] + losses[1]) / 2), tf.reduce_sum(targets["weight"])
 
-    def _decode(self, windows, outputs, num_texts):
+    def _decode(self, windows, outputs, context):
         """The best span of each text, over all of its windows.
 
         Returns:
             A _Spans.
         """
+        num_texts = tf.size(context)
         logits = tf.cast(outputs["logits"], tf.float32)
         possible = windows.pieces >= 0
         length, longest = tf.shape(possible)[1], self.max_answer
@@ -199,14 +200,15 @@ class QuestionAnswerer(Task):
             # One more, so that there is always something to gather.
             return tf.where(found, tf.gather(tf.pad(values, [[0, 1]]), tf.where(found, piece, 0)), -1)
 
-        return _Spans(places(windows.starts, begin), places(windows.ends, end), text_best, text_nothing, total)
+        ends = tf.where(found, include_marks(context, tf.maximum(places(windows.ends, end), 0)), -1)
+        return _Spans(places(windows.starts, begin), ends, text_best, text_nothing, total)
 
     def answer_features(self, features, core):
         """From `{"question": [N], "context": [N]}` to `answer`, `start`, `end` (bytes of the context), `score` and
         `no_answer_score` (probabilities) `[N]`; no answer is "", -1, -1, 0, 1."""
         windows = self._windows(features)
         context = features["context"]
-        spans = self._decode(windows, core(windows.inputs), tf.size(context))
+        spans = self._decode(windows, core(windows.inputs), context)
         answered = spans.starts >= 0
         if self.no_answer_threshold is not None:
             answered &= spans.nothing - spans.best <= self.no_answer_threshold
@@ -262,7 +264,7 @@ class QuestionAnswerer(Task):
     def _trace_decode_batch(self, features, targets, outputs):
         """The best span's text of each question, by how much no answer exceeds it, and the loss."""
         windows = self._windows(features)
-        spans = self._decode(windows, outputs, tf.size(features["context"]))
+        spans = self._decode(windows, outputs, features["context"])
         starts, ends = tf.maximum(spans.starts, 0), tf.maximum(spans.ends, 0)
         text = tf.strings.substr(features["context"], starts, ends - starts)
         _, places = self.training_batch(features, targets)

@@ -45,7 +45,7 @@ def select_sentences(sentences, scores, num_sentences, *, block_trigrams=True):
 def _trigrams(sentences):
     """Trigrams of words: a number for each, from 0 and other ones in each document; its sentence; and how many numbers
     there are."""
-    words = tf.strings.regex_replace(tf.strings.lower(sentences.values, "utf-8"), r"[^\p{L}\p{N}]+", " ")
+    words = tf.strings.regex_replace(tf.strings.lower(sentences.values, "utf-8"), r"[^\p{L}\p{M}\p{N}]+", " ")
     ngrams = tf.strings.ngrams(tf.strings.split(words), 3)
     of_sentence = ngrams.value_rowids()
     document = tf.strings.as_string(tf.gather(sentences.value_rowids(), of_sentence))

@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from kerasformer.data.entities import count_entities, entities_of, precision_recall_f1
 from kerasformer.errors import InputError
-from kerasformer.layers import Dropout, Transitions, crf_decode, crf_log_partition, crf_marginals, crf_score
+from kerasformer.layers import Dropout, Transitions, crf_decode, crf_marginals
+from kerasformer.tasks.tag_sequences import FOLLOWS, crf_loss, tag_constraints
 from kerasformer.tasks.task import Task, string_spec, tokens_function
-from kerasformer.text.windows import check_window, window_texts
+from kerasformer.text.windows import check_window, include_marks, window_texts
 
-_NEVER = -1e9
 _LONGEST = 2**31  # beyond any place in a text
 
 
@@ -77,7 +77,7 @@ class Tagger(Task):
         super().__init__(encoder, outputs, tokenizer)
         self.entity_types = tuple(entity_types)
         self.window, self.overlap = window, overlap
-        self._constraints = _constraints(len(self.entity_types))
+        self._constraints = tag_constraints(len(self.entity_types))
         self._word_tags = tf.function(self._trace_word_tags, reduce_retracing=True)
 
     @property
@@ -103,7 +103,7 @@ class Tagger(Task):
 
         Returns:
             Inputs of W windows, and int32 `[W, L]`: the tag where a word has its first piece, once in all windows;
-            -1 elsewhere.
+            -1 elsewhere, -2 in windows that go on with the text of the one before.
         """
         windows = self._windows(features["text"])
         given = targets["word_starts"] >= 0
@@ -115,8 +115,17 @@ class Tagger(Task):
         first_tags = tf.gather(tags, firsts)
         is_begin = (first_tags > 0) & (first_tags % 2 == 1)
         first_tags += tf.cast(is_next[: tf.size(firsts)] & is_begin, tf.int32)
+        # Where the word of a B- has no pieces, being of zero-width characters, the entity begins with the next.
+        texts = tf.boolean_mask(windows.texts, begins)
+        before = tf.where(texts[1:] == texts[:-1], first_tags[:-1], 0)
+        before = tf.concat([tf.zeros_like(first_tags[:1]), before], 0)
+        goes_on = (before == first_tags) | (before == first_tags - 1)
+        first_tags -= tf.cast(self._is_inside(first_tags) & ~goes_on, tf.int32)
         piece_tags = tf.tensor_scatter_nd_update(tf.fill(tf.shape(word), -1), tf.where(begins), first_tags)
-        return windows.inputs, tf.where(windows.kept, windows.spread(piece_tags, -1), -1)
+        follows = tf.concat([[False], windows.owners[1:] == windows.owners[:-1]], 0)[: tf.size(windows.owners)]
+        nothing = tf.where(follows, FOLLOWS, -1)[:, None]
+        labels = windows.spread(piece_tags, -1)
+        return windows.inputs, tf.where(windows.kept & (labels >= 0), labels, nothing)
 
     def _words_of_pieces(self, windows, word_starts, given):
         """Which pieces begin a word of the tokenizer, bool `[P]`, and the given word each is in, int32 `[P]`."""
@@ -140,9 +149,7 @@ class Tagger(Task):
         is_word = targets >= 0
         count = tf.reduce_sum(tf.cast(is_word, tf.float32))
         if "transitions" in outputs:
-            transitions = self._transitions(outputs)
-            scores = crf_score(logits, targets, is_word, transitions)
-            return tf.reduce_sum(crf_log_partition(logits, is_word, transitions) - scores), count
+            return crf_loss(logits, targets, self._transitions(outputs)), count
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(targets, 0), logits)
         return tf.reduce_sum(tf.where(is_word, losses, 0.0)), count
 
@@ -205,8 +212,10 @@ class Tagger(Task):
         scores = tf.math.unsorted_segment_prod(tf.boolean_mask(probabilities, tags > 0), entity, number)
         starts, owners, kinds = (tf.boolean_mask(values, is_first) for values in (starts, owners, (tags - 1) // 2))
         splits = tf.searchsorted(owners, tf.range(tf.size(texts) + 1))
+        own_texts = tf.gather(texts, owners)
+        ends = include_marks(own_texts, ends)
         columns = {
-            "text": (tf.strings.substr(tf.gather(texts, owners), starts, ends - starts), ""),
+            "text": (tf.strings.substr(own_texts, starts, ends - starts), ""),
             "label": (tf.gather(tf.constant(self.entity_types), kinds), ""),
             "start": (starts, -1),
             "end": (ends, -1),
@@ -295,15 +304,3 @@ class Tagger(Task):
 def _check_entity_types(types):
     if isinstance(types, str) or not len(types) or len(set(types)) != len(types):
         raise InputError(f"`entity_types` must be different names, at least one. Received: {types!r}.")
-
-
-def _constraints(num_types):
-    """float32 `[tags + 1, tags + 1]`, in the numbers of `layers.crf`: -1e9 where I- follows neither B- nor I- of its
-    own type, else 0."""
-    numbers = 2 + 2 * num_types
-    scores = np.zeros([numbers, numbers], np.float32)
-    for kind in range(num_types):
-        begin, inside = 2 + 2 * kind, 3 + 2 * kind
-        scores[:, inside] = _NEVER
-        scores[[begin, inside], inside] = 0
-    return scores

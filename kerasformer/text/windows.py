@@ -108,6 +108,21 @@ def window_texts(tokenizer, texts, length, overlap, heads=None, max_head=0):
         )
 
 
+def include_marks(texts, ends):
+    """Ends of spans, in bytes, moved over the marks that follow them: tokenizers that strip accents leave these out of
+    their offsets, and a span would end inside of a letter.
+
+    Args:
+        texts: strings `[N]`.
+        ends: int32 `[N]`, from 0 to the length of the text.
+
+    Returns:
+        int32 `[N]`.
+    """
+    rest = tf.strings.substr(texts, ends, tf.fill(tf.shape(ends), 2**30))
+    return ends + tf.strings.length(rest) - tf.strings.length(tf.strings.regex_replace(rest, r"^\p{M}+", "", False))
+
+
 def check_window(length, overlap, max_head=None):
     """Raises InputError unless windows of `length` tokens can overlap by `overlap` pieces."""
     needed = 2 if max_head is None else 3 + max_head

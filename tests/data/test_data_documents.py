@@ -74,6 +74,7 @@ GOOD = {"sentences": ["a"], "labels": [1], "summary": "s"}
         ({"sentences": ["a"], "summary": "s"}, "labels"),
         ({"sentences": ["a"], "labels": [1]}, "summary"),
         ({"sentences": ["a"], "labels": [1], "summary": []}, "summary"),
+        ({"sentences": ["a"], "labels": [1], "summary": " "}, "at least one summary"),
         ({"sentences": ["a\ud800"], "labels": [1], "summary": "s"}, "surrogate"),
     ],
 )

@@ -91,6 +91,17 @@ def test_shifted_offsets_are_repaired_skipped_or_refused(answer, expected, tmp_p
             load(tmp_path, value, offsets="refuse")
 
 
+def test_a_blank_answer_is_a_mistake_unless_it_stands_nowhere(tmp_path):
+    value = squad(question((" ", 3), id="odd"), question((" ", 3), ("Bob", 8)), question(("", -1)))
+    data = load(tmp_path, value)
+    assert data.starts.tolist() == [-2, 9, -1]
+    assert data.answers.tolist() == [(), ("Bob",), ()]
+    assert len(data.skipped) == 2
+    assert not load(tmp_path, squad(question((" ", 3)))).has_unanswerable
+    with pytest.raises(InputError, match="question odd: the answer ''"):
+        load(tmp_path, value, offsets="refuse")
+
+
 def test_of_several_answers_the_first_that_is_found_counts(tmp_path):
     data = load(tmp_path, squad(question(("Bert", 8), ("Köln", 15), ("Köln 😀", 15))))
     assert CONTEXT.encode()[data.starts[0] : data.ends[0]].decode() == "Köln"
@@ -110,6 +121,11 @@ def test_of_several_answers_the_first_that_is_found_counts(tmp_path):
         (squad({"id": "q9", "question": "?", "answers": [{"text": "a", "answer_start": "1"}]}), "expected answers"),
         (squad("q"), "named fields"),
         ([{"question": "?", "context": None, "answers": []}], "'context'"),
+        ([{"question": "?", "context": "c", "answer": "c"}], "expected answers with text"),
+        (
+            [{"question": "?", "context": "c", "answers": [{"text": "\ud800", "answer_start": 0}]}],
+            "half of a surrogate",
+        ),
     ],
 )
 def test_mistakes_are_told_with_their_place(value, told, tmp_path):

@@ -103,8 +103,9 @@ def test_an_entity_without_a_first_letter_can_be_refused(tmp_path):
 
 
 def test_a_type_that_training_had_not(tmp_path):
-    with pytest.raises(InputError, match="'y' is not one of"):
-        kf.data.load_tagging(write(tmp_path / "a.tsv", IOB2), entity_types=["x"])
+    good = write(tmp_path / "good.tsv", "a\tB-x\n")
+    with pytest.raises(InputError, match=r"/a\.tsv:5: the entity type 'y' is not one of"):
+        kf.data.load_tagging([good, write(tmp_path / "a.tsv", IOB2)], entity_types=["x"])
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,7 @@ def test_a_type_that_training_had_not(tmp_path):
         ({"tokens": "a", "tags": ["O"]}, "lists"),
         ({"tokens": [" "], "tags": ["O"]}, "not empty"),
         ({"tokens": ["a"], "tags": [1]}, "has no name"),
+        ({"tokens": ["a\ud800"], "tags": ["O"]}, "half of a surrogate pair"),
     ],
 )
 def test_records_that_cannot_be_used(row, told, tmp_path):

@@ -59,6 +59,15 @@ def test_poolings(settings, pooling, tmp_path):
     path.write_text(json.dumps(settings))
     if pooling:
         assert read_pooling(path) == pooling
+        folder = tmp_path / "2_Pooling"
+        folder.mkdir()
+        shutil.copy(path, folder)
+        modules = [
+            {"type": "sentence_transformers.models.Pooling", "path": "2_Pooling"},
+            {"type": "a.Dense", "path": "3"},
+        ]
+        (tmp_path / "modules.json").write_text(json.dumps(modules))
+        assert kf.interop.pooling_of(tmp_path) == ("mean" if pooling == "mean" else "first")
     else:
         with pytest.raises(InputError) as error:
             read_pooling(path)

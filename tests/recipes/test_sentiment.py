@@ -139,6 +139,8 @@ def test_the_best_epoch_is_kept(tiny, labelled, tmp_path):
         ({"validation": "{other}"}, "not one of"),
         ({"train": "{empty}"}, "empty"),
         ({"train": "{unlabelled}"}, "label"),
+        ({"validation": "{unlabelled}"}, "label or score is needed"),
+        ({"test": "{unlabelled}"}, "label or score is needed"),
         ({"init": "{folder}"}, "config.json"),
         ({"epochs": 0}, "epochs"),
         ({"batch_size": 0}, "batch_size"),

@@ -229,6 +229,22 @@ def test_windows_served_in_order_of_length_answer_their_own_texts(task, tmp_path
     np.testing.assert_allclose(served["score"], expected["score"], atol=1e-4)
 
 
+@pytest.mark.parametrize("text", ["गुरु", "สี", "Jose\u0301"])
+def test_an_answer_ends_with_its_last_mark(text, task):
+    context = f"anna {text} saw"
+    features = {"question": tf.constant(["who"]), "context": tf.constant([context])}
+    windows = task._windows(features)
+    logits = np.zeros([*windows.inputs["token_ids"].shape, 2], "float32")
+    place = windows.pieces.numpy()[0].tolist().index(1)
+    logits[0, place : place + windows.pieces.numpy()[0].max() - 1] = 5
+    task_answer = task.answer_features(features, lambda inputs: {"logits": tf.constant(logits)})
+    assert task_answer["answer"].numpy()[0].decode() == text
+    start, end = int(task_answer["start"][0]), int(task_answer["end"][0])
+    assert context.encode()[start:end].decode() == text
+    batch = first_batch(questions(("who", context, text)))
+    assert task._trace_decode_batch(*batch, {"logits": tf.constant(logits)})[0].numpy()[0].decode() == text
+
+
 def test_what_cannot_be_made():
     encoder = bert(CONFIG)
     with pytest.raises(InputError, match="max_length=24"):

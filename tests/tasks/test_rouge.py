@@ -27,6 +27,25 @@ def test_the_reference_with_the_best_rouge1_counts():
     assert scores["rougeL"] == 25
 
 
+@pytest.mark.parametrize(
+    ("prediction", "reference", "expected"),
+    [
+        ("Кошка спит дома", "Сегодня кошка спит", {"rouge1": 4 / 6, "rouge2": 1 / 2, "rougeL": 4 / 6}),
+        ("हिन्दी भाषा", "हिन्दी", {"rouge1": 2 / 3, "rouge2": 0, "rougeL": 2 / 3}),
+        ("猫が寝る。", "猫が走る", {"rouge1": 3 / 4, "rouge2": 1 / 3, "rougeL": 3 / 4}),
+        # Mostly a to z: as the package reads it, "f" and "r".
+        ("für alle", "fur alle", {"rouge1": 2 / 5, "rouge2": 0, "rougeL": 2 / 5}),
+    ],
+)
+def test_words_of_other_scripts(prediction, reference, expected):
+    assert rouge([prediction], [[reference]]) == pytest.approx({name: 100 * value for name, value in expected.items()})
+
+
+def test_oracle_of_other_scripts():
+    assert greedy_oracle(["Кошка спит.", "Идёт дождь.", "猫"], ["сегодня идёт дождь"], 2).tolist() == [0, 1, 0]
+    assert greedy_oracle(["今天天气很好。", "猫在睡觉。"], ["猫在家睡觉"], 1).tolist() == [0, 1]
+
+
 def test_mean_over_texts():
     assert rouge(["a", "b"], [["a"], ["c"]])["rouge1"] == 50
     assert all(type(value) is float for value in rouge(["a"], [["a"]]).values())

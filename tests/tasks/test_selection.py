@@ -44,7 +44,7 @@ def selected(documents, scores, most, block=True):
     return [part.tolist() for part in np.split(flat, ends)[:-1]]
 
 
-SENTENCES = st.lists(st.sampled_from(["a", "b", "C", "c,", "."]), max_size=6).map(" ".join)
+SENTENCES = st.lists(st.sampled_from(["a", "b", "C", "c,", ".", "हिन्दी", "é"]), max_size=6).map(" ".join)
 
 
 @settings(max_examples=100, deadline=None)

@@ -238,6 +238,46 @@ def test_learns_saves_and_exports(tmp_path):
     assert len(server.run("", {"text": np.zeros(0, object)})["entities_text"]) == 0
 
 
+def test_a_crf_reads_a_text_of_several_windows_as_one_sequence():
+    """An entity that goes on behind the cut between two windows, and a text after it."""
+    data = sentences("bob|O anna|B-place " + "saw|I-place " * 14, "in|O rome|B-人")
+    batch = next(iter(kf.data.tagging_batches(data, 2)))
+    losses = []
+    scores = np.random.default_rng(0).normal(size=[len(VOCABULARY), 5]).astype("float32")
+    transitions = np.random.default_rng(1).normal(size=[6, 6]).astype("float32")
+    for window in (24, 12):
+        task = make(window=window, overlap=4 if window == 12 else 0, crf=True)
+        inputs, labels = task.training_batch(*batch)
+        assert len(labels) == (2 if window == 24 else 3)
+        outputs = {
+            "logits": tf.gather(scores, inputs["token_ids"]),  # what is said of a word is the same in all windows
+            "transitions": tf.tile(transitions[None], [len(labels), 1, 1]),
+        }
+        loss, count = task.loss(labels, outputs)
+        losses.append((float(loss), float(count)))
+    assert losses[0] == (pytest.approx(losses[1][0], rel=1e-5), 18)
+    assert losses[0][0] < 1000
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_an_entity_whose_first_word_has_no_pieces_begins_with_the_next(crf):
+    data = sentences("saw|O \u200d|B-place rome|I-place anna|I-place bob|B-人", "\u200d|B-人 in|I-人")
+    task = make(crf=crf)
+    inputs, labels = task.training_batch(*next(iter(kf.data.tagging_batches(data, 2))))
+    assert labels.numpy()[labels.numpy() >= 0].tolist() == [0, 1, 2, 3, 3]
+    assert float(task.loss(labels, task.model(inputs))[0]) < 1000
+
+
+@pytest.mark.parametrize("text", ["गुरु", "สี", "Jose\u0301", "e\u0301\u0323 x", "1\ufe0f\u20e3"])
+def test_an_entity_ends_with_its_last_mark(text):
+    """The tokenizer strips accents, so that they belong to none of its pieces."""
+    task = make()
+    task.model.get_layer("tagger").kernel.assign(tf.zeros([16, 5]))
+    task.model.get_layer("tagger").bias.assign([0, 9, 0, 0, 0])  # every word is a place
+    found = task.predict([f"in {text} saw {text}"])[0]
+    assert [entity["text"] for entity in found] == ["in", *text.split(), "saw", *text.split()]
+
+
 def test_what_cannot_be_made():
     encoder = bert(CONFIG)
     with pytest.raises(InputError, match="entity_types"):
