@@ -19,8 +19,8 @@ def rouge(predictions, references):
     Of several references the one with the highest ROUGE-1 counts, for all three, as SciTLDR does (Cachola et al. 2020,
     arXiv:2004.15011, section 4.2).
 
-    `rouge-score` reads words written in a to z and 0 to 9. Where most letters of the references are others, words of all
-    scripts are read, and single characters of Chinese and Japanese.
+    `rouge-score` reads words written in a to z and 0 to 9. Where most letters of the references are others, words of
+    all scripts are read, and single characters of Chinese and Japanese.
 
     Args:
         predictions: list of N str.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from kerasformer.data import load_classification, read_label_names, read_records
+from kerasformer.data import load_classification, load_questions, read_label_names, read_records
 from kerasformer.errors import InputError
 
 SENTENCES = [("good film ✓", 1), ("bad film", 0), ("", 1), ("so-so\u2028film", 0)]
@@ -84,13 +84,36 @@ class KfNested(tfds.core.GeneratorBasedBuilder):
         yield 1, {"text": "b", "answers": [], "words": []}
 
 
+class KfSquad(tfds.core.GeneratorBasedBuilder):
+    """Features as those of squad."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        text = tfds.features.Text()
+        answers = tfds.features.Sequence({"text": text, "answer_start": np.int32})
+        features = tfds.features.FeaturesDict(
+            {"id": np.str_, "title": text, "context": text, "question": text, "answers": answers}
+        )
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        context = "Zoë saw Bob."
+        more = {"id": "7", "title": "t", "context": context, "question": "Who saw Bob?"}
+        yield 0, more | {"answers": {"text": ["Zoë", "Zoë saw"], "answer_start": [0, 0]}}
+        yield 1, more | {"id": "8", "question": "Whom?", "answers": {"text": ["Bob"], "answer_start": [8]}}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A TFDS_DATA_DIR where the three are prepared."""
+    """A TFDS_DATA_DIR where they are prepared."""
     path = tmp_path_factory.mktemp("tfds")
     three_files = tfds.download.DownloadConfig(num_shards=3)
     tfds.builder("kf_reviews", data_dir=path).download_and_prepare(download_config=three_files)
-    for name in ("kf_glue/sst2", "kf_glue/stsb", "kf_nested"):
+    for name in ("kf_glue/sst2", "kf_glue/stsb", "kf_nested", "kf_squad"):
         tfds.builder(name, data_dir=path).download_and_prepare()
     return path
 
@@ -106,6 +129,17 @@ def error_of(source):
         load_classification(source)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.usefixtures("prepared")
+def test_questions():
+    data = load_questions("tfds:kf_squad:train")
+    order = np.argsort(data.questions)[::-1]  # TFDS shuffles
+    data = data.select(order)
+    assert data.questions.tolist() == ["Whom?", "Who saw Bob?"]
+    assert data.answers.tolist() == [("Bob",), ("Zoë", "Zoë saw")]
+    assert [data.starts.tolist(), data.ends.tolist()] == [[9, 0], [12, 4]]
+    assert not data.repaired + data.skipped
 
 
 @pytest.mark.usefixtures("prepared")

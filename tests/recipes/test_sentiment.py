@@ -119,14 +119,19 @@ def test_files_are_named_by_what_differs(files, names, tmp_path):
 
 
 def test_the_best_epoch_is_kept(tiny, labelled, tmp_path):
-    """A learning rate that ruins the model after the first epoch must not ruin the result."""
-    flags = sentiment.Flags(
-        train=labelled, validation=labelled, init=tiny, workdir=str(tmp_path / "w"), epochs=3, learning_rate=1e-6
-    )
+    """Where every label of the validation data is wrong, the less is learned the better."""
+    rows = [{"text": text, "label": "bad"} for text in GOOD] + [{"text": text, "label": "good"} for text in BAD]
+    wrong = write_jsonl(tmp_path / "wrong.jsonl", rows)
+    flags = sentiment.Flags(train=labelled, validation=wrong, init=tiny, workdir=str(tmp_path / "w"))
+    flags.epochs, flags.patience, flags.learning_rate = 12, 12, 5e-3
     sentiment.main(flags)
     metrics = json.loads((tmp_path / "w" / "metrics.json").read_text())
+    rows = [json.loads(line) for line in (tmp_path / "w" / "metrics.jsonl").read_text().splitlines()]
+    reached = [row["val_accuracy"] for row in rows if "val_accuracy" in row]
+    assert max(reached) > reached[-1], "otherwise nothing is tested"
+    assert metrics["validation"]["accuracy"] == max(reached)
     task = kf.load(tmp_path / "w" / "task")
-    examples = kf.data.load_classification(labelled, label_names=task.label_names)
+    examples = kf.data.load_classification(wrong, label_names=task.label_names)
     predicted = task.predict(list(examples.texts))["label"]
     accuracy = np.mean(predicted == np.array(task.label_names, object)[examples.targets])
     assert metrics["validation"]["accuracy"] == pytest.approx(accuracy)
