@@ -9,8 +9,8 @@ from kerasformer.decoding.loop import changing_shapes, checked_lengths, keep_row
 from kerasformer.decoding.rules import LOWEST, Rules, is_possible
 from kerasformer.errors import InputError
 
-# Sequences that were cut at their longest rank behind all that ended by themselves.
-_CUT = -1e6
+# Of sequences that were found. Those that were cut at their longest rank behind all that ended by themselves.
+_NONE, _CUT, _ENDED = 0, 1, 2
 
 
 def greedy_search(steps, inputs, *, start_id, end_id, max_length, **options):
@@ -42,7 +42,7 @@ def beam_search(
 
     Args:
         steps: an object with `start`, `step` and `reorder`, see `kerasformer.models.transformer_steps`.
-        inputs: what `steps.start` takes, a dictionary of `[N, ...]`.
+        inputs: what `steps.start` takes, a dictionary of `[N, ...]`; for coverage, `source_padding_mask` among them.
         start_id, end_id, padding_id: int, token ids.
         max_length: most tokens of a result, a number or int `[N]`; below 1, the result is empty.
         beam_size: sequences that are followed in each row; int, or a scalar tensor.
@@ -58,7 +58,7 @@ def beam_search(
         where a sequence was cut at `max_length`, or where there are fewer results.
 
     Raises:
-        InputError: an argument that is known is out of its range.
+        InputError: an argument that is known is out of its range, or there is no attention for the coverage.
     """
     rules = rules or Rules()
     _check(beam_size, num_results, coverage_penalty)
@@ -70,7 +70,7 @@ def beam_search(
 
     context, state = steps.start(inputs)
     found = {
-        "keys": tf.fill([batch, beam_size], LOWEST),
+        "kinds": tf.fill([batch, beam_size], _NONE),
         "scores": tf.zeros([batch, beam_size]),
         "log_probabilities": tf.zeros([batch, beam_size]),
         "lengths": tf.zeros([batch, beam_size], tf.int32),
@@ -88,7 +88,10 @@ def beam_search(
         "state": state,
     }
     if coverage_penalty:
+        if "source_padding_mask" not in inputs:
+            raise InputError("`coverage_penalty` needs `source_padding_mask` among the inputs.")
         search["coverage"] = tf.zeros([batch, 1, 1])
+        search["source"] = tf.cast(inputs["source_padding_mask"] > 0, tf.float32)[:, None]
     search = keep_rows(search, tf.reshape(tf.where(max_length > 0), [-1]))
 
     def go_on(step, search, results):
@@ -137,9 +140,12 @@ def _step(steps, search, step, end_id, beam_size, num_results, coverage_penalty,
     score = log_probabilities / _length_factor(step + 1, penalty)
     covered = None
     if coverage_penalty:
-        coverage = search["coverage"] + outputs["attention"]
-        source = tf.cast(search["context"]["mask"] > 0, tf.float32)[:, None]
-        logs = tf.math.log(tf.clip_by_value(tf.cast(coverage, tf.float32), 1e-9, 1.0)) * source
+        if "attention" not in outputs:
+            raise InputError(
+                "`coverage_penalty` needs steps that give attention: TransformerSteps(…, with_attention=True)."
+            )
+        coverage = search["coverage"] + tf.cast(outputs["attention"], tf.float32)
+        logs = tf.math.log(tf.clip_by_value(coverage, 1e-9, 1.0)) * search["source"]
         covered = tf.gather(tf.reduce_sum(logs, -1) * coverage_penalty, parents, batch_dims=1)
         score += covered
 
@@ -158,14 +164,14 @@ def _step(steps, search, step, end_id, beam_size, num_results, coverage_penalty,
     found = _merge(
         search["found"],
         {
-            "keys": tf.where(ends, score[:, :beam_size], LOWEST),
+            "kinds": tf.where(ends, _ENDED, _NONE),
             "scores": score[:, :beam_size],
             "log_probabilities": log_probabilities[:, :beam_size],
             "lengths": tf.fill([rows, beam_size], step),
             "sequences": tf.gather(sequences, parents[:, :beam_size], batch_dims=1),
         },
         {
-            "keys": tf.where(cut, live_scores + _CUT, LOWEST),
+            "kinds": tf.where(cut, _CUT, _NONE),
             "scores": live_scores,
             "log_probabilities": live,
             "lengths": tf.fill([rows, beam_size], step + 1),
@@ -176,9 +182,10 @@ def _step(steps, search, step, end_id, beam_size, num_results, coverage_penalty,
     shortest = tf.where(penalty > 0, search["max_length"][:, None], tf.minimum(step + 2, search["max_length"][:, None]))
     bound = live[:, :1] / _length_factor(shortest, penalty)
     needed = tf.minimum(num_results, beam_size) - 1
-    is_done = at_limit | ~is_possible(live[:, :1]) | (tf.gather(found["keys"], [needed], axis=1) >= bound)
+    last = {name: tf.gather(found[name], [needed], axis=1) for name in ("kinds", "scores")}
+    is_done = at_limit | ~is_possible(live[:, :1]) | ((last["kinds"] == _ENDED) & (last["scores"] >= bound))
     if stop_early:
-        is_done |= tf.reduce_all(found["keys"] > _CUT / 2, 1, keepdims=True)
+        is_done |= tf.reduce_all(found["kinds"] == _ENDED, 1, keepdims=True)
     search = {
         **search,
         "tokens": live_tokens,
@@ -193,19 +200,23 @@ def _step(steps, search, step, end_id, beam_size, num_results, coverage_penalty,
 
 
 def _length_factor(length, penalty):
-    return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** penalty
+    # In bounds, so that no penalty that is a number makes a score infinite or none.
+    return tf.clip_by_value(((5.0 + tf.cast(length, tf.float32)) / 6.0) ** penalty, 1e-30, 1e30)
 
 
 def _merge(found, *others):
-    """The best by `keys` of all sequences, as many as `found` has."""
-    count = tf.shape(found["keys"])[1]
+    """The best of all sequences by their kinds, then by their scores, as many as `found` has."""
+    count = tf.shape(found["kinds"])[1]
     joined = {name: tf.concat([found[name], *[other[name] for other in others]], 1) for name in found}
-    _, places = tf.math.top_k(joined["keys"], count)
+    _, by_score = tf.math.top_k(joined["scores"], tf.shape(joined["scores"])[1])
+    # Equal ones stay in their order.
+    _, by_kind = tf.math.top_k(tf.gather(joined["kinds"], by_score, batch_dims=1), count)
+    places = tf.gather(by_score, by_kind, batch_dims=1)
     return {name: tf.gather(value, places, batch_dims=1) for name, value in joined.items()}
 
 
 def _results(found, num_results):
-    exists = is_possible(found["keys"])
+    exists = found["kinds"] > _NONE
     lengths = tf.where(exists, found["lengths"], 0)[:, :num_results]
     longest = tf.reduce_max(tf.concat([tf.reshape(lengths, [-1]), [0]], 0))
     return {
@@ -213,7 +224,7 @@ def _results(found, num_results):
         "lengths": lengths,
         "scores": tf.where(exists, found["scores"], 0.0)[:, :num_results],
         "log_probabilities": tf.where(exists, found["log_probabilities"], 0.0)[:, :num_results],
-        "ended": (found["keys"] > _CUT / 2)[:, :num_results],
+        "ended": (found["kinds"] == _ENDED)[:, :num_results],
     }
 
 

@@ -20,7 +20,8 @@ def is_possible(log_probabilities):
 class Rules:
     """Rules for every row and beam.
 
-    Forbidden and forced tokens leave the probabilities of the others as they are: scores stay the model's.
+    Forbidden and forced tokens leave the probabilities of the others as they are: scores stay the model's. What is
+    forced is said whatever the other rules are.
 
     Args:
         forbidden: token ids that are never said.
@@ -31,7 +32,7 @@ class Rules:
         no_repeat_ngram: no sequence of so many tokens is said twice (Paulus et al. 2017, section 2.5); 0 is off.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of its range, a token is forced and forbidden, or is none of the model's.
     """
 
     forbidden: tuple = ()
@@ -51,6 +52,9 @@ class Rules:
                 f"Received: no_repeat_ngram={self.no_repeat_ngram}, min_length={self.min_length}."
             )
 
+        if both := set(self.forbidden) & set(self.forced):
+            raise InputError(f"A token can be forced or forbidden, not both. Received both: {sorted(both)}.")
+
     def penalized(self, logits, sequences, step):
         """Scores before the softmax: `logits` float32 `[rows, beams, vocabulary]`; `sequences` int32
         `[rows, beams, longest]`, of which the first `step` tokens were said."""
@@ -62,7 +66,12 @@ class Rules:
 
     def allowed(self, logits, sequences, step, end_id):
         """The same scores, `LOWEST` where a token may not be said next."""
-        vocabulary = logits.shape[-1]
+        vocabulary, before = logits.shape[-1], logits
+        unknown = [
+            token for token in (*self.forbidden, *self.forced) if token is not None and not 0 <= token < vocabulary
+        ]
+        if unknown:
+            raise InputError(f"`forbidden` and `forced` must be ids below {vocabulary}. Received: {unknown}.")
         min_length = max(self.min_length, len(self.forced))
         if self.forbidden or min_length:
             forbidden = np.isin(np.arange(vocabulary), list(self.forbidden))
@@ -74,7 +83,8 @@ class Rules:
         if self.forced:
             wanted = tf.constant([-1 if token is None else token for token in self.forced] + [-1])
             wanted = wanted[tf.minimum(step, len(self.forced))]
-            logits = tf.where((wanted < 0) | tf.equal(tf.range(vocabulary), wanted), logits, LOWEST)
+            forced = tf.where(tf.equal(tf.range(vocabulary), wanted), before, LOWEST)
+            logits = tf.where(wanted < 0, logits, forced)
         return logits
 
     def _repeats(self, sequences, step, logits):

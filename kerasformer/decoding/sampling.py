@@ -33,7 +33,8 @@ def sample(
         top_p: draw from the fewest tokens whose probabilities add up to this (Holtzman et al. 2020); 1 is all.
 
     Returns:
-        As of `beam_search`; both scores are the model's log probability, untouched by the options.
+        As of `beam_search`; both scores are the model's log probability, untouched by the options. Where the rules
+        leave nothing to say, a sequence stops and has not `ended`.
 
     Raises:
         InputError: an argument is out of its range.
@@ -54,6 +55,7 @@ def sample(
         "lengths": tf.zeros([batch, num_results], tf.int32),
         "log_probabilities": tf.zeros([batch, num_results]),
         "ended": tf.zeros([batch, num_results], tf.bool),
+        "stopped": tf.zeros([batch, num_results], tf.bool),
     }
     search = {
         "rows": tf.range(batch),
@@ -81,17 +83,19 @@ def sample(
         )
         tokens = tf.reshape(tokens, [rows, beams])
         own = tf.gather(logits, tokens, batch_dims=2) - sums
-        goes_on = ~drawn["ended"]
-        ended = drawn["ended"] | tf.equal(tokens, end_id)
+        goes_on = ~drawn["stopped"] & tf.reduce_any(is_possible(filtered), -1)
+        ended = drawn["ended"] | (goes_on & tf.equal(tokens, end_id))
+        stopped = ~goes_on | ended
         here = tf.equal(tf.range(tf.shape(drawn["sequences"])[2]), step)
         drawn = {
-            "sequences": tf.where(here & ~ended[..., None], tokens[..., None], drawn["sequences"]),
-            "lengths": drawn["lengths"] + tf.cast(~ended, tf.int32),
+            "sequences": tf.where(here & ~stopped[..., None], tokens[..., None], drawn["sequences"]),
+            "lengths": drawn["lengths"] + tf.cast(~stopped, tf.int32),
             "log_probabilities": drawn["log_probabilities"] + tf.where(goes_on, own, 0.0),
             "ended": ended,
+            "stopped": stopped,
         }
         search = {**search, "tokens": tokens, "drawn": drawn, "state": state}
-        is_done = tf.reduce_all(ended, 1) | (step + 1 >= search["max_length"])
+        is_done = tf.reduce_all(stopped, 1) | (step + 1 >= search["max_length"])
 
         def leave():
             done, kept = (tf.reshape(tf.where(flags), [-1]) for flags in (is_done, ~is_done))

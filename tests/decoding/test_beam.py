@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kerasformer.decoding import RecomputingSteps, beam_search, greedy_search
 from kerasformer.errors import InputError
-from kerasformer.models import TransformerConfig, TransformerSteps, transformer
+from kerasformer.models import TransformerConfig, TransformerSteps, transformer, with_precision
 
 START, END = 0, 1
 IDS = {"start_id": START, "end_id": END}
@@ -68,6 +68,23 @@ def test_a_beam_that_holds_everything_is_exhaustive_search(wide_search, seed, pe
         count = min(8, len(expected))
         assert_alike(results(found, row)[:count], expected[:count])
         assert not found["ended"].numpy()[row, count:].any()
+
+
+@pytest.mark.parametrize("penalty", [-60.0, -8.0, 60.0])
+def test_no_penalty_is_too_large_for_a_sequence_to_be_found(wide_search, penalty):
+    """Scores are as small as -1e12 then, or as near to 0."""
+    tables = np.random.default_rng(0).normal(size=(3, 4, 4)) * 8
+    found = wide_search(tables, [3, 3, 3], [penalty] * 3)
+    for row in range(3):
+        expected = toy.all_sequences(tables[row], START, END, 3, penalty)
+        for (score, total, tokens, ended), (*numbers, wanted, wanted_ended) in zip(
+            results(found, row), expected[:8], strict=True
+        ):
+            np.testing.assert_allclose([score, total], numbers, rtol=1e-3)
+            assert (tokens, ended) == (wanted, wanted_ended)
+    extreme = wide_search(tables, [3, 3, 3], [1e30, -1e30, 3e38])
+    assert np.isfinite(extreme["scores"]).all()
+    assert (extreme["ended"].numpy()[:, 0]).all()
 
 
 @pytest.mark.parametrize("stop_early", [False, True])
@@ -185,6 +202,30 @@ def test_coverage_penalty(model):
         )
         checked += 1
     assert checked > 8
+    kept = found["scores"].numpy()[found["ended"].numpy().all(1)]
+    assert len(kept)
+    assert (np.diff(kept, axis=1) <= 0).all()
+    plain = beam_search(steps, inputs, **IDS, max_length=5, beam_size=9, num_results=3, length_penalty=0.0)
+    assert (plain["token_ids"].shape != found["token_ids"].shape) or (
+        plain["token_ids"].numpy() != found["token_ids"].numpy()
+    ).any(), "coverage changes what is best"
+
+
+def test_coverage_in_bfloat16(model):
+    half = with_precision(model, "mixed_bfloat16")
+    options = IDS | {"max_length": 5, "beam_size": 9, "length_penalty": 0.0, "coverage_penalty": 0.2}
+    found = beam_search(TransformerSteps(half, with_attention=True), sentences(6), **options)
+    expected = beam_search(TransformerSteps(model, with_attention=True), sentences(6), **options)
+    assert found["scores"].dtype == tf.float32
+    np.testing.assert_allclose(found["scores"], expected["scores"], atol=0.2)
+
+
+def test_coverage_needs_attention_and_a_mask(model):
+    options = IDS | {"max_length": 5, "coverage_penalty": 0.2}
+    with pytest.raises(InputError, match="with_attention=True"):
+        beam_search(TransformerSteps(model), sentences(2), **options)
+    with pytest.raises(InputError, match="source_padding_mask"):
+        beam_search(toy.TableSteps(np.zeros((1, 4, 4))), toy.inputs(1), **options)
 
 
 @pytest.mark.parametrize(

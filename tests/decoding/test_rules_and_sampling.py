@@ -107,6 +107,21 @@ def test_bad_rules(arguments):
         Rules(**arguments)
 
 
+def test_what_is_forced_is_said_whatever_the_other_rules_are():
+    assert search(forced=(2, END))[0][0] == [2]
+    assert search(forced=(2, END))[0][2]
+    assert search(forced=(2, 2), no_repeat_ngram=1)[0][0][:2] == [2, 2]
+    assert search(forced=(2, 3), min_length=4)[0][0][:2] == [2, 3]
+
+
+def test_tokens_that_cannot_be():
+    with pytest.raises(InputError, match=r"not both. Received both: \[2\]"):
+        Rules(forced=(2, None), forbidden=(2, 3))
+    for rules in ({"forced": (5,)}, {"forbidden": (-1,)}):
+        with pytest.raises(InputError, match="ids below 5"):
+            search(**rules)
+
+
 # ---- sampling ----
 
 
@@ -174,6 +189,14 @@ def test_rules_hold_when_drawing_and_rows_leave():
     both = tf.function(lambda: sample(steps, toy.inputs(2), **IDS, max_length=[4, 4], seed=0, num_results=3))()
     assert both["lengths"][0].numpy().tolist() == [0, 0, 0]
     assert int(steps.computed) <= 6 + 3 * 3
+
+
+def test_a_sequence_stops_where_nothing_may_be_said():
+    drawn = draw(50, 6, rules=Rules(forbidden=(0, END), no_repeat_ngram=1))
+    said = [ids[:length].tolist() for ids, length in zip(drawn["token_ids"], drawn["lengths"], strict=True)]
+    assert {tuple(sorted(tokens)) for tokens in said} == {(2, 3, 4)}
+    assert not drawn["ended"].any()
+    assert drawn["scores"].min() > -100
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_k": -1}, {"num_results": 0}])
