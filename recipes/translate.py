@@ -98,13 +98,16 @@ class Flags:
 
 
 def main(flags):
-    least = {name: getattr(flags, name) for name in ("epochs", "batch_tokens", "warmup", "average", "beam_size")}
+    names = ("epochs", "batch_tokens", "warmup", "average", "beam_size", "vocabulary")
+    least = {name: getattr(flags, name) for name in names}
     if any(value is not None and value < 1 for value in least.values()):
         raise InputError(f"{', '.join(least)} must be at least 1. Received: {least}.")
     strategy = kf.training.make_strategy(flags.strategy)
     keras.utils.set_random_seed(flags.seed)
     workdir = pathlib.Path(flags.workdir)
     languages = flags.target.split(",")
+    if len(set(languages)) < len(languages):
+        raise InputError(f"--target must be different languages. Received: {flags.target}")
     train, validation, test = load_data(flags, languages)
     with strategy.scope():
         task = starting_point(flags, train, languages)
@@ -160,7 +163,9 @@ def load_data(flags, languages):
         test = test or str(SAMPLES / "test.jsonl")
 
     def load(source):
-        parts = [kf.data.load_translation(source, flags.source, language) for language in languages]
+        return [kf.data.load_translation(source, flags.source, language) for language in languages]
+
+    def joined(parts):
         if len(languages) > 1:
             parts = [
                 kf.data.with_prefix(part, language_tag(language))
@@ -168,12 +173,21 @@ def load_data(flags, languages):
             ]
         return kf.data.join_examples(parts)
 
-    train = load(flags.train)
+    train, test = load(flags.train), load(test) if test else None
     if validation is not None:
-        return train, load(validation), load(test) if test else None
-    order = np.random.default_rng(flags.seed).permutation(len(train))
-    held_out = min(max(len(train) // 10, 1), 1000)
-    return train.select(order[held_out:]), train.select(order[:held_out]), load(test) if test else None
+        validation = load(validation)
+    else:
+        # The same sentences for all languages: none is held out in one and learned in another.
+        count = max(map(len, train))
+        if count < 2:
+            raise InputError(
+                f"{flags.train}: at least two pairs are needed, one of them to be held out. Received: {count}."
+            )
+        order = np.random.default_rng(flags.seed).permutation(count)
+        held_out = min(max(count // 10, 1), 1000)
+        parts = [[part.select(chosen[chosen < len(part)]) for part in train] for chosen in np.split(order, [held_out])]
+        validation, train = parts
+    return joined(train), joined(validation), joined(test) if test else None
 
 
 def starting_point(flags, train, languages):
@@ -223,6 +237,7 @@ def learn_tokenizer(flags, texts, tags):
     model = kf.text.learn_sentencepiece(
         texts,
         flags.vocabulary or min(10_000, 300 + len(words)),
+        at_most=flags.vocabulary is None,
         kind=flags.pieces,
         lowercase=flags.lowercase,
         special_tokens=tags,

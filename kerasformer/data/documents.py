@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.data.batching import epoch_order
-from kerasformer.data.columns import object_column
+from kerasformer.data.columns import object_column, whole_characters
 from kerasformer.data.sources import read_records
 from kerasformer.errors import InputError
 from kerasformer.text import split_sentences
@@ -170,8 +170,4 @@ def _strings(record, field, where):
 def _string(value, field, where):
     if not isinstance(value, str):
         raise InputError(f"{where}: expected a string in the field {field!r}. Received {str(value)[:60]!r}.")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{where}: {field!r} holds half of a surrogate pair, which is no character.") from error
-    return value
+    return whole_characters(value, where, repr(field))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasformer.data.columns import object_column
+from kerasformer.data.columns import object_column, whole_characters
 from kerasformer.data.sources import read_label_names, read_records
 from kerasformer.errors import InputError
 
@@ -135,11 +135,7 @@ def _text(record, field, where):
     if not isinstance(text, str):
         kind = "no such field" if field not in record else f"{text!r}"[:60]
         raise InputError(f"{where}: expected a string in the field {field!r}. Received {kind}.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{where}: {field!r} holds half of a surrogate pair, which is no character.") from error
-    return text
+    return whole_characters(text, where, repr(field))
 
 
 def _target_field(record, regression):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.data.batching import epoch_order
-from kerasformer.data.columns import object_column
+from kerasformer.data.columns import object_column, whole_characters
 from kerasformer.data.sources import read_records
 from kerasformer.errors import InputError
 
@@ -166,16 +166,13 @@ def _answers(question, where):
         for text, start in pairs:
             if isinstance(start, bool) or not isinstance(start, int):
                 raise TypeError
-            text.encode()
             stripped.append((text.strip(), start + len(text) - len(text.lstrip())))
-        # An empty one nowhere is how some say that there is none; a blank one somewhere is a mistake.
-        return [(text, start) for text, start in stripped if text or start >= 0]
-    except UnicodeEncodeError:
-        raise InputError(f"{where}: an answer holds half of a surrogate pair, which is no character.") from None
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{where}: expected answers with text and answer_start, an integer. Received {str(answers)[:60]}."
         ) from None
+    # An empty one nowhere is how some say that there is none; a blank one somewhere is a mistake.
+    return [(whole_characters(text, where, "an answer"), start) for text, start in stripped if text or start >= 0]
 
 
 def _find(context, text, start, offsets):
@@ -193,11 +190,7 @@ def _text(record, field, where):
     text = record.get(field) if isinstance(record, dict) else None
     if not isinstance(text, str):
         raise InputError(f"{where}: expected a string in the field {field!r}. Received {str(text)[:40]!r}.")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{where}: {field!r} holds half of a surrogate pair, which is no character.") from None
-    return text
+    return whole_characters(text, where, repr(field))
 
 
 def _list(record, field, where):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasformer.data import huggingface, tfds
 from kerasformer.data.batching import epoch_order
-from kerasformer.data.columns import object_column
+from kerasformer.data.columns import object_column, whole_characters
 from kerasformer.data.entities import entities_of, split_tag
 from kerasformer.data.files import file_ending, find_files, label_names_beside, read_lines
 from kerasformer.data.sources import read_records
@@ -191,10 +191,7 @@ def _fields(record, where):
         raise InputError(f"{where}: expected a tag for each word, two lists of one length.")
     if not all(isinstance(word, str) and word.strip() for word in words):
         raise InputError(f"{where}: expected words that are not empty. Received {str(words)[:60]}.")
-    try:
-        " ".join(words).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{where}: a word holds half of a surrogate pair, which is no character.") from None
+    whole_characters(" ".join(words), where, "a word")
     return words, tags
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasformer.data.columns import object_column
+from kerasformer.data.columns import object_column, whole_characters
 from kerasformer.data.examples import Examples
 from kerasformer.data.files import read_lines
 from kerasformer.data.sources import read_records
@@ -80,5 +80,5 @@ def _read_fields(source, *languages):
                 raise InputError(
                     f"{where}: expected a sentence in the field {language!r}. Received the fields {received}."
                 )
-            column.append(text)
+            column.append(whole_characters(text, where, repr(language)))
     return columns

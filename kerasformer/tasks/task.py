@@ -72,6 +72,12 @@ class Task:
         self.model = keras.Model({**encoder.input, **(inputs or {})}, outputs, name="task")
         self.tokenizer = tokenizer
 
+    def __setattr__(self, name, value):
+        # What was traced for `answers` holds the old value of a setting.
+        if "_answer_batch" in self.__dict__ and not name.startswith("_") and self.__dict__.get(name) is not value:
+            del self.__dict__["_answer_batch"]
+        super().__setattr__(name, value)
+
     def batch_inputs(self, features):
         """A batch of texts, `{"text": [N], "text_pair": [N] or absent}`, as inputs of the model; in the graph."""
         return self.tokenizer(features["text"], features.get("text_pair"))
@@ -263,6 +269,8 @@ def _concatenate_padded(arrays):
 
 
 def _are_texts(values):
+    if isinstance(values, np.ndarray) and values.dtype.kind in "bif":
+        return False
     return not len(values) or isinstance(values[0], (str, bytes))
 
 

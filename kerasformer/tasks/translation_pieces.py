@@ -7,10 +7,14 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 
+# What may stand before a tag.
+_SPACE = " \t\n\r\f"
+
 
 def language_tag(language):
-    """The token that asks for a language, such as "<2de>" (Johnson et al. 2017, arXiv:1611.04558)."""
-    return f"<2{language}>"
+    """The token that asks for a language, such as "<2de>" (Johnson et al. 2017, arXiv:1611.04558); in lower case, as it
+    has to be where texts are lower-cased."""
+    return f"<2{language.lower()}>"
 
 
 class TranslationPieces:
@@ -24,11 +28,13 @@ class TranslationPieces:
         unsayable: ids of the target's tokens that no translation may have.
 
     Raises:
-        InputError: a tag is no piece.
+        InputError: a tag is no piece, or stands there twice.
     """
 
     def __init__(self, source, target, languages=()):
         tags = [language_tag(language) for language in languages]
+        if len(set(tags)) < len(tags):
+            raise InputError(f"`target_languages` must be different ones. Received: {list(languages)}.")
         missing = [tag for tag in tags if tag not in source.vocabulary]
         if missing:
             raise InputError(f"The tags of `target_languages` must be pieces of the tokenizer. Missing: {missing}.")
@@ -43,12 +49,14 @@ class TranslationPieces:
         if not self.tags:
             return texts
         tags = "|".join(re.escape(tag) for tag in self.tags)
-        has_tag = tf.strings.regex_full_match(texts, rf"(?s)\s*({tags}).*")
+        flags = "(?si)" if self.source.lowercase else "(?s)"
+        has_tag = tf.strings.regex_full_match(texts, rf"{flags}[{_SPACE}]*({tags}).*")
         return tf.where(has_tag, texts, tf.strings.join([self.tags[0], " ", texts]))
 
     def asks_for(self, texts):
         """Which tag each of a list of str begins with, its place or -1, int `[N]`."""
-        begins = np.array([[text.lstrip().startswith(tag) for tag in self.tags] for text in texts], bool)
+        texts = [text.lower() if self.source.lowercase else text for text in texts]
+        begins = np.array([[text.lstrip(_SPACE).startswith(tag) for tag in self.tags] for text in texts], bool)
         begins = begins.reshape(len(texts), len(self.tags))
         return np.where(begins.any(1), begins.argmax(1), -1) if self.tags else np.full(len(texts), -1)
 

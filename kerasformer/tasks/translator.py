@@ -1,5 +1,7 @@
 """Translation of sentences."""
 
+import numbers
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -57,6 +59,12 @@ class Translator(Task):
                 raise InputError(
                     f"The vocabulary of {side.vocabulary_size} tokens does not fit the model's embedding of "
                     f"{embedding.vocabulary_size}."
+                )
+            longest = embedding.max_length if embedding.positions == "learned" else side.max_length
+            if side.max_length > longest:
+                raise InputError(
+                    f"The tokenizer's max_length={side.max_length} is beyond the model's {longest} positions: make the "
+                    "tokenizer with a smaller `max_length`."
                 )
         options = {"beam_size": beam_size, "length_penalty": length_penalty}
         options |= {"coverage_penalty": coverage_penalty, "label_smoothing": label_smoothing}
@@ -258,7 +266,7 @@ class Translator(Task):
 
         Args:
             texts: list of str.
-            target_language: one of `target_languages`, for texts that do not begin with a tag.
+            target_language: one of `target_languages`, for texts without a tag; None: texts may begin with a tag.
             beam_size, length_penalty, max_length: in place of the task's own.
             num_results: also give the best so many of each text; there are at least as many beams.
 
@@ -267,11 +275,9 @@ class Translator(Task):
             `"translations"` and `"scores"`, `[N, num_results]`, best first.
 
         Raises:
-            InputError: an unknown language, or an option out of its range.
+            InputError: an unknown language, an option out of its range, or `texts` that are no texts.
         """
-        if isinstance(texts, str):
-            raise InputError("`texts` must be a list of texts. Received one text. Put it in a list.")
-        texts = list(texts)
+        texts = _checked_texts(texts, "texts")
         if target_language is not None:
             if target_language not in self.target_languages:
                 raise InputError(
@@ -282,7 +288,11 @@ class Translator(Task):
         options["num_results"] = num_results
         options = {name: value for name, value in options.items() if value is not None}
         for name, value in options.items():
-            if not np.isfinite(value) or (name != "length_penalty" and value < 1):
+            if (
+                not isinstance(value, numbers.Real)
+                or not np.isfinite(value)
+                or (name != "length_penalty" and value < 1)
+            ):
                 raise InputError(f"`{name}` must be a number in its range. Received: {name}={value!r}.")
         order = np.argsort([len(text) for text in texts], kind="stable")
         columns = {"text": [texts[place] for place in order]}
@@ -305,12 +315,15 @@ class Translator(Task):
             last decoder block; the last piece of each side is the end token, and each row adds up to 1.
 
         Raises:
-            InputError: there are not as many translations as texts.
+            InputError: there are not as many translations as texts, or they are no texts.
         """
+        texts, translations = _checked_texts(texts, "texts"), _checked_texts(translations, "translations")
         if len(texts) != len(translations):
             raise InputError(
                 f"`texts` and `translations` must be equally many. Received: {len(texts)} and {len(translations)}."
             )
+        if not texts:
+            return []
         features = {"text": tf.constant(texts), "text_pair": tf.constant(translations)}
         inputs, labels = self._pieces.inputs_and_labels(features)
         attention = attention_over_source(self.transformer, inputs).numpy()
@@ -333,3 +346,12 @@ class Translator(Task):
         pieces = [piece.replace("▁", " ") for piece in self.tokenizer.vocabulary if piece.startswith("▁")][:40] or ["a"]
         texts = [" ".join(pieces[: 4 + 4 * row]).split() for row in range(batch_size)]
         return {"text": np.array([" ".join(words) or "a" for words in texts], dtype=object)}
+
+
+def _checked_texts(texts, name):
+    if isinstance(texts, (str, bytes)):
+        raise InputError(f"`{name}` must be a list of texts. Received one text. Put it in a list.")
+    texts = list(texts)
+    if wrong := [text for text in texts if not isinstance(text, (str, bytes))]:
+        raise InputError(f"`{name}` must be a list of texts. Received in it: {wrong[0]!r:.40}.")
+    return texts

@@ -26,7 +26,7 @@ class DamagedCheckpoint(Exception):
     """A checkpoint's files are incomplete or were changed; the message names the file."""
 
 
-def save_checkpoint(folder, step, variables, state, arrays=None, keep=3):
+def save_checkpoint(folder, step, variables, state, arrays=None, keep=3, passing=False):
     """Writes `folder/step-…` beside and renames it; then removes all but the last `keep` checkpoints.
 
     Args:
@@ -35,6 +35,9 @@ def save_checkpoint(folder, step, variables, state, arrays=None, keep=3):
         variables: `{name: Keras variable}`.
         state: what else there is to know, as JSON takes it.
         arrays: `{name: NumPy array}`, likewise.
+        keep: how many.
+        passing: made where a training was stopped, at no place of its own: the next one replaces it, so that a training
+            that was stopped leaves the checkpoints that another leaves.
 
     Returns:
         The checkpoint's folder.
@@ -53,11 +56,23 @@ def save_checkpoint(folder, step, variables, state, arrays=None, keep=3):
             "sha256": hashlib.sha256(content).hexdigest(),
             "arrays": {name: [value.dtype.name, list(value.shape)] for name, value in values.items()},
             "state": state,
+            "passing": passing,
         }
         (scratch / _STATE).write_text(json.dumps(description), encoding="utf-8")
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    earlier = [old for old in list_checkpoints(folder) if old != path]
+    passed = [old for old in earlier if _is_passing(old)]
+    kept = [old for old in list_checkpoints(folder) if old not in passed][-keep:]
+    for old in earlier:
+        if old not in kept:
+            shutil.rmtree(old, ignore_errors=True)
     return path
+
+
+def _is_passing(path):
+    try:
+        return bool(json.loads((path / _STATE).read_text(encoding="utf-8")).get("passing"))
+    except (OSError, ValueError):
+        return False  # damaged, which is told where it is read
 
 
 def list_checkpoints(folder):
@@ -135,6 +150,8 @@ def average_checkpoints(model, folder, last=5):
             description, arrays = read_checkpoint(path)
         except DamagedCheckpoint as error:
             print(f"passed over: {error}", file=sys.stderr)
+            continue
+        if description.get("passing"):
             continue
         _check_same_model(path, description["arrays"], variables, ("model/",))
         for name in variables:

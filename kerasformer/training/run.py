@@ -82,9 +82,8 @@ class TrainingRun:
     def _restore(self):
         """What `restore_latest` returns; on several workers the same on all of them."""
         # The chief may still be writing the last checkpoint of a training before this one.
+        self.wait_for_chief()
         several = self.trainer.strategy.num_replicas_in_sync > 1
-        if several:
-            self.trainer.sum_over_replicas(0)
         restored = restore_latest(self._folder, self._variables())
         step = restored[0] if restored else 0
         if several and self.trainer.sum_over_replicas(step) != step * self.trainer.strategy.num_replicas_in_sync:
@@ -185,8 +184,13 @@ class TrainingRun:
     def end(self):
         self.callbacks.on_train_end()
 
-    def save(self):
-        """Writes a checkpoint, on the chief and where there is a folder for it."""
+    def wait_for_chief(self):
+        """Returns on all workers when the chief has written its last checkpoint, which they may read."""
+        if self._folder and self.trainer.strategy.num_replicas_in_sync > 1:
+            self.trainer.sum_over_replicas(0)
+
+    def save(self, passing=False):
+        """Writes a checkpoint, on the chief and where there is a folder for it; `passing` as in `save_checkpoint`."""
         if not self._folder or not is_chief():
             return
         values, arrays = callback_states(self._own_callbacks)
@@ -201,7 +205,7 @@ class TrainingRun:
             "vocabulary": self._vocabulary,
             "callbacks": values,
         }
-        save_checkpoint(self._folder, self.step, self._variables(), state, arrays, keep=self._keep)
+        save_checkpoint(self._folder, self.step, self._variables(), state, arrays, self._keep, passing)
 
     def _variables(self):
         return training_variables(self.model, self.optimizer)

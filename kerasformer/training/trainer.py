@@ -128,13 +128,14 @@ class Trainer:
                 while not run.is_over:
                     self._fit_epoch(run, signal)
                     if signal.agreed:
-                        run.save()
+                        run.save(passing=True)
                         signal.leave(run.step, checkpoint_folder)
                     if validation is not None:
                         run.callbacks.on_test_begin()
                         run.logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
                         run.callbacks.on_test_end()
                     run.end_epoch()
+                run.wait_for_chief()
                 if signal.received:
                     signal.leave(run.step, checkpoint_folder)
             finally:

@@ -60,6 +60,9 @@ def test_batches_of_pairs(jsonl):
 def test_mistakes(jsonl, tmp_path):
     with pytest.raises(InputError, match=r"pairs.jsonl:1: .*'fr'.*en, de"):
         load_translation(jsonl, "en", "fr")
+    (tmp_path / "half.jsonl").write_text('{"en": "a", "de": "\\ud83d"}\n')
+    with pytest.raises(InputError, match=r"half.jsonl:1: 'de' holds half of a surrogate pair"):
+        load_translation(tmp_path / "half.jsonl", "en", "de")
     with pytest.raises(InputError, match="Two languages"):
         load_translation(jsonl, "en", "en")
     (tmp_path / "train.en").write_text("a\nb\n")

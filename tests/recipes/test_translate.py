@@ -77,19 +77,45 @@ def test_two_vocabularies(tmp_path):
     assert "▁the" not in target
 
 
+def test_no_sentence_is_held_out_in_one_language_and_learned_in_another(tmp_path):
+    data = write(tmp_path / "pairs.jsonl", [{"en": f"{k}", "de": f"d{k}", "fr": f"f{k}"} for k in range(40)])
+    train, validation, test = translate.load_data(translate.Flags(train=data, target="de,fr"), ["de", "fr"])
+    assert (len(train), len(validation), test) == (72, 8, None)
+    held_out = {text.split()[1] for text in validation.texts}
+    assert len(held_out) == 4
+    assert not held_out & {text.split()[1] for text in train.texts}
+    assert {text.split()[0] for text in validation.texts} == {"<2de>", "<2fr>"}
+    pairs = zip(validation.texts, validation.pairs, strict=True)
+    assert all(text.replace("<2de> ", "d").replace("<2fr> ", "f") == pair for text, pair in pairs)
+
+
+def test_few_different_words(tmp_path):
+    """A vocabulary is as small as the texts have it, where its size was not asked for."""
+    data = write(tmp_path / "pairs.jsonl", [{"en": a, "de": b} for a in "abc" for b in "xyz"])
+    translate.main(translate.Flags(train=data, validation=data, workdir=str(tmp_path / "w"), epochs=1, max_length=8))
+    assert kf.load(tmp_path / "w" / "task").tokenizer.vocabulary_size < 300
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"train": "nowhere.jsonl"}, "nowhere.jsonl"),
         ({"target": "it"}, "'it'"),
         ({"vocabulary": 5000}, "vocabulary_size=5000"),
+        ({"vocabulary": 0}, "vocabulary"),
+        ({"target": "de,de"}, "different languages"),
+        ({"train": "{one}", "validation": None}, "at least two pairs"),
         ({"epochs": 0}, "epochs"),
         ({"init": "{folder}"}, "task.json"),
     ],
 )
 def test_mistakes_are_told_in_one_line(change, told, tmp_path):
     data = write(tmp_path / "pairs.jsonl", ROWS)
-    change = {key: value.format(folder=tmp_path) if isinstance(value, str) else value for key, value in change.items()}
+    one = write(tmp_path / "one.jsonl", ROWS[:1])
+    change = {
+        key: value.format(folder=tmp_path, one=one) if isinstance(value, str) else value
+        for key, value in change.items()
+    }
     with pytest.raises(kf.errors.InputError, match=told):
         translate.main(translate.Flags(**{"train": data, "validation": data, "workdir": str(tmp_path / "w"), **change}))
     assert not (tmp_path / "w").exists()

@@ -254,13 +254,97 @@ def test_several_languages(tokenizer):
     assert found["translation"].tolist()[1:] == ["", ""]
 
 
+def test_tags_in_lower_case():
+    texts = ["The cat", "A dog"] * 4
+    model = kf.text.learn_sentencepiece(texts, 300, special_tokens=["<2pt_br>", "<2de>"], lowercase=True, at_most=True)
+    pieces = TranslationPieces(*[kf.text.SentencePieceTokenizer(model, lowercase=True)] * 2, ["de", "pt_BR"])
+    given = ["<2pt_BR> The cat", "\u00a0<2pt_br> a", "\t<2DE> a", "a"]
+    assert pieces.asks_for(given).tolist() == [1, -1, 0, -1]
+    tagged = [text.decode() for text in pieces.tagged(tf.constant(given)).numpy()]
+    assert tagged == ["<2pt_BR> The cat", "<2de> \u00a0<2pt_br> a", "\t<2DE> a", "<2de> a"]
+    rows = [[pieces.source.vocabulary[token] for token in row] for row in pieces.source.tokenize(tagged).to_list()]
+    assert [[piece for piece in row if piece in pieces.tags] for row in rows] == [
+        ["<2pt_br>"],
+        ["<2de>", "<2pt_br>"],
+        ["<2de>"],
+        ["<2de>"],
+    ]
+
+
+def test_a_setting_that_is_changed_counts(tokenizer):
+    """Though a translation before it was traced with the old one."""
+    texts = ["the red cat", "a dog"]
+    task, other = make(tokenizer), make(tokenizer)
+    task.translate(texts)
+    for name, value in (("min_length", 8), ("length_penalty", 3.0), ("beam_size", 1)):
+        setattr(task, name, value)
+        setattr(other, name, value)
+    found, expected = task.translate(texts), other.translate(texts)
+    assert found["translation"].tolist() == expected["translation"].tolist()
+    np.testing.assert_allclose(found["score"], expected["score"], rtol=1e-5)
+    before = make(tokenizer).translate(texts)
+    assert np.abs(before["score"] - found["score"]).min() > 1e-3, "otherwise nothing is tested"
+
+
+def test_no_texts(trained):
+    task = trained[0]
+    assert {name: len(value) for name, value in task.translate([], beam_size=3, length_penalty=0.5).items()} == {
+        "translation": 0,
+        "score": 0,
+        "truncated": 0,
+    }
+    assert len(task.translate([], num_results=2)["translations"]) == 0
+    assert task.align([], []) == []
+
+
+def test_learned_positions_must_be_as_many_as_the_tokenizers_tokens(tokenizer):
+    sizes = {"width": 16, "num_encoder_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "inner_width": 16}
+    sizes |= {"vocabulary_size": tokenizer.vocabulary_size, "positions": "learned"}
+    model = kf.models.transformer(kf.models.TransformerConfig(**sizes, max_length=24))
+    long = kf.tasks.Translator(model, tokenizer).translate(["cat " * 60], max_length=99)
+    assert long["truncated"].tolist() == [True]
+    with pytest.raises(InputError, match=r"max_length=24 is beyond the model's 10 positions"):
+        kf.tasks.Translator(kf.models.transformer(kf.models.TransformerConfig(**sizes, max_length=10)), tokenizer)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "relative"])
+def test_bfloat16_export(positions, trained, tokenizer, tmp_path):
+    if positions == "sinusoidal":
+        task = kf.tasks.Translator(trained[0].transformer, tokenizer, beam_size=3, coverage_penalty=0.05)
+    else:
+        keras.utils.set_random_seed(1)
+        sizes = {"width": 32, "num_encoder_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "inner_width": 64}
+        config = kf.models.TransformerConfig(tokenizer.vocabulary_size, positions=positions, **sizes)
+        task = kf.tasks.Translator(kf.models.transformer(config), tokenizer, beam_size=2)
+    kf.serving.export(task, tmp_path / "1", precision="bfloat16")
+    model, texts = LoadedModel(tmp_path / "1"), [source for source, _ in PAIRS]
+    column = np.array([text.encode() for text in texts], object)
+    served, expected = model.run("", {"text": column}), task.translate(texts)
+    same = [text.decode() for text in served["translation"]] == expected["translation"]
+    if positions == "sinusoidal":
+        assert expected["translation"].tolist() == [target for _, target in PAIRS]
+        assert same.all()
+    np.testing.assert_allclose(np.asarray(served["score"])[same], expected["score"][same], atol=0.1)
+    assert np.isfinite(served["score"]).all()
+    options = {"length_penalty": np.zeros(0, np.float32), "max_length": np.zeros(0, np.int32)}
+    for signature, more in (("", {}), ("greedy", {}), ("n_best", {}), ("with_options", options)):
+        nothing = model.run(signature, {"text": column[:0], **more})
+        assert {len(value) for value in nothing.values()} == {0}
+
+
 def test_mistakes(trained, tokenizer):
     task = trained[0]
     with pytest.raises(InputError, match="one text"):
         task.translate("the red cat")
     with pytest.raises(InputError, match="target_language"):
         task.translate(["a"], "fr")
-    for options in ({"max_length": 0}, {"beam_size": 0}, {"length_penalty": float("nan")}):
+    with pytest.raises(InputError, match="Received in it: None"):
+        task.translate(["a", None])
+    with pytest.raises(InputError, match="`translations` must be a list"):
+        task.align(["a"], "b")
+    with pytest.raises(InputError, match=r"different ones. Received: \['de', 'DE'\]"):
+        make(tokenizer, target_languages=["de", "DE"])
+    for options in ({"max_length": 0}, {"beam_size": 0}, {"length_penalty": float("nan")}, {"beam_size": "3"}):
         with pytest.raises(InputError, match=next(iter(options))):
             task.translate(["a"], **options)
     with pytest.raises(InputError, match=r"Missing.*<2it>"):

@@ -162,6 +162,11 @@ def test_learning_is_repeatable_and_reads_files(tmp_path):
         (lambda: learn_sentencepiece(TEXTS, 5000), r"vocabulary_size=5000 .*at most \d+ pieces"),
         (lambda: learn_sentencepiece(TEXTS, 100), "vocabulary_size=100"),
         (lambda: learn_sentencepiece([" "], 300), "words to learn from"),
+        (lambda: learn_sentencepiece(TEXTS, 290.5), "vocabulary_size=290.5"),
+        (lambda: learn_sentencepiece(TEXTS, 300, special_tokens=["<a>", "<a>"]), "special_tokens"),
+        (lambda: learn_sentencepiece(TEXTS, 300, special_tokens=["<A>"], lowercase=True), "lower-cased"),
+        (lambda: learn_sentencepiece(TEXTS, 300, character_coverage=2.0), "^sentencepiece cannot learn so: .*coverage"),
+        (lambda: learn_sentencepiece(TEXTS, 300, normalization="none"), "^sentencepiece cannot learn so: "),
         (lambda: learn_sentencepiece(TEXTS, 300, kind="words"), "kind='words'"),
         (lambda: SentencePieceTokenizer("nowhere.model"), "nowhere.model"),
         (lambda: SentencePieceTokenizer(b"no model"), "SentencePiece model"),
@@ -185,6 +190,13 @@ def test_damaged_folders(tokenizer, tmp_path):
         kf.text.SentencePieceTokenizer.load(tmp_path)
     with pytest.raises(InputError, match="max_length"):
         SentencePieceTokenizer(tokenizer.model, max_length=0)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_as_many_pieces_as_there_are(kind):
+    model = learn_sentencepiece(["a b", "b c"] * 5, 310, kind=kind, at_most=True)
+    assert 260 < SentencePieceTokenizer(model).vocabulary_size < 310
+    assert learn_sentencepiece(TEXTS, 300, kind=kind, at_most=True) == learn_sentencepiece(TEXTS, 300, kind=kind)
 
 
 def test_learned_from_short_texts_alone():

@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
 from kerasformer.models.lora import merged_variables
+from kerasformer.training.checkpoints import list_checkpoints, model_variables, save_checkpoint
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "so", "it"]
 
@@ -185,3 +187,25 @@ def test_checkpoints_are_averaged(tmp_path):
         kf.training.average_checkpoints(task.model, folder, last=4)
     with pytest.raises(InputError, match="another model"):
         kf.training.average_checkpoints(make_task(layers=1).model, folder, last=3)
+
+
+def test_where_a_training_was_stopped_is_no_checkpoint_to_average(tmp_path):
+    model = make_task().model
+    variables = model_variables(model)
+    numbers = {}
+    for step, passing in ((1, False), (2, True), (3, False), (5, True), (6, True), (8, False), (9, True)):
+        numbers[step] = float(step)
+        for variable in model.trainable_variables:
+            variable.assign(tf.fill(variable.shape, numbers[step]))
+        save_checkpoint(tmp_path, step, variables, {}, keep=3, passing=passing)
+    kept = [path.name for path in list_checkpoints(tmp_path)]
+    assert kept == ["step-00000003", "step-00000008", "step-00000009"]
+    kf.training.average_checkpoints(model, tmp_path, last=2)
+    assert all(np.allclose(variable, (3 + 8) / 2) for variable in model.trainable_variables)
+    with pytest.raises(InputError, match="Expected 3 whole checkpoints"):
+        kf.training.average_checkpoints(model, tmp_path, last=3)
+    for variable in model.trainable_variables:
+        variable.assign(tf.fill(variable.shape, 10.0))
+    save_checkpoint(tmp_path, 10, variables, {}, keep=3)
+    kf.training.average_checkpoints(model, tmp_path, last=3)
+    assert all(np.allclose(variable, (3 + 8 + 10) / 3) for variable in model.trainable_variables)

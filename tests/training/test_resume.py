@@ -106,7 +106,7 @@ def test_sigterm_saves_and_ends_with_its_own_code(undisturbed, tmp_path):
     last = steps(folder)[-1][0]
     assert f"stopped by SIGTERM after step {last}: saved in {folder}/checkpoints" in errors
     assert "Traceback" not in errors
-    assert (folder / "checkpoints" / f"step-{last:08d}" / "state.json").is_file()
+    assert json.loads((folder / "checkpoints" / f"step-{last:08d}" / "state.json").read_text())["passing"]
 
     # What was damaged meanwhile is named, and the checkpoint before it taken.
     path = folder / "checkpoints" / f"step-{last:08d}" / "weights.safetensors"
