@@ -73,9 +73,12 @@ def main(arguments: Arguments) -> None:
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as scratch:
             folder = (arguments.folder or Path(scratch)) / size
-            if not folder.exists():
-                folder.mkdir(parents=True)
-                run_alone(_OURS, "prepare", folder, read_texts(arguments), size, VOCABULARIES[size], arguments.beams)
+            # The weights are written last, so that what was stopped half-way is made again.
+            is_whole = (folder / "weights.npz").is_file()
+            beams = tuple(beam for beam in arguments.beams if not (is_whole and (folder / f"bfloat16-{beam}").is_dir()))
+            if beams:
+                folder.mkdir(parents=True, exist_ok=True)
+                run_alone(_OURS, "prepare", folder, read_texts(arguments), size, VOCABULARIES[size], beams)
             for beam in () if arguments.prepare_only else arguments.beams:
                 measure(arguments, folder, size, beam)
     print(f"\n{surroundings(DISTRIBUTIONS, arguments.threads)}; {arguments.repetitions} repetitions in turn.")

@@ -149,6 +149,7 @@ def main(flags):
     rows = [[metric, *[results[split].get(metric, "") for split in splits]] for metric in results[splits[0]]]
     kf.training.print_table("results", ["metric", *splits], rows)
     print("BLEU:", task.bleu_signature)
+    print("chrF:", task.chrf_signature)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
     # Last of all: a publication that fails is not worth training again.

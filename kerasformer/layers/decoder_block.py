@@ -26,8 +26,8 @@ class DecoderBlock(keras.layers.Layer):
         layout, memory_layout: of packed inputs and memory, see `padding_layout`.
         attention_mask, bias, positions: of self-attention, as in `MultiHeadAttention`.
         cache: for decoding step by step, `{"self": (keys, values), "memory": (keys, values)}`, each
-            `[batch, heads, length, head width]`: earlier steps, none at first, as `empty_cache` gives them, and what
-            `project_memory` gives. Self-attention is then not causal by itself: `attention_mask` tells what is seen.
+            `[batch, heads, length, head width]`: earlier steps, of length 0 at first, and what `project_memory`
+            gives. Self-attention is then not causal by itself: `attention_mask` tells what is seen.
         return_attention_scores: also return the probabilities over the memory, `[batch, heads, length, memory length]`.
 
     Returns:

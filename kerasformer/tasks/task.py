@@ -74,8 +74,13 @@ class Task:
 
     def __setattr__(self, name, value):
         # What was traced for `answers` holds the old value of a setting.
-        if "_answer_batch" in self.__dict__ and not name.startswith("_") and self.__dict__.get(name) is not value:
-            del self.__dict__["_answer_batch"]
+        if "_answer_batch" in self.__dict__ and not name.startswith("_"):
+            old = self.__dict__.get(name)
+            is_same = old is value or (
+                isinstance(value, (str, int, float)) and type(old) is type(value) and old == value
+            )
+            if not is_same:
+                del self.__dict__["_answer_batch"]
         super().__setattr__(name, value)
 
     def batch_inputs(self, features):

@@ -9,7 +9,8 @@ def corpus_scores(hypotheses, references, lowercase=False):
         lowercase: compare lower-cased.
 
     Returns:
-        `({"bleu": …, "chrf": …}, signature)`, the signature that says how BLEU was computed.
+        `({"bleu": …, "chrf": …}, {"bleu": …, "chrf": …})`, the scores, and the signatures that say how they were
+        computed.
     """
     from sacrebleu.metrics import BLEU, CHRF
 
@@ -18,4 +19,4 @@ def corpus_scores(hypotheses, references, lowercase=False):
         "bleu": float(bleu.corpus_score(hypotheses, [references]).score),
         "chrf": float(chrf.corpus_score(hypotheses, [references]).score),
     }
-    return scores, str(bleu.get_signature())
+    return scores, {"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}

@@ -32,7 +32,7 @@ class Translator(Task):
     Attributes:
         evaluation_beam: beams of the translations that `evaluate_batches` scores with BLEU and chrF; 0: none are made.
         min_length: tokens before which no translation ends, 0 unless set; exported, but not saved.
-        bleu_signature: of `sacrebleu`, after an evaluation with translations.
+        bleu_signature, chrf_signature: of `sacrebleu`, after an evaluation with translations.
 
     Raises:
         InputError: a model of another kind, a vocabulary that does not fit it, an option out of its range.
@@ -78,7 +78,8 @@ class Translator(Task):
         self.target_languages = tuple(target_languages)
         self.beam_size, self.length_penalty, self.coverage_penalty = beam_size, length_penalty, coverage_penalty
         self.label_smoothing = label_smoothing
-        self.evaluation_beam, self.bleu_signature, self.min_length = 0, None, 0
+        self.evaluation_beam, self.min_length = 0, 0
+        self.bleu_signature = self.chrf_signature = None
         self._pieces = TranslationPieces(tokenizer, target, self.target_languages)
         # The loss scores the vocabulary itself, so training stops at the hidden states.
         last = steps.decoder_norm or steps.decoder_blocks[-1]
@@ -168,7 +169,8 @@ class Translator(Task):
     def _score(self, sources, references):
         found = self.translate(sources, beam_size=self.evaluation_beam)["translation"].tolist()
         lowercase, asked = self.target_tokenizer.lowercase, np.maximum(self._pieces.asks_for(sources), 0)
-        scores, self.bleu_signature = corpus_scores(found, references, lowercase)
+        scores, signatures = corpus_scores(found, references, lowercase)
+        self.bleu_signature, self.chrf_signature = signatures["bleu"], signatures["chrf"]
         for place, language in enumerate(self.target_languages):
             rows = np.flatnonzero(asked == place)
             if rows.size:

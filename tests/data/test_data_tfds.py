@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from kerasformer.data import load_classification, load_questions, read_label_names, read_records
+from kerasformer.data import load_classification, load_questions, load_translation, read_label_names, read_records
 from kerasformer.errors import InputError
 
 SENTENCES = [("good film ✓", 1), ("bad film", 0), ("", 1), ("so-so\u2028film", 0)]
@@ -107,13 +107,30 @@ class KfSquad(tfds.core.GeneratorBasedBuilder):
         yield 1, more | {"id": "8", "question": "Whom?", "answers": {"text": ["Bob"], "answer_start": [8]}}
 
 
+class KfTranslate(tfds.core.GeneratorBasedBuilder):
+    """Features as those of wmt14_translate and ted_hrlr_translate."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = tfds.features.Translation(languages=("de", "en"))
+        return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=("de", "en"))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for index in range(3):
+            yield index, {"de": f"Straße {index}", "en": f"road {index}"}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A TFDS_DATA_DIR where they are prepared."""
     path = tmp_path_factory.mktemp("tfds")
     three_files = tfds.download.DownloadConfig(num_shards=3)
     tfds.builder("kf_reviews", data_dir=path).download_and_prepare(download_config=three_files)
-    for name in ("kf_glue/sst2", "kf_glue/stsb", "kf_nested", "kf_squad"):
+    for name in ("kf_glue/sst2", "kf_glue/stsb", "kf_nested", "kf_squad", "kf_translate"):
         tfds.builder(name, data_dir=path).download_and_prepare()
     return path
 
@@ -140,6 +157,15 @@ def test_questions():
     assert data.answers.tolist() == [("Bob",), ("Zoë", "Zoë saw")]
     assert [data.starts.tolist(), data.ends.tolist()] == [[9, 0], [12, 4]]
     assert not data.repaired + data.skipped
+
+
+@pytest.mark.usefixtures("prepared")
+def test_translations():
+    data = load_translation("tfds:kf_translate:train", "en", "de")
+    assert sorted(data.texts) == [f"road {index}" for index in range(3)]
+    assert data.pairs.tolist() == [text.replace("road", "Straße") for text in data.texts]
+    with pytest.raises(InputError, match="'fr'"):
+        load_translation("tfds:kf_translate:train", "en", "fr")
 
 
 @pytest.mark.usefixtures("prepared")

@@ -119,9 +119,12 @@ def test_published_sizes(name, millions):
     code has in the latter only."""
     config = TransformerConfig.named(name)
     width, inner = config.width, config.inner_width
+    assert (config.num_encoder_layers, config.num_decoder_layers) == (6, 6)
+    assert (config.num_heads, config.dropout) == {"base": (8, 0.1), "big": (16, 0.3)}[name]
     attention = 4 * width * width
     block = 2 * width * inner
-    total = config.vocabulary_size * width + 6 * (attention + block) + 6 * (2 * attention + block)
+    encoder, decoder = config.num_encoder_layers, config.num_decoder_layers
+    total = config.vocabulary_size * width + encoder * (attention + block) + decoder * (2 * attention + block)
     assert round(total / 1e6) == pytest.approx(millions, abs=4)
     tiny = transformer(TransformerConfig.named("tiny", vocabulary_size=100))
     attention, block = 4 * 128 * 129, 2 * 128 * 256 + 256 + 128

@@ -61,6 +61,7 @@ def test_learns_and_is_evaluated(trained):
     assert metrics["chrf"] > 97
     assert metrics["perplexity"] < 1.2
     assert "tok:13a" in task.bleu_signature
+    assert "nc:6" in task.chrf_signature
     found = task.translate([source for source, _ in PAIRS])
     assert found["translation"].tolist() == [target for _, target in PAIRS]
     assert not found["truncated"].any()
