@@ -1,5 +1,6 @@
 """The training loop: the same update however a batch is split over replicas."""
 
+import functools
 import itertools
 
 import keras
@@ -180,13 +181,16 @@ class Trainer:
 
     def sum_over_replicas(self, number):
         """The sum of a number that each replica's worker gives; all workers wait for each other here."""
+        return float(self._sum_over_replicas(tf.constant(number, tf.float64)))
 
+    @functools.cached_property
+    def _sum_over_replicas(self):
         @tf.function
         def total(number):
             per_replica = self.strategy.run(lambda number: number + 0.0, (number,))
             return self.strategy.reduce("SUM", per_replica, axis=None)
 
-        return float(total(tf.constant(number, tf.float64)))
+        return total
 
     def _local(self, value):
         return self.strategy.experimental_local_results(value)

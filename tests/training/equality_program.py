@@ -30,6 +30,7 @@ VARIANTS = {
     "two_means": {},
     "two_means_microbatches": {"microbatches": 3},
     "two_means_xla": {"jit": True},
+    "translator": {},
 }
 
 
@@ -41,6 +42,23 @@ def make_model(dropout):
     x = kf.layers.EncoderBlock(2, 16, dropout=dropout, epsilon=1e-3)(x, padding_mask=mask, layout=layout)
     x = keras.layers.Dense(VOCABULARY)(x)
     return keras.Model({"ids": ids, "padding_mask": mask}, kf.layers.UnpackTokens()(x, mask, layout=layout))
+
+
+def make_translator():
+    random = np.random.default_rng(4)
+    texts = [" ".join(random.choice(["ab", "bc", "cd", "de"], random.integers(1, 9))) for _ in range(sum(SIZES))]
+    tokenizer = kf.text.SentencePieceTokenizer(kf.text.learn_sentencepiece(texts, 280, at_most=True), max_length=LENGTH)
+    keras.utils.set_random_seed(1)
+    config = kf.models.TransformerConfig(tokenizer.vocabulary_size, None, 8, 1, 1, 2, 16, dropout=0.0)
+    task = kf.tasks.Translator(kf.models.transformer(config), tokenizer)
+    parts = np.split(np.array(texts, object), np.cumsum(SIZES)[:-1])
+    pairs = [({"text": part.astype(str), "text_pair": part[::-1].astype(str)}, part.astype(str)) for part in parts]
+    signature = (
+        {name: tf.TensorSpec([None], tf.string) for name in ("text", "text_pair")},
+        tf.TensorSpec([None], tf.string),
+    )
+    data = tf.data.Dataset.from_generator(lambda: iter(pairs), output_signature=signature)
+    return task, data.apply(tf.data.experimental.assert_cardinality(len(pairs)))
 
 
 def loss(targets, logits):
@@ -91,18 +109,23 @@ def batches():
 def train(strategy, variant, path):
     options = VARIANTS[variant]
     with strategy.scope():
-        model = make_model(0.2 if "dropout" in variant else 0.0)
+        data = batches()
+        if variant == "translator":
+            task, data = make_translator()
+            model = task.model
+        else:
+            model = make_model(0.2 if "dropout" in variant else 0.0)
+            task = TwoMeans(model) if variant.startswith("two_means") else (model, loss)
         # SGD shows a wrong scale of the gradients, which AdamW hides.
-        is_sgd = variant in ("plain", "microbatches") or "two_means" in variant
+        is_sgd = variant in ("plain", "microbatches", "translator") or "two_means" in variant
         optimizer = keras.optimizers.SGD(0.3, momentum=0.9) if is_sgd else kf.training.adamw(1e-2)
-    task = TwoMeans(model) if variant.startswith("two_means") else (model, loss)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, clip_norm=0.5, **options)
     folder = f"{path}.{variant}"
     log = kf.training.MetricsLog(folder, every=5)
-    history = trainer.fit(batches(), batches().take(3), callbacks=[log], checkpoint_folder=folder).history
+    history = trainer.fit(data, data.take(3), callbacks=[log], checkpoint_folder=folder).history
     # A training that is over already comes back with its weights.
     model.trainable_weights[0].assign(model.trainable_weights[0] * 0)
-    trainer.fit(batches(), callbacks=[log], checkpoint_folder=folder)
+    trainer.fit(data, callbacks=[log], checkpoint_folder=folder)
     return {
         f"{variant}/{index}": keras.ops.convert_to_numpy(weight) for index, weight in enumerate(model.trainable_weights)
     } | {f"{variant}/{name}": np.array(history[name]) for name in ("loss", "val_loss")}

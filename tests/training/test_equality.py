@@ -18,6 +18,7 @@ WAYS = {
     "dropout_microbatches": "dropout",
     "two_means_microbatches": "two_means",
     "two_means_xla": "two_means",
+    "translator": "translator",
 }
 
 
