@@ -58,8 +58,8 @@ class Flags:
     """Training questions with an answer of more words are left out, where answers elsewhere are short (as Lee et al.
     2019 did with Natural Questions; they kept five). None: all are kept."""
     longest_context: int | None = None
-    """Training questions on contexts of more tokens are left out: a few long ones, read in many windows, can take half
-    of the time. None: all are kept."""
+    """Training questions on contexts of more tokens are left out: long ones are read in many windows, most of which
+    hold no answer. None: all are kept."""
     cloze: int = 0
     """Questions to make of each training context, of names and numbers in it: they are learned in an epoch of their
     own, before the others."""
