@@ -55,7 +55,9 @@ def test_says_what_the_model_says(kind, tmp_path):
         assert found.dtype == value.dtype == np.float32, name
         if value.shape[:2] == mask.shape:
             value, found = value[mask > 0], found[mask > 0]
-        np.testing.assert_allclose(found, value, atol=0.06 * np.abs(value).max(), err_msg=name)
+        # The summarizer's head is computed in bfloat16 too.
+        tolerance = 0.06 if kind == "summaries" else 0.04
+        np.testing.assert_allclose(found, value, atol=tolerance * np.abs(value).max(), err_msg=name)
         if name in ("logits", "embedding"):
             assert np.abs(found - value).max() > 0, "otherwise it is not bfloat16"
         else:
