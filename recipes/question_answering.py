@@ -61,8 +61,14 @@ class Flags:
     """Training questions on contexts of more tokens are left out: long ones are read in many windows, most of which
     hold no answer. None: all are kept."""
     cloze: int = 0
-    """Questions to make of each training context, of names and numbers in it: they are learned in an epoch of their
-    own, before the others."""
+    """Questions to make of each training context, of names and numbers in it, other ones in each epoch: they are
+    learned among the others."""
+    shuffle_sentences: bool = False
+    """Put the sentences of each training context into another order in each epoch, where answers stand mostly at the
+    beginning in the training data, and elsewhere do not."""
+    question_marks: float | None = None
+    """Share of the training questions that end with a question mark, chosen anew in each epoch, where all do or none,
+    and elsewhere it is otherwise. None: as they are."""
     epochs: int = 3
     """Most epochs; training stops early when the validation F1 stays below its best for `patience` epochs."""
     patience: int = 2
@@ -91,6 +97,8 @@ def main(flags):
         raise InputError(
             f"{', '.join(least_one)} must be at least 1, cloze at least 0. Received: {least_one} and {flags.cloze}."
         )
+    if flags.question_marks is not None and not 0 <= flags.question_marks <= 1:
+        raise InputError(f"question_marks must be a share from 0 to 1. Received: {flags.question_marks}.")
     strategy = kf.training.make_strategy(flags.strategy)
     keras.utils.set_random_seed(flags.seed)
     workdir = pathlib.Path(flags.workdir)
@@ -101,21 +109,25 @@ def main(flags):
             encoder, tokenizer, window=flags.window, overlap=flags.overlap, max_answer=flags.max_answer
         )
         train = short_contexts(train, tokenizer, flags.longest_context)
-        cloze = cloze_of(train, flags)
+        # Questions with long answers are left out, their contexts are asked about nevertheless.
+        contexts = list(dict.fromkeys(train.contexts))
         train = short_answers(train, flags.most_words)
-        steps = -(-len(train) // flags.batch_size) * flags.epochs + -(-len(cloze) // flags.batch_size)
-        schedule = kf.training.linear_warmup(flags.learning_rate, steps)
+        count = len(questions_of_epoch(train, contexts, flags, 0))
+        schedule = kf.training.linear_warmup(flags.learning_rate, -(-count // flags.batch_size) * flags.epochs)
         optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay, layer_decay=flags.layer_decay)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, microbatches=flags.microbatches)
     metric = "val_best_f1" if validation.has_unanswerable else "val_f1"
     best = keras.callbacks.EarlyStopping(metric, mode="max", patience=flags.patience, restore_best_weights=True)
-    parts = [cloze] * (flags.cloze > 0) + [train] * flags.epochs
     history = trainer.fit(
         lambda epoch: kf.data.question_batches(
-            parts[epoch], flags.batch_size, shuffle_seed=flags.seed, epoch=epoch, length_pool=8
+            questions_of_epoch(train, contexts, flags, epoch),
+            flags.batch_size,
+            shuffle_seed=flags.seed,
+            epoch=epoch,
+            length_pool=8,
         ),
         kf.data.question_batches(validation, 32),
-        epochs=len(parts),
+        epochs=flags.epochs,
         callbacks=[kf.training.ProgressBar(), best, kf.training.MetricsLog(workdir)],
         # A run that was killed goes on from here when the same command is given again.
         checkpoint_folder=workdir / "checkpoints",
@@ -131,8 +143,10 @@ def main(flags):
         results["test"] = trainer.evaluate(kf.data.question_batches(test, 32))
     if not kf.training.is_chief():
         return
-    examples = sum(len(part) for part, _ in zip(parts, history.history["seconds"], strict=False))
-    results["train"] = {"examples_per_second": examples / seconds, "seconds": seconds}
+    results["train"] = {
+        "examples_per_second": count * len(history.history["seconds"]) / seconds,
+        "seconds": seconds,
+    }
     kf.training.write_metrics(workdir, results)
     task.save(workdir / "task")
     print_results(results)
@@ -190,12 +204,17 @@ def short_answers(questions, most_words):
     return questions.select(np.flatnonzero(words <= most_words))
 
 
-def cloze_of(train, flags):
-    """The questions of the epoch before the others."""
-    if not flags.cloze:
-        return ()
-    contexts = list(dict.fromkeys(train.contexts))
-    return kf.data.cloze_questions(contexts, flags.cloze, seed=flags.seed, source=train.source)
+def questions_of_epoch(train, contexts, flags, epoch):
+    """The training questions in the form that they have in this epoch, and as many in each."""
+    seed = [flags.seed, epoch]
+    if flags.cloze:
+        made = kf.data.cloze_questions(contexts, flags.cloze, seed=seed, source=train.source)
+        train = kf.data.join_questions([train, made])
+    if flags.shuffle_sentences:
+        train = kf.data.shuffle_sentences(train, seed)
+    if flags.question_marks is not None:
+        train = kf.data.vary_question_marks(train, flags.question_marks, seed)
+    return train
 
 
 def starting_point(flags, questions):

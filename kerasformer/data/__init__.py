@@ -8,6 +8,7 @@ from kerasformer.data.documents import Documents, document_batches, load_documen
 from kerasformer.data.examples import Examples, load_classification
 from kerasformer.data.masking import TokenMasking
 from kerasformer.data.pretraining import PretrainingData
+from kerasformer.data.question_variants import join_questions, shuffle_sentences, vary_question_marks
 from kerasformer.data.questions import Questions, load_questions, question_batches
 from kerasformer.data.sources import read_label_names, read_records
 from kerasformer.data.tagging import TaggedSentences, load_tagging, tagging_batches
@@ -27,6 +28,7 @@ __all__ = [
     "document_batches",
     "epoch_order",
     "join_examples",
+    "join_questions",
     "load_classification",
     "load_documents",
     "load_questions",
@@ -35,10 +37,12 @@ __all__ = [
     "question_batches",
     "read_label_names",
     "read_records",
+    "shuffle_sentences",
     "smoothed_lines",
     "tagging_batches",
     "token_batch_rows",
     "token_batches",
+    "vary_question_marks",
     "with_prefix",
     "write_corpus",
     "written_source",

@@ -32,7 +32,7 @@ def cloze_questions(texts, per_text, *, seed=0, source="texts") -> Questions:
     Args:
         texts: list of str, the contexts.
         per_text: questions of each text at most; one that holds fewer names and numbers gives fewer.
-        seed: of what is asked, left out and moved.
+        seed: int or a list of them, of what is asked, left out and moved. Any seed gives as many questions.
         source: what to call the texts in errors.
 
     Raises:

@@ -1,5 +1,6 @@
 """The question-answering recipe, run on a little data as its users run it."""
 
+import dataclasses
 import importlib.util
 import json
 import pathlib
@@ -75,7 +76,39 @@ def test_trains_reports_saves_and_publishes(tiny, asked, tmp_path, capsys):
     assert "question 1" in shown
 
 
-def test_an_epoch_of_cloze_questions_comes_first(tiny, tmp_path):
+def test_each_epoch_has_its_own_form_of_the_questions(tmp_path):
+    contexts = ["Anna left. We saw Rome with her in 1843. Bob of Kent saw it too.", "All here is small. All is said."]
+    paragraphs = [
+        {"context": text, "qas": [{"id": "0", "question": "who", "answers": [{"text": text[:4], "answer_start": 0}]}]}
+        for text in contexts
+    ]
+    (tmp_path / "t.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    train = kf.data.load_questions(str(tmp_path / "t.json"))
+    same = question_answering.questions_of_epoch(train, contexts, question_answering.Flags(), 1)
+    assert same is train
+    flags = question_answering.Flags(cloze=1, shuffle_sentences=True, question_marks=0.5)
+    epochs = [question_answering.questions_of_epoch(train, contexts, flags, epoch) for epoch in range(40)]
+    again = question_answering.questions_of_epoch(train, contexts, flags, 5)
+    assert again.questions.tolist() == epochs[5].questions.tolist()
+    assert again.contexts.tolist() == epochs[5].contexts.tolist()
+    other_seed = dataclasses.replace(flags, seed=1)
+    others = [question_answering.questions_of_epoch(train, contexts, other_seed, epoch) for epoch in range(5)]
+    assert [o.contexts.tolist() for o in others] != [o.contexts.tolist() for o in epochs[:5]]
+    # A cloze question of the context that has a name; the two real ones before it.
+    assert {len(questions) for questions in epochs} == {3}
+    assert {questions.answers[2][0] for questions in epochs} == {"Rome", "1843", "Bob of Kent"}
+    assert {tuple(questions.questions[:2]) for questions in epochs} == {
+        (first, second) for first in ("who", "who?") for second in ("who", "who?")
+    }
+    assert len({questions.contexts[0] for questions in epochs}) == 6
+    for questions in epochs:
+        for text, answers, start, end in zip(
+            questions.contexts, questions.answers, questions.starts, questions.ends, strict=True
+        ):
+            assert text[start:end] == answers[0]
+
+
+def test_cloze_questions_are_learned_among_the_others(tiny, tmp_path):
     context = "We all saw how Anna left Rome with them in 1843."
     qas = [{"id": id, "question": "who saw", "answers": [{"text": "Anna", "answer_start": 15}]} for id in "abcdef"]
     source = tmp_path / "train.json"
@@ -87,13 +120,15 @@ def test_an_epoch_of_cloze_questions_comes_first(tiny, tmp_path):
             init=tiny,
             workdir=str(tmp_path / "w"),
             cloze=3,
-            epochs=1,
+            shuffle_sentences=True,
+            question_marks=0.5,
+            epochs=2,
             batch_size=3,
         )
     )
     rows = [json.loads(line) for line in (tmp_path / "w" / "metrics.jsonl").read_text().splitlines()]
-    # Three questions of one context, an update; then six.
-    assert [row["step"] for row in rows if "epoch" in row] == [1, 3]
+    # Three questions of one context and the six, in each epoch.
+    assert [row["step"] for row in rows if "epoch" in row] == [3, 6]
 
 
 def test_long_answers_are_left_out(tmp_path, capsys):
@@ -138,6 +173,8 @@ def test_long_contexts_are_left_out(tiny, tmp_path, capsys):
         ({"train": "nowhere.json"}, "nowhere.json"),
         ({"cloze": -1}, "cloze"),
         ({"cloze": 2}, "holds a name or number"),
+        ({"question_marks": 1.5}, "question_marks"),
+        ({"question_marks": float("nan")}, "question_marks"),
         ({"offsets": "refuse"}, "question 1: the answer 'bob' does not stand at 15"),
         ({"validation": "{broken}"}, "expected a list in the field 'qas'"),
         ({"epochs": 0}, "epochs"),

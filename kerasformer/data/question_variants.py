@@ -1,0 +1,91 @@
+"""Training questions in other forms, so that a model does not learn what is chance in their data set."""
+
+import dataclasses
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from kerasformer.data.columns import object_column
+from kerasformer.data.questions import Questions
+from kerasformer.errors import InputError
+from kerasformer.text import split_sentences
+
+_COLUMNS = ("questions", "contexts", "answers", "starts", "ends")
+_MARKS = re.compile(r"[\s?？؟]+$")
+
+
+def join_questions(parts: list[Questions]) -> Questions:
+    """Questions of several sources, one after the other."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+    repaired, skipped = (sum((getattr(part, name) for part in parts), ()) for name in ("repaired", "skipped"))
+    source = ", ".join(dict.fromkeys(part.source for part in parts))
+    return Questions(**columns, repaired=repaired, skipped=skipped, source=source)
+
+
+def shuffle_sentences(questions: Questions, seed: int) -> Questions:
+    """The questions on contexts whose sentences stand in another order, the answers where they are then.
+
+    Where answers stand mostly at the beginning, as in paragraphs of an encyclopedia, a model learns the place instead
+    of reading (Ko et al. 2020, arXiv:2004.14602). Sentences that the answer goes across stay together, and the white
+    space between sentences stays where it is.
+
+    Args:
+        questions: what `load_questions` or `cloze_questions` returns.
+        seed: int or a list of them, of the order; the same questions with the same seed give the same.
+    """
+    random = np.random.default_rng(seed)
+    contexts, starts, ends = [], questions.starts.copy(), questions.ends.copy()
+    for begin in range(0, len(questions), 1000):
+        part = questions.contexts[begin : begin + 1000]
+        _, *places = split_sentences(tf.constant(part, tf.string, shape=[len(part)]))
+        for text, *spans in zip(part, *(ragged.to_list() for ragged in places), strict=True):
+            row, text = len(contexts), text.encode()
+            start, end = int(starts[row]), int(ends[row])
+            units = _kept_together(list(zip(*spans, strict=True)), start, end)
+            # What stands before, between and after them; of n there are n + 1.
+            edges = [0, *(place for unit in units for place in unit), len(text)]
+            gaps = [text[left:right] for left, right in zip(edges[::2], edges[1::2], strict=True)]
+            pieces = gaps[:1]
+            for unit, gap in zip(random.permutation(len(units)), gaps[1:], strict=True):
+                first, last = units[unit]
+                if first <= start and end <= last:
+                    starts[row] = sum(map(len, pieces)) + start - first
+                    ends[row] = starts[row] + end - start
+                pieces += [text[first:last], gap]
+            contexts.append(b"".join(pieces).decode())
+    return dataclasses.replace(questions, contexts=object_column(contexts), starts=starts, ends=ends)
+
+
+def vary_question_marks(questions: Questions, share: float, seed: int) -> Questions:
+    """The questions, a share of them with "?" at their end and the others with no mark.
+
+    For data in which all have one, as in SQuAD, or none, as in Natural Questions, while users ask either way.
+
+    Args:
+        questions: what `load_questions` or `cloze_questions` returns.
+        share: of questions with a mark, from 0 to 1.
+        seed: int or a list of them, of the choice.
+
+    Raises:
+        InputError: `share` is no number from 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"`share` must be a number from 0 to 1. Received: share={share!r}.")
+    marked = np.random.default_rng(seed).random(len(questions)) < share
+    texts = [_MARKS.sub("", text) + "?" * mark for text, mark in zip(questions.questions, marked.tolist(), strict=True)]
+    return dataclasses.replace(questions, questions=object_column(texts))
+
+
+def _kept_together(sentences, start, end):
+    """Spans of sentences, those that the answer from `start` to `end` goes across as one; in bytes."""
+    if start < 0:
+        return sentences
+    touched = [place for place, (first, last) in enumerate(sentences) if first < end and start < last]
+    if not touched:
+        return []
+    union = sentences[touched[0]][0], sentences[touched[-1]][1]
+    if not (union[0] <= start and end <= union[1]):
+        # Of bytes that no sentence has, such as zeros.
+        return []
+    return [*sentences[: touched[0]], union, *sentences[touched[-1] + 1 :]]
