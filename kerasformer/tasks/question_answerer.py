@@ -1,5 +1,6 @@
 """Answers to questions, cut out of a text."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +56,7 @@ class QuestionAnswerer(Task):
 
     float32_layers = ("spans",)
     row_groups = 4
+    _traced = (*Task._traced, "_decode_batch")
 
     def __init__(self, encoder, tokenizer, *, window=None, overlap=None, max_question=None, max_answer=30):
         if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
@@ -93,7 +95,6 @@ class QuestionAnswerer(Task):
         self.window, self.overlap = window, overlap
         self.max_question, self.max_answer = max_question, max_answer
         self.no_answer_threshold = no_answer_threshold
-        self._decode_batch = tf.function(self._trace_decode_batch, reduce_retracing=True)
 
     def settings(self):
         names = ("window", "overlap", "max_question", "max_answer", "no_answer_threshold")
@@ -260,6 +261,10 @@ class QuestionAnswerer(Task):
             f1s = scores(texts)[:, 1]
             result["best_threshold"], result["best_f1"] = best_threshold(margins, f1s, answered, ~np.array(missing))
         return result
+
+    @functools.cached_property
+    def _decode_batch(self):
+        return tf.function(self._trace_decode_batch, reduce_retracing=True)
 
     def _trace_decode_batch(self, features, targets, outputs):
         """The best span's text of each question, by how much no answer exceeds it, and the loss."""

@@ -1,5 +1,7 @@
 """Tagging of words, and the entities that tags mean."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -39,6 +41,7 @@ class Tagger(Task):
 
     float32_layers = ("tagger_dropout", "tagger", "transitions")
     row_groups = 4
+    _traced = (*Task._traced, "_word_tags")
 
     def __init__(self, encoder, tokenizer, entity_types, *, crf=False, window=None, overlap=64, dropout=0.1):
         _check_entity_types(entity_types)
@@ -78,7 +81,6 @@ class Tagger(Task):
         self.entity_types = tuple(entity_types)
         self.window, self.overlap = window, overlap
         self._constraints = tag_constraints(len(self.entity_types))
-        self._word_tags = tf.function(self._trace_word_tags, reduce_retracing=True)
 
     @property
     def tag_names(self):
@@ -272,6 +274,10 @@ class Tagger(Task):
 
     def _letter(self, tag):
         return ("O", "") if not tag else ("IB"[tag % 2], self.entity_types[(tag - 1) // 2])
+
+    @functools.cached_property
+    def _word_tags(self):
+        return tf.function(self._trace_word_tags, reduce_retracing=True)
 
     def _trace_word_tags(self, features, targets, outputs):
         """Tags of the given words, int32 `[N, words]`: of the first of the tokenizer's words in each, O where there is

@@ -72,15 +72,20 @@ class Task:
         self.model = keras.Model({**encoder.input, **(inputs or {})}, outputs, name="task")
         self.tokenizer = tokenizer
 
+    # Cached functions that were traced with the settings of then.
+    _traced = ("_answer_batch",)
+
     def __setattr__(self, name, value):
-        # What was traced for `answers` holds the old value of a setting.
-        if "_answer_batch" in self.__dict__ and not name.startswith("_"):
+        # What was traced holds the old value of a setting.
+        traced = [function for function in self._traced if function in self.__dict__]
+        if traced and not name.startswith("_"):
             old = self.__dict__.get(name)
             is_same = old is value or (
                 isinstance(value, (str, int, float)) and type(old) is type(value) and old == value
             )
             if not is_same:
-                del self.__dict__["_answer_batch"]
+                for function in traced:
+                    del self.__dict__[function]
         super().__setattr__(name, value)
 
     def batch_inputs(self, features):

@@ -185,6 +185,17 @@ def test_evaluation():
     assert evaluate(task, data)["f1"] == pytest.approx(2 / 3)
 
 
+def test_a_setting_counts_after_the_first_evaluation():
+    task, short = make(), make(max_answer=1)
+    answers = task.predict(QUESTIONS[:3], CONTEXTS[:3])["answer"]
+    data = questions(*zip(QUESTIONS[:3], CONTEXTS[:3], answers, strict=True))
+    assert evaluate(task, data)["exact_match"] == 1
+    task.max_answer = 1
+    metrics = evaluate(task, data)
+    assert metrics == evaluate(short, data)
+    assert metrics["exact_match"] < 1
+
+
 def test_learns_saves_and_exports(tmp_path):
     task = make(window=24)
     data = questions(

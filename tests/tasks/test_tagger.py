@@ -183,14 +183,24 @@ def test_entities_are_those_of_the_tags(task):
     np.testing.assert_allclose([entity[3] for entity in found], [entity[3] for entity in expected], rtol=1e-4)
 
 
+def evaluate(task, data):
+    return task.evaluate_batches(
+        tf.nest.map_structure(lambda x: x.numpy(), (features, targets, task.model(task.batch_inputs(features))))
+        for features, targets in kf.data.tagging_batches(data, 2)
+    )
+
+
+def test_a_setting_counts_after_the_first_evaluation():
+    data = sentences("anna|B-place", " ".join(["bob|B-人 saw|O anna|B-人"] * 10))
+    task, wide = make(window=12, overlap=4), make(window=24, overlap=4)
+    narrow = evaluate(task, data)
+    task.window, task.overlap = wide.window, wide.overlap
+    assert evaluate(task, data) == evaluate(wide, data) != narrow
+
+
 def test_evaluation_counts_words_of_the_file(task):
     data = sentences("Romes|B-place saw|O (Bob-Anna)|B-人 in|I-人 é.|O", "anna|B-place", " ".join(["bob|B-人"] * 30))
-    batches = kf.data.tagging_batches(data, 2)
-    evaluated = [
-        tf.nest.map_structure(lambda x: x.numpy(), (features, targets, task.model(task.batch_inputs(features))))
-        for features, targets in batches
-    ]
-    metrics = task.evaluate_batches(iter(evaluated))
+    metrics = evaluate(task, data)
 
     wanted, guessed, hits = set(), set(), []
     for number, (text, words, tags) in enumerate(zip(data.texts, data.words, data.tags, strict=True)):
