@@ -69,6 +69,9 @@ class Flags:
     question_marks: float | None = None
     """Share of the training questions that end with a question mark, chosen anew in each epoch, where all do or none,
     and elsewhere it is otherwise. None: as they are."""
+    average: tuple[str, ...] = ()
+    """Tasks that were trained from one start with other seeds (work/…/task), instead of training: the mean of their
+    weights is evaluated and exported, better than each and as fast."""
     epochs: int = 3
     """Most epochs; training stops early when the validation F1 stays below its best for `patience` epochs."""
     patience: int = 2
@@ -99,10 +102,39 @@ def main(flags):
         )
     if flags.question_marks is not None and not 0 <= flags.question_marks <= 1:
         raise InputError(f"question_marks must be a share from 0 to 1. Received: {flags.question_marks}.")
+    if flags.average and flags.validation is None and flags.train != Flags.train:
+        raise InputError("--average needs --validation: the tasks may have learned any part of the training data.")
     strategy = kf.training.make_strategy(flags.strategy)
     keras.utils.set_random_seed(flags.seed)
     workdir = pathlib.Path(flags.workdir)
     train, validation, test = load_data(flags)
+    results = {}
+    if flags.average:
+        with strategy.scope():
+            trainer = kf.training.Trainer(mean_task(flags.average), kf.training.adamw(0.0), strategy=strategy)
+    else:
+        trainer, results["train"] = train_task(train, validation, flags, strategy, workdir)
+
+    task = trainer.task
+    results["validation"] = trainer.evaluate(kf.data.question_batches(validation, 32))
+    if train.has_unanswerable and validation.has_unanswerable:
+        task.no_answer_threshold = results["validation"]["best_threshold"]
+        results["validation"] = trainer.evaluate(kf.data.question_batches(validation, 32))
+    if test is not None:
+        results["test"] = trainer.evaluate(kf.data.question_batches(test, 32))
+    if not kf.training.is_chief():
+        return
+    kf.training.write_metrics(workdir, results)
+    task.save(workdir / "task")
+    print_results(results)
+    if flags.export:
+        print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
+    # Last of all: a publication that fails is not worth training again.
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+
+
+def train_task(train, validation, flags, strategy, workdir):
+    """A trainer whose task has the weights of the best epoch, and how long that took."""
     with strategy.scope():
         encoder, tokenizer = starting_point(flags, train)
         task = kf.tasks.QuestionAnswerer(
@@ -133,27 +165,16 @@ def main(flags):
         checkpoint_folder=workdir / "checkpoints",
         settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
     )
-
     seconds = sum(history.history["seconds"])
-    results = {"validation": trainer.evaluate(kf.data.question_batches(validation, 32))}
-    if train.has_unanswerable and validation.has_unanswerable:
-        task.no_answer_threshold = results["validation"]["best_threshold"]
-        results["validation"] = trainer.evaluate(kf.data.question_batches(validation, 32))
-    if test is not None:
-        results["test"] = trainer.evaluate(kf.data.question_batches(test, 32))
-    if not kf.training.is_chief():
-        return
-    results["train"] = {
-        "examples_per_second": count * len(history.history["seconds"]) / seconds,
-        "seconds": seconds,
-    }
-    kf.training.write_metrics(workdir, results)
-    task.save(workdir / "task")
-    print_results(results)
-    if flags.export:
-        print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
-    # Last of all: a publication that fails is not worth training again.
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+    return trainer, {"examples_per_second": count * len(history.history["seconds"]) / seconds, "seconds": seconds}
+
+
+def mean_task(folders):
+    """The mean of tasks that this recipe saved."""
+    task = kf.tasks.average_tasks(folders)
+    if not isinstance(task, kf.tasks.QuestionAnswerer):
+        raise InputError(f"--average takes tasks of this recipe. Received: a {type(task).__name__} in {folders[0]}.")
+    return task
 
 
 def load_data(flags):

@@ -1,5 +1,6 @@
 """Tasks: model, tokenizer and answer, saved and served together."""
 
+from kerasformer.tasks.averaging import average_tasks
 from kerasformer.tasks.bert_pretraining import BertPretraining
 from kerasformer.tasks.extractive_summarizer import ExtractiveSummarizer
 from kerasformer.tasks.question_answerer import QuestionAnswerer
@@ -17,5 +18,6 @@ __all__ = [
     "TextClassifier",
     "TextEmbedder",
     "Translator",
+    "average_tasks",
     "load",
 ]

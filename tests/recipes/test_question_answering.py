@@ -7,6 +7,7 @@ import pathlib
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 import kerasformer as kf
@@ -131,6 +132,29 @@ def test_cloze_questions_are_learned_among_the_others(tiny, tmp_path):
     assert [row["step"] for row in rows if "epoch" in row] == [3, 6]
 
 
+def test_the_mean_of_two_is_evaluated_and_published(tiny, asked, tmp_path, capsys):
+    def flags(name, **others):
+        return question_answering.Flags(
+            train=asked, validation=asked, test=asked, workdir=str(tmp_path / name), epochs=1, **others
+        )
+
+    for seed in (0, 1):
+        question_answering.main(flags(str(seed), init=tiny, seed=seed, learning_rate=3e-3))
+    folders = [str(tmp_path / str(seed) / "task") for seed in (0, 1)]
+    question_answering.main(flags("mean", average=tuple(folders), export=str(tmp_path / "models" / "mine")))
+    metrics = json.loads((tmp_path / "mean" / "metrics.json").read_text())
+    assert set(metrics) == {"validation", "test"}
+    mean = kf.load(tmp_path / "mean" / "task")
+    kernels = [kf.load(folder).model.get_layer("spans").dense.kernel.numpy() for folder in folders]
+    np.testing.assert_allclose(mean.model.get_layer("spans").dense.kernel.numpy(), sum(kernels) / 2, atol=1e-7)
+    # Unanswerable questions are among the data: the threshold is the mean's own.
+    assert mean.no_answer_threshold == metrics["validation"]["best_threshold"]
+    assert (tmp_path / "models" / "mine" / "1" / "saved_model.pb").is_file()
+    assert not (tmp_path / "mean" / "checkpoints").exists()
+    with pytest.raises(kf.errors.InputError, match="a TextClassifier in"):
+        question_answering.mean_task([tiny, tiny])
+
+
 def test_long_answers_are_left_out(tmp_path, capsys):
     rows = [
         ("who saw", ("anna", 0)),
@@ -174,6 +198,9 @@ def test_long_contexts_are_left_out(tiny, tmp_path, capsys):
         ({"cloze": -1}, "cloze"),
         ({"cloze": 2}, "holds a name or number"),
         ({"question_marks": 1.5}, "question_marks"),
+        ({"average": ("nowhere/task",)}, "at least two"),
+        ({"average": ("nowhere/task", "nowhere/task")}, "nowhere/task"),
+        ({"average": ("nowhere/task",), "validation": None}, "--validation"),
         ({"question_marks": float("nan")}, "question_marks"),
         ({"offsets": "refuse"}, "question 1: the answer 'bob' does not stand at 15"),
         ({"validation": "{broken}"}, "expected a list in the field 'qas'"),
