@@ -7,6 +7,7 @@ Sources, formats and flags are told in the README, or by `--help`.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
@@ -23,6 +24,7 @@ from kerasformer.errors import InputError, one_line_errors
 
 # Flags that may differ between a training that was killed and the one that goes on with it.
 CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches"}
+OF_AVERAGE = {"average", "validation", "test", "offsets", "workdir", "export", "export_precision", "strategy"}
 SAMPLES = pathlib.Path(__file__).parent / "samples" / "questions"
 
 
@@ -69,9 +71,10 @@ class Flags:
     question_marks: float | None = None
     """Share of the training questions that end with a question mark, chosen anew in each epoch, where all do or none,
     and elsewhere it is otherwise. None: as they are."""
-    average: tuple[str, ...] = ()
-    """Tasks that were trained from one start with other seeds (work/…/task), instead of training: the mean of their
-    weights is evaluated and exported, better than each and as fast."""
+    average: tuple[str, ...] | None = None
+    """Tasks that were trained from the same --init with other seeds (work/…/task), instead of training: the mean of
+    their weights is evaluated beside each of them, saved and exported. Of the other flags it takes those that name
+    validation and test data, workdir and export."""
     epochs: int = 3
     """Most epochs; training stops early when the validation F1 stays below its best for `patience` epochs."""
     patience: int = 2
@@ -102,22 +105,22 @@ def main(flags):
         )
     if flags.question_marks is not None and not 0 <= flags.question_marks <= 1:
         raise InputError(f"question_marks must be a share from 0 to 1. Received: {flags.question_marks}.")
-    if flags.average and flags.validation is None and flags.train != Flags.train:
-        raise InputError("--average needs --validation: the tasks may have learned any part of the training data.")
+    if flags.average is not None:
+        check_average(flags)
     strategy = kf.training.make_strategy(flags.strategy)
     keras.utils.set_random_seed(flags.seed)
     workdir = pathlib.Path(flags.workdir)
     train, validation, test = load_data(flags)
     results = {}
-    if flags.average:
-        with strategy.scope():
-            trainer = kf.training.Trainer(mean_task(flags.average), kf.training.adamw(0.0), strategy=strategy)
+    if flags.average is not None:
+        trainer = mean_of_tasks(flags.average, validation, strategy)
+        has_threshold = trainer.task.no_answer_threshold is not None
     else:
-        trainer, results["train"] = train_task(train, validation, flags, strategy, workdir)
+        trainer, has_threshold, results["train"] = train_task(train, validation, flags, strategy)
 
     task = trainer.task
     results["validation"] = trainer.evaluate(kf.data.question_batches(validation, 32))
-    if train.has_unanswerable and validation.has_unanswerable:
+    if has_threshold and validation.has_unanswerable:
         task.no_answer_threshold = results["validation"]["best_threshold"]
         results["validation"] = trainer.evaluate(kf.data.question_batches(validation, 32))
     if test is not None:
@@ -129,12 +132,44 @@ def main(flags):
     print_results(results)
     if flags.export:
         print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
-    # Last of all: a publication that fails is not worth training again.
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+    if flags.average is None:
+        # Last of all: a publication that fails is not worth training again.
+        shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
-def train_task(train, validation, flags, strategy, workdir):
-    """A trainer whose task has the weights of the best epoch, and how long that took."""
+def check_average(flags):
+    """Nothing is learned: what else was asked for would be passed over, and nothing of other trainings may be lost."""
+    others = [name for name, value in vars(Flags()).items() if name not in OF_AVERAGE and getattr(flags, name) != value]
+    if others:
+        raise InputError(f"With --average nothing is trained. Received also: {', '.join(others)}.")
+    if flags.validation is None:
+        raise InputError("--average needs --validation: the tasks may have learned any part of the training data.")
+    if any((pathlib.Path(flags.workdir) / name).exists() for name in ("task", "checkpoints")):
+        raise InputError(f"--average needs a --workdir of its own. Received one that holds a training: {flags.workdir}")
+
+
+def mean_of_tasks(folders, validation, strategy):
+    """A trainer of the mean of tasks that this recipe saved, whose own metrics are shown."""
+
+    def trainer_of(task):
+        return kf.training.Trainer(task, kf.training.adamw(0.0), strategy=strategy)
+
+    with strategy.scope():
+        mean = trainer_of(kf.tasks.average_tasks(folders))
+    if not isinstance(mean.task, kf.tasks.QuestionAnswerer):
+        raise InputError(f"--average takes tasks of this recipe. Received: {type(mean.task).__name__} in {folders[0]}.")
+    for folder in folders:
+        with strategy.scope():
+            trainer = trainer_of(kf.load(folder))
+        metrics = trainer.evaluate(kf.data.question_batches(validation, 32))
+        print(f"{folder}, alone, on the validation data:", ", ".join(f"{key} {metrics[key]:.4f}" for key in metrics))
+    return mean
+
+
+def train_task(train, validation, flags, strategy):
+    """A trainer whose task has the weights of the best epoch, whether there were questions without an answer to learn
+    from, and how long that took."""
+    workdir = pathlib.Path(flags.workdir)
     with strategy.scope():
         encoder, tokenizer = starting_point(flags, train)
         task = kf.tasks.QuestionAnswerer(
@@ -144,7 +179,9 @@ def train_task(train, validation, flags, strategy, workdir):
         # Questions with long answers are left out, their contexts are asked about nevertheless.
         contexts = list(dict.fromkeys(train.contexts))
         train = short_answers(train, flags.most_words)
-        count = len(questions_of_epoch(train, contexts, flags, 0))
+        # One epoch is kept, since the first is asked for more than once.
+        in_epoch = functools.lru_cache(1)(lambda epoch: questions_of_epoch(train, contexts, flags, epoch))
+        count = len(in_epoch(0))
         schedule = kf.training.linear_warmup(flags.learning_rate, -(-count // flags.batch_size) * flags.epochs)
         optimizer = kf.training.adamw(schedule, weight_decay=flags.weight_decay, layer_decay=flags.layer_decay)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, microbatches=flags.microbatches)
@@ -152,11 +189,7 @@ def train_task(train, validation, flags, strategy, workdir):
     best = keras.callbacks.EarlyStopping(metric, mode="max", patience=flags.patience, restore_best_weights=True)
     history = trainer.fit(
         lambda epoch: kf.data.question_batches(
-            questions_of_epoch(train, contexts, flags, epoch),
-            flags.batch_size,
-            shuffle_seed=flags.seed,
-            epoch=epoch,
-            length_pool=8,
+            in_epoch(epoch), flags.batch_size, shuffle_seed=flags.seed, epoch=epoch, length_pool=8
         ),
         kf.data.question_batches(validation, 32),
         epochs=flags.epochs,
@@ -166,26 +199,21 @@ def train_task(train, validation, flags, strategy, workdir):
         settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
     )
     seconds = sum(history.history["seconds"])
-    return trainer, {"examples_per_second": count * len(history.history["seconds"]) / seconds, "seconds": seconds}
-
-
-def mean_task(folders):
-    """The mean of tasks that this recipe saved."""
-    task = kf.tasks.average_tasks(folders)
-    if not isinstance(task, kf.tasks.QuestionAnswerer):
-        raise InputError(f"--average takes tasks of this recipe. Received: a {type(task).__name__} in {folders[0]}.")
-    return task
+    speed = {"examples_per_second": count * len(history.history["seconds"]) / seconds, "seconds": seconds}
+    return trainer, train.has_unanswerable, speed
 
 
 def load_data(flags):
     """Training, validation and test questions; tells of answers that do not stand where they should."""
-    validation, test = flags.validation, flags.test
-    if flags.train == Flags.train:
+    train, validation, test = flags.train, flags.validation, flags.test
+    if flags.average is not None:
+        train = None
+    elif train == Flags.train:
         validation = validation or str(SAMPLES / "validation.json")
         test = test or str(SAMPLES / "test.json")
     train, validation, test = (
         kf.data.load_questions(source, offsets=flags.offsets) if source else None
-        for source in (flags.train, validation, test)
+        for source in (train, validation, test)
     )
     for questions in (train, validation, test):
         for done, places in (("found elsewhere", "repaired"), ("left out", "skipped")):

@@ -221,15 +221,18 @@ class Trainer:
         prepared = replica_batches(
             data, lambda features, targets, _: (features, targets), self.strategy, every_worker_all=True
         )
+        settings = str(getattr(self.task, "settings", dict)())
         for batch in prepared:
-            outputs = self._forward_call(batch[0])
+            outputs = self._forward_call(batch[0], settings)
             for part in zip(*(self._local(tensor) for tensor in tf.nest.flatten((*batch, outputs))), strict=True):
                 # A replica that got nothing has nothing to tell.
                 if part[0].shape[0]:
                     arrays = [tensor.numpy() for tensor in part]
                     yield tf.nest.pack_sequence_as((*batch, outputs), arrays)
 
-    def _forward(self, features):
+    def _forward(self, features, settings):
+        # Settings are an argument so that other ones, with which inputs may be made otherwise, are traced anew.
+        del settings
         return self.strategy.run(
             lambda features: self.model(self.task.batch_inputs(features), training=False), (features,)
         )

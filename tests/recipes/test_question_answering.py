@@ -18,6 +18,7 @@ question_answering = importlib.util.module_from_spec(SPEC)
 sys.modules["question_answering_recipe"] = question_answering
 SPEC.loader.exec_module(question_answering)
 
+SAMPLES = question_answering.Flags.train
 CONTEXT = "anna saw rome . bob left ."
 
 
@@ -134,14 +135,17 @@ def test_cloze_questions_are_learned_among_the_others(tiny, tmp_path):
 
 def test_the_mean_of_two_is_evaluated_and_published(tiny, asked, tmp_path, capsys):
     def flags(name, **others):
-        return question_answering.Flags(
-            train=asked, validation=asked, test=asked, workdir=str(tmp_path / name), epochs=1, **others
-        )
+        return question_answering.Flags(validation=asked, test=asked, workdir=str(tmp_path / name), **others)
 
     for seed in (0, 1):
-        question_answering.main(flags(str(seed), init=tiny, seed=seed, learning_rate=3e-3))
+        question_answering.main(flags(str(seed), train=asked, init=tiny, seed=seed, epochs=1, learning_rate=3e-3))
     folders = [str(tmp_path / str(seed) / "task") for seed in (0, 1)]
+    capsys.readouterr()
     question_answering.main(flags("mean", average=tuple(folders), export=str(tmp_path / "models" / "mine")))
+    shown = capsys.readouterr().out
+    for seed in (0, 1):
+        alone = json.loads((tmp_path / str(seed) / "metrics.json").read_text())["validation"]
+        assert f"{folders[seed]}, alone, on the validation data: loss {alone['loss']:.4f}" in shown
     metrics = json.loads((tmp_path / "mean" / "metrics.json").read_text())
     assert set(metrics) == {"validation", "test"}
     mean = kf.load(tmp_path / "mean" / "task")
@@ -150,9 +154,12 @@ def test_the_mean_of_two_is_evaluated_and_published(tiny, asked, tmp_path, capsy
     # Unanswerable questions are among the data: the threshold is the mean's own.
     assert mean.no_answer_threshold == metrics["validation"]["best_threshold"]
     assert (tmp_path / "models" / "mine" / "1" / "saved_model.pb").is_file()
-    assert not (tmp_path / "mean" / "checkpoints").exists()
-    with pytest.raises(kf.errors.InputError, match="a TextClassifier in"):
-        question_answering.mean_task([tiny, tiny])
+    for workdir in ("mean", "0"):
+        with pytest.raises(kf.errors.InputError, match=f"a --workdir of its own.*{workdir}"):
+            question_answering.main(flags(workdir, average=tuple(folders)))
+    with pytest.raises(kf.errors.InputError, match="TextClassifier in"):
+        question_answering.main(flags("other", average=(tiny, tiny)))
+    assert not (tmp_path / "other").exists()
 
 
 def test_long_answers_are_left_out(tmp_path, capsys):
@@ -198,9 +205,10 @@ def test_long_contexts_are_left_out(tiny, tmp_path, capsys):
         ({"cloze": -1}, "cloze"),
         ({"cloze": 2}, "holds a name or number"),
         ({"question_marks": 1.5}, "question_marks"),
-        ({"average": ("nowhere/task",)}, "at least two"),
-        ({"average": ("nowhere/task", "nowhere/task")}, "nowhere/task"),
-        ({"average": ("nowhere/task",), "validation": None}, "--validation"),
+        ({"average": ("nowhere/task",)}, "Received also: train, init"),
+        ({"average": (), "train": SAMPLES, "init": None}, "at least two"),
+        ({"average": ("nowhere/task", "nowhere/task"), "train": SAMPLES, "init": None}, "nowhere/task"),
+        ({"average": ("nowhere/task",), "train": SAMPLES, "init": None, "validation": None}, "--validation"),
         ({"question_marks": float("nan")}, "question_marks"),
         ({"offsets": "refuse"}, "question 1: the answer 'bob' does not stand at 15"),
         ({"validation": "{broken}"}, "expected a list in the field 'qas'"),

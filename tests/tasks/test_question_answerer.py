@@ -195,6 +195,15 @@ def test_a_setting_counts_after_the_first_evaluation():
     assert metrics == evaluate(short, data)
     assert metrics["exact_match"] < 1
 
+    wide = make(window=24)
+    trainer, other = (kf.training.Trainer(each, keras.optimizers.SGD()) for each in (task, wide))
+    task.max_answer = wide.max_answer
+    narrow = trainer.evaluate(kf.data.question_batches(data, 2))
+    task.window = 24
+    metrics = trainer.evaluate(kf.data.question_batches(data, 2))
+    assert metrics == pytest.approx(other.evaluate(kf.data.question_batches(data, 2)), rel=1e-5)
+    assert metrics["loss"] != pytest.approx(narrow["loss"], rel=1e-3)
+
 
 def test_learns_saves_and_exports(tmp_path):
     task = make(window=24)
