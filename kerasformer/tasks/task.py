@@ -66,14 +66,14 @@ class Task:
     # Gives what a loss of several means is divided by, see above.
     loss_totals = None
 
+    # Cached functions, traced with the settings of then.
+    _traced = ("_answer_batch",)
+
     def __init__(self, encoder, outputs, tokenizer, inputs=None):
         _check_fit(encoder, tokenizer)
         self.encoder = encoder
         self.model = keras.Model({**encoder.input, **(inputs or {})}, outputs, name="task")
         self.tokenizer = tokenizer
-
-    # Cached functions that were traced with the settings of then.
-    _traced = ("_answer_batch",)
 
     def __setattr__(self, name, value):
         # What was traced holds the old value of a setting.
