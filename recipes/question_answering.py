@@ -62,9 +62,9 @@ class Flags:
     longest_context: int | None = None
     """Training questions on contexts of more tokens are left out: long ones are read in many windows, most of which
     hold no answer. None: all are kept."""
-    cloze: int = 0
-    """Questions to make of each training context, of names and numbers in it, other ones in each epoch: they are
-    learned among the others."""
+    generate: int = 0
+    """Questions to make of the sentences of each training context, other ones in each epoch: they are learned among the
+    others. For English."""
     shuffle_sentences: bool = False
     """Put the sentences of each training context into another order in each epoch, where answers stand mostly at the
     beginning in the training data, and elsewhere do not."""
@@ -99,9 +99,10 @@ class Flags:
 
 def main(flags):
     least_one = {name: getattr(flags, name) for name in ("epochs", "batch_size", "most_words", "longest_context")}
-    if any(value is not None and value < 1 for value in least_one.values()) or flags.cloze < 0:
+    if any(value is not None and value < 1 for value in least_one.values()) or flags.generate < 0:
         raise InputError(
-            f"{', '.join(least_one)} must be at least 1, cloze at least 0. Received: {least_one} and {flags.cloze}."
+            f"{', '.join(least_one)} must be at least 1, generate at least 0. Received: {least_one} and "
+            f"{flags.generate}."
         )
     if flags.question_marks is not None and not 0 <= flags.question_marks <= 1:
         raise InputError(f"question_marks must be a share from 0 to 1. Received: {flags.question_marks}.")
@@ -256,8 +257,8 @@ def short_answers(questions, most_words):
 def questions_of_epoch(train, contexts, flags, epoch):
     """The training questions in the form that they have in this epoch, and as many in each."""
     seed = [flags.seed, epoch]
-    if flags.cloze:
-        made = kf.data.cloze_questions(contexts, flags.cloze, seed=seed, source=train.source)
+    if flags.generate:
+        made = kf.data.generate_questions(contexts, flags.generate, seed=seed, source=train.source)
         train = kf.data.join_questions([train, made])
     if flags.shuffle_sentences:
         train = kf.data.shuffle_sentences(train, seed)

@@ -1,13 +1,13 @@
 """Where examples come from (files, TFDS, Hugging Face data sets) and how they are batched."""
 
 from kerasformer.data.batching import batches, batches_of_rows, epoch_order, token_batch_rows, token_batches
-from kerasformer.data.cloze import cloze_questions
 from kerasformer.data.corpus import Corpus, smoothed_lines
 from kerasformer.data.corpus_records import write_corpus, written_source
 from kerasformer.data.documents import Documents, document_batches, load_documents
 from kerasformer.data.examples import Examples, load_classification
 from kerasformer.data.masking import TokenMasking
 from kerasformer.data.pretraining import PretrainingData
+from kerasformer.data.question_generation import generate_questions
 from kerasformer.data.question_variants import join_questions, shuffle_sentences, vary_question_marks
 from kerasformer.data.questions import Questions, load_questions, question_batches
 from kerasformer.data.sources import read_label_names, read_records
@@ -24,9 +24,9 @@ __all__ = [
     "TokenMasking",
     "batches",
     "batches_of_rows",
-    "cloze_questions",
     "document_batches",
     "epoch_order",
+    "generate_questions",
     "join_examples",
     "join_questions",
     "load_classification",

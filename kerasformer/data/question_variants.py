@@ -34,7 +34,7 @@ def shuffle_sentences(questions: Questions, seed: int | list[int]) -> Questions:
     the next.
 
     Args:
-        questions: what `load_questions` or `cloze_questions` returns.
+        questions: what `load_questions` or `generate_questions` returns.
         seed: int or a list of them, of the order; the same questions with the same seed give the same.
     """
     random = np.random.default_rng(seed)
@@ -69,7 +69,7 @@ def vary_question_marks(questions: Questions, share: float, seed: int | list[int
     with a letter, a digit, a quotation mark or a bracket gets "?".
 
     Args:
-        questions: what `load_questions` or `cloze_questions` returns.
+        questions: what `load_questions` or `generate_questions` returns.
         share: of questions with a mark, from 0 to 1.
         seed: int or a list of them, of the choice.
 

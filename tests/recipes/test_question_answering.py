@@ -60,7 +60,7 @@ def test_trains_reports_saves_and_publishes(tiny, asked, tmp_path, capsys):
         export=str(tmp_path / "models" / "mine"),
         epochs=60,
         patience=60,
-        learning_rate=3e-3,
+        learning_rate=1e-3,
         batch_size=8,
     )
     question_answering.main(flags)
@@ -79,7 +79,7 @@ def test_trains_reports_saves_and_publishes(tiny, asked, tmp_path, capsys):
 
 
 def test_each_epoch_has_its_own_form_of_the_questions(tmp_path):
-    contexts = ["Anna left. We saw Rome with her in 1843. Bob of Kent saw it too.", "All here is small. All is said."]
+    contexts = ["Anna left. The mayor closed Rome with her in 1843. Bob saw it.", "All here is small. All is said."]
     paragraphs = [
         {"context": text, "qas": [{"id": "0", "question": "who", "answers": [{"text": text[:4], "answer_start": 0}]}]}
         for text in contexts
@@ -88,7 +88,7 @@ def test_each_epoch_has_its_own_form_of_the_questions(tmp_path):
     train = kf.data.load_questions(str(tmp_path / "t.json"))
     same = question_answering.questions_of_epoch(train, contexts, question_answering.Flags(), 1)
     assert same is train
-    flags = question_answering.Flags(cloze=1, shuffle_sentences=True, question_marks=0.5)
+    flags = question_answering.Flags(generate=1, shuffle_sentences=True, question_marks=0.5)
     epochs = [question_answering.questions_of_epoch(train, contexts, flags, epoch) for epoch in range(40)]
     again = question_answering.questions_of_epoch(train, contexts, flags, 5)
     assert again.questions.tolist() == epochs[5].questions.tolist()
@@ -96,9 +96,9 @@ def test_each_epoch_has_its_own_form_of_the_questions(tmp_path):
     other_seed = dataclasses.replace(flags, seed=1)
     others = [question_answering.questions_of_epoch(train, contexts, other_seed, epoch) for epoch in range(5)]
     assert [o.contexts.tolist() for o in others] != [o.contexts.tolist() for o in epochs[:5]]
-    # A cloze question of the context that has a name; the two real ones before it.
+    # One that was made of the context with a verb that has an object; the two real ones before it.
     assert {len(questions) for questions in epochs} == {3}
-    assert {questions.answers[2][0] for questions in epochs} == {"Rome", "1843", "Bob of Kent"}
+    assert {questions.answers[2][0].lower() for questions in epochs} >= {"rome", "1843", "mayor"}
     assert {tuple(questions.questions[:2]) for questions in epochs} == {
         (first, second) for first in ("who", "who?") for second in ("who", "who?")
     }
@@ -110,7 +110,7 @@ def test_each_epoch_has_its_own_form_of_the_questions(tmp_path):
             assert text[start:end] == answers[0]
 
 
-def test_cloze_questions_are_learned_among_the_others(tiny, tmp_path):
+def test_generated_questions_are_learned_among_the_others(tiny, tmp_path):
     context = "We all saw how Anna left Rome with them in 1843."
     qas = [{"id": id, "question": "who saw", "answers": [{"text": "Anna", "answer_start": 15}]} for id in "abcdef"]
     source = tmp_path / "train.json"
@@ -121,7 +121,7 @@ def test_cloze_questions_are_learned_among_the_others(tiny, tmp_path):
             validation=str(source),
             init=tiny,
             workdir=str(tmp_path / "w"),
-            cloze=3,
+            generate=3,
             shuffle_sentences=True,
             question_marks=0.5,
             epochs=2,
@@ -202,8 +202,8 @@ def test_long_contexts_are_left_out(tiny, tmp_path, capsys):
     ("change", "told"),
     [
         ({"train": "nowhere.json"}, "nowhere.json"),
-        ({"cloze": -1}, "cloze"),
-        ({"cloze": 2}, "holds a name or number"),
+        ({"generate": -1}, "generate"),
+        ({"generate": 2, "train": "{verbless}"}, "could be turned into a question"),
         ({"question_marks": 1.5}, "question_marks"),
         ({"average": ("nowhere/task",)}, "Received also: train, init"),
         ({"average": (), "train": SAMPLES, "init": None}, "at least two"),
@@ -223,7 +223,10 @@ def test_long_contexts_are_left_out(tiny, tmp_path, capsys):
 def test_mistakes_are_told_in_one_line(change, told, tiny, asked, tmp_path):
     broken = tmp_path / "broken.json"
     broken.write_text('{"data": [{"paragraphs": [{"context": "c"}]}]}')
-    change = {key: value.format(broken=broken) if isinstance(value, str) else value for key, value in change.items()}
+    verbless = tmp_path / "verbless.json"
+    verbless.write_text(pathlib.Path(asked).read_text().replace("saw rome", "and me").replace("bob left", "and bob"))
+    files = {"broken": broken, "verbless": verbless}
+    change = {key: value.format(**files) if isinstance(value, str) else value for key, value in change.items()}
     settings = {"train": asked, "validation": asked, "init": tiny, "workdir": str(tmp_path / "w"), **change}
     with pytest.raises(kf.errors.InputError) as error:
         question_answering.main(question_answering.Flags(**settings))
