@@ -4,11 +4,9 @@ import itertools
 import re
 from typing import NamedTuple
 
-from kerasformer.errors import InputError
-
-MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
+_MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
 _TIME = re.compile(
-    rf"\b(?:(?:\d{{1,2}} )?{MONTH} (?:\d{{1,2}}\b(?: ?,? ?[12]\d{{3}}\b)?|[12]\d{{3}}\b)|(?:1\d|20)\d\ds?\b)(?!-)"
+    rf"\b(?:(?:\d{{1,2}} )?{_MONTH} (?:\d{{1,2}}\b(?: ?,? ?[12]\d{{3}}\b)?|[12]\d{{3}}\b)|(?:1\d|20)\d\ds?\b)(?!-)"
 )
 _WORD = re.compile(
     r"(?:[^\W\d_]\.){2,}|[A-Z]\.(?= [A-Z])|['’]s\b|\w+(?:[.,]\d+)*(?:-\w+|['’](?!s\b)\w+)*|[^\w\s\"'`‘’“”«»]"
@@ -93,9 +91,6 @@ class Sentence:
         words, starts, ends: each word and where it stands in the text, in characters.
         letters: str, of the words' classes.
         units: list of Unit.
-
-    Raises:
-        InputError: textblob, which tells parts of speech, is not installed.
     """
 
     def __init__(self, text):
@@ -222,12 +217,9 @@ def base_form(verb):
 
 def _letters(words):
     """The letter of each word, in a list."""
-    try:
-        from textblob.taggers import PatternTagger
-    except ImportError:
-        raise InputError(
-            "Questions are made of texts with textblob, which is not installed: pip install textblob"
-        ) from None
+    # Here and below, since what it imports would make each start of kerasformer slower.
+    from textblob.taggers import PatternTagger
+
     # The tagger knows "/" as a mark between a word and its tag.
     tagged = PatternTagger().tag(" ".join(words).replace("/", "|"), tokenize=False)
     return [_letter(word, tag, place) for place, (word, (_, tag)) in enumerate(zip(words, tagged, strict=True))]

@@ -62,7 +62,7 @@ def generate_questions(texts, per_text, *, seed=0, source="texts") -> Questions:
         source: what to call the texts in errors.
 
     Raises:
-        InputError: `per_text` is below 1, no text gives a question, or textblob is not installed.
+        InputError: `per_text` is below 1, or no text gives a question.
     """
     if per_text < 1:
         raise InputError(f"`per_text` must be 1 or more. Received: per_text={per_text}.")

@@ -18,7 +18,13 @@ _SENTENCE_END = re.compile(r"[.!?…‥।॥؟۔።。！？｡]\W*$")
 
 
 def join_questions(parts: list[Questions]) -> Questions:
-    """Questions of several sources, one after the other; of one at least."""
+    """Questions of several sources, one after the other.
+
+    Raises:
+        InputError: `parts` is empty.
+    """
+    if not parts:
+        raise InputError("`parts` must hold the questions of one source at least. Received: none.")
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     repaired, skipped = (sum((getattr(part, name) for part in parts), ()) for name in ("repaired", "skipped"))
     source = ", ".join(dict.fromkeys(part.source for part in parts))

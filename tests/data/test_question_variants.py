@@ -168,3 +168,5 @@ def test_joined():
     assert joined.source == "one, two"
     assert joined.repaired == ("one: 1", "one: 1")
     assert joined.skipped == ("two: 3",)
+    with pytest.raises(InputError, match="one source at least"):
+        join_questions([])
