@@ -63,8 +63,8 @@ class Flags:
     """Training questions on contexts of more tokens are left out: long ones are read in many windows, most of which
     hold no answer. None: all are kept."""
     generate: int = 0
-    """Questions to make of the sentences of each training context, other ones in each epoch: they are learned among the
-    others. For English."""
+    """Most questions to make of the sentences of each training context, other ones in each epoch: they are learned
+    among the others. For English."""
     shuffle_sentences: bool = False
     """Put the sentences of each training context into another order in each epoch, where answers stand mostly at the
     beginning in the training data, and elsewhere do not."""
@@ -255,7 +255,7 @@ def short_answers(questions, most_words):
 
 
 def questions_of_epoch(train, contexts, flags, epoch):
-    """The training questions in the form that they have in this epoch, and as many in each."""
+    """The training questions in the form that they have in this epoch; about as many in each."""
     seed = [flags.seed, epoch]
     if flags.generate:
         made = kf.data.generate_questions(contexts, flags.generate, seed=seed, source=train.source)

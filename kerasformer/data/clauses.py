@@ -8,8 +8,11 @@ _MONTH = "(?:January|February|March|April|May|June|July|August|September|October
 _TIME = re.compile(
     rf"\b(?:(?:\d{{1,2}} )?{_MONTH} (?:\d{{1,2}}\b(?: ?,? ?[12]\d{{3}}\b)?|[12]\d{{3}}\b)|(?:1\d|20)\d\ds?\b)(?!-)"
 )
+# With accents that stand after their letter, as characters of their own.
+_LETTER = r"\w[\u0300-\u036f]*"
 _WORD = re.compile(
-    r"(?:[^\W\d_]\.){2,}|[A-Z]\.(?= [A-Z])|['’]s\b|\w+(?:[.,]\d+)*(?:-\w+|['’](?!s\b)\w+)*|[^\w\s\"'`‘’“”«»]"
+    rf"(?:[^\W\d_]\.){{2,}}|[A-Z]\.(?= [A-Z])|['’]s\b"
+    rf"|(?:{_LETTER})+(?:[.,]\d+)*(?:[-'’](?!s\b)(?:{_LETTER})+)*|[^\w\s\"'`‘’“”«»]"
 )
 # One letter for each word, so that patterns over words are patterns over letters: D determiner, J adjective, C number,
 # N noun, P name, S possessive, V finite verb, M modal, B base form, G present and E past participle (or a past tense,
@@ -98,7 +101,7 @@ class Sentence:
         found = list(itertools.islice(_WORD.finditer(text), _MOST_WORDS + 1))
         self.words = [match.group() for match in found]
         self.starts, self.ends = [match.start() for match in found], [match.end() for match in found]
-        self.letters = self.units = ()
+        self.letters, self.units = "", []
         if not 0 < len(found) <= _MOST_WORDS:
             # Nothing, or a table.
             return
@@ -197,22 +200,27 @@ class Sentence:
         return self.units[first : subject - 1] if is_whole else []
 
 
-def base_form(verb):
-    """The form after "did": of regular verbs by the ending, of the commonest others by a table."""
+def do_support(verb):
+    """The form of "do" that asks with a verb, and the verb's base form: "published" gives `("did", "publish")`.
+
+    Base forms of regular verbs are told by their ending and a lexicon, of the commonest others by a table.
+    """
     verb = verb.lower()
     if verb in _IRREGULAR:
-        return _IRREGULAR[verb]
-    stems = []
-    if verb.endswith(("ied", "ies")):
-        stems = [f"{verb[:-3]}y", verb[:-1]]
-    elif verb.endswith("ed"):
-        stems = [verb[:-1], verb[:-2]]
-        if verb[-4:-3] == verb[-3:-2]:
-            stems.insert(0, verb[:-3])
-    elif verb.endswith("s"):
-        stems = [verb[:-2], verb[:-1]]
-    known = (stem for stem in stems if _lexicon().get(stem) in ("VB", "VBP", "NN", "JJ"))
-    return next(known, stems[-1] if stems else verb)
+        return "did", _IRREGULAR[verb]
+    if verb.endswith("ed"):
+        # Of "stopped", "passed" and "used".
+        is_doubled = verb[-4:-3] == verb[-3:-2]
+        return "did", _known(verb[:-2], *([verb[:-3]] if is_doubled else []), verb[:-1])
+    if verb.endswith("s") and not verb.endswith(("ss", "us", "is")):
+        return "does", _known(*([verb[:-2]] if verb.endswith("ies") else []), verb[:-1], verb[:-2])
+    return "do", verb
+
+
+def _known(*stems):
+    """The first of the stems that can be a verb, else the first; an "i" at the end stands for "y"."""
+    stems = [re.sub("i$", "y", stem) for stem in stems]
+    return next((stem for stem in stems if _lexicon().get(stem) in ("VB", "VBP", "NN", "JJ")), stems[0])
 
 
 def _letters(words):
@@ -220,8 +228,7 @@ def _letters(words):
     # Here and below, since what it imports would make each start of kerasformer slower.
     from textblob.taggers import PatternTagger
 
-    # The tagger knows "/" as a mark between a word and its tag.
-    tagged = PatternTagger().tag(" ".join(words).replace("/", "|"), tokenize=False)
+    tagged = PatternTagger().tag(" ".join(words), tokenize=False)
     return [_letter(word, tag, place) for place, (word, (_, tag)) in enumerate(zip(words, tagged, strict=True))]
 
 
@@ -249,16 +256,19 @@ def _lexicon():
     return lexicon
 
 
-# Past tenses (and a third person) and their base forms.
+# Past tenses and their base forms.
 _IRREGULAR = dict(
     re.findall(
         r"(\w+) (\w+)",
-        "became become; began begin; bore bear; bought buy; broke break; brought bring; built build; came come; "
-        "caught catch; chose choose; drew draw; drove drive; fell fall; felt feel; fled flee; flew fly; fought fight; "
-        "found find; gave give; goes go; got get; grew grow; held hold; kept keep; knew know; laid lay; lay lie; led "
-        "lead; left leave; lost lose; made make; meant mean; met meet; paid pay; ran run; rose rise; said say; sang "
-        "sing; sat sit; saw see; sent send; sold sell; spent spend; spoke speak; stood stand; struck strike; taught "
-        "teach; thought think; told tell; took take; understood understand; went go; withdrew withdraw; won win; wore "
-        "wear; wrote write",
+        "ate eat; became become; began begin; blew blow; bore bear; bought buy; bound bind; broke break; brought "
+        "bring; built build; came come; cast cast; caught catch; chose choose; cost cost; cut cut; dealt deal; drank "
+        "drink; drew draw; drove drive; fed feed; fell fall; felt feel; fled flee; flew fly; forgot forget; fought "
+        "fight; found find; froze freeze; gave give; got get; grew grow; held hold; hid hide; hit hit; hung hang; "
+        "kept keep; knew know; laid lay; lay lie; led lead; left leave; let let; lost lose; made make; meant mean; "
+        "met meet; overcame overcome; paid pay; put put; ran run; rode ride; rose rise; said say; sang sing; sat sit; "
+        "saw see; sent send; set set; shook shake; shot shoot; shut shut; slept sleep; sold sell; sought seek; spent "
+        "spend; spoke speak; spread spread; stole steal; stood stand; struck strike; swam swim; swept sweep; swore "
+        "swear; taught teach; thought think; threw throw; told tell; took take; tore tear; understood understand; "
+        "underwent undergo; went go; withdrew withdraw; woke wake; won win; wore wear; wrote write",
     )
 )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kerasformer.data.clauses import Sentence, base_form
+from kerasformer.data.clauses import Sentence, do_support
 from kerasformer.data.columns import object_column
 from kerasformer.data.questions import Questions
 from kerasformer.errors import InputError
@@ -159,8 +159,7 @@ def _turned(sentence, clause):
     if letters[place] == "E" and clause.after and clause.after[0].kind == "I":
         # Of "a song written by two brothers" or "the papers published in 1905".
         return "was", verb
-    base = base_form(verb[place])
-    auxiliary = "does" if verb[place].endswith("s") else "do" if base == verb[place] else "did"
+    auxiliary, base = do_support(verb[place])
     return auxiliary, [*verb[:place], base, *verb[place + 1 :]]
 
 
@@ -174,7 +173,10 @@ def _last_of_answer(sentence, units, place, random):
 
 
 def _wanted(sentence, start, end, preposition, random):
-    """The kind of what stands there, a word that asks for it, and the words that answer, or None."""
+    """The kind of what stands there, a word that asks for it, and the words that answer, or None.
+
+    `preposition`: the one before it, "" where there is none, None for a subject.
+    """
     letters, words = sentence.letters[start:end], sentence.words[start:end]
     if set(letters) == {"t"}:
         is_year = len(words) == 1 and _YEAR.match(words[0]) and preposition is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kerasformer.data.clauses import Sentence, base_form
+from kerasformer.data.clauses import Sentence, do_support
 
 
 def parts(text, topic=None):
@@ -71,17 +71,23 @@ def test_words_know_their_places():
     assert sentence.words[:2] == ["Émile", "’s"]
     assert {"O'Connor", "U.S.", "$"} <= set(sentence.words)
     assert not {"“", "”"} & set(sentence.words)
+    # An accent of its own stays with its letter.
+    assert "Que\u0301bec" in Sentence("The mayor of Que\u0301bec left.").words
     first = sentence.words.index("bridge")
     assert sentence.cut(first, first + 1) == ("bridge", 8, 14)
 
 
 @pytest.mark.parametrize(
-    ("verb", "base"),
+    ("verb", "auxiliary", "base"),
     [
-        *[("published", "publish"), ("used", "use"), ("stopped", "stop"), ("carried", "carry"), ("agreed", "agree")],
-        *[("takes", "take"), ("watches", "watch"), ("carries", "carry"), ("adjoins", "adjoin"), ("wrote", "write")],
-        *[("goes", "go"), ("Became", "become"), ("put", "put"), ("sell", "sell"), ("googled", "googl")],
+        *[(verb, "did", base) for verb, base in [("published", "publish"), ("used", "use"), ("stopped", "stop")]],
+        *[(verb, "did", base) for verb, base in [("passed", "pass"), ("added", "add"), ("carried", "carry")]],
+        *[(verb, "did", base) for verb, base in [("agreed", "agree"), ("Became", "become"), ("put", "put")]],
+        *[(verb, "does", base) for verb, base in [("takes", "take"), ("watches", "watch"), ("carries", "carry")]],
+        *[(verb, "does", base) for verb, base in [("comes", "come"), ("knows", "know"), ("rates", "rate")]],
+        *[(verb, "does", base) for verb, base in [("adjoins", "adjoin"), ("goes", "go"), ("dies", "die")]],
+        *[(verb, "do", verb) for verb in ["sell", "discuss", "focus"]],
     ],
 )
-def test_base_forms(verb, base):
-    assert base_form(verb) == base
+def test_do_asks_with_the_base_form(verb, auxiliary, base):
+    assert do_support(verb) == (auxiliary, base)
