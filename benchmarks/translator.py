@@ -20,7 +20,9 @@ def prepare(folder: Path, texts: list[str], size: str, vocabulary: int, beams: t
     keras.utils.set_random_seed(0)
     pieces = min(vocabulary, 8000)
     tokenizer = kf.text.SentencePieceTokenizer(kf.text.learn_sentencepiece(texts, pieces, kind="bpe"), max_length=64)
-    config = kf.models.TransformerConfig.named(size, vocabulary_size=vocabulary, epsilon=EPSILON, max_length=64)
+    config = kf.models.TransformerConfig.named(
+        size, vocabulary_size=vocabulary, epsilon=EPSILON, max_sequence_length=64
+    )
     model = kf.models.transformer(config)
     for beam in beams:
         task = kf.tasks.Translator(model, tokenizer, beam_size=beam)

@@ -269,7 +269,7 @@ def starting_point(flags, corpora):
         config = kf.models.BertConfig.named(
             flags.size,
             vocabulary_size=tokenizer.vocabulary_size,
-            max_length=longest,
+            max_sequence_length=longest,
             dropout=flags.dropout,
             attention_dropout=flags.dropout,
         )
@@ -278,7 +278,7 @@ def starting_point(flags, corpora):
     if flags.pack:
         raise InputError("--pack is for a new BERT, without --init.")
     encoder, tokenizer = kf.interop.load_encoder(flags.init, dtype=flags.precision)
-    most = encoder.get_layer("embedding").position.max_length
+    most = encoder.config.max_sequence_length
     if longest > most:
         raise InputError(
             f"The BERT of {flags.init} has {most} positions. Received: {lengths}. Give smaller ones, or --long-share 0."

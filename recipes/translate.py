@@ -221,7 +221,7 @@ def starting_point(flags, train, languages):
         target_vocabulary_size=target and target.vocabulary_size,
         positions=flags.positions,
         norm_first=flags.norm_first,
-        max_length=flags.max_length,
+        max_sequence_length=flags.max_length,
         **changes,
     )
     return kf.tasks.Translator(

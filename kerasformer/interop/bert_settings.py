@@ -4,17 +4,16 @@ import dataclasses
 import json
 
 from kerasformer.errors import InputError
-from kerasformer.layers import BertEmbedding, EncoderBlock
-from kerasformer.models import BertConfig
+from kerasformer.models import BertConfig, ModelConfig
 from kerasformer.text import WordPieceTokenizer
 
 _FIELDS = {
     "vocabulary_size": "vocab_size",
-    "width": "hidden_size",
+    "hidden_dim": "hidden_size",
     "num_layers": "num_hidden_layers",
     "num_heads": "num_attention_heads",
-    "inner_width": "intermediate_size",
-    "max_length": "max_position_embeddings",
+    "intermediate_dim": "intermediate_size",
+    "max_sequence_length": "max_position_embeddings",
     "num_segments": "type_vocab_size",
     "activation": "hidden_act",
     "dropout": "hidden_dropout_prob",
@@ -23,7 +22,7 @@ _FIELDS = {
     "initializer_range": "initializer_range",
 }
 # Fields that every file tells; of the others, BertConfig's defaults are those of the files.
-_REQUIRED = ("vocabulary_size", "width", "num_layers", "num_heads", "inner_width", "max_length")
+_REQUIRED = ("vocabulary_size", "hidden_dim", "num_layers", "num_heads", "intermediate_dim", "max_sequence_length")
 _ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_new": "gelu_approximate",
@@ -81,44 +80,33 @@ def settings_of(config):
 
 
 def config_of(encoder):
-    """The BertConfig that an encoder was made from, read off its layers.
+    """The BertConfig that an encoder was made from.
 
     Raises:
         InputError: `bert(config)` did not make it.
     """
-    layers = {layer.name: layer for layer in getattr(encoder, "layers", ())}
-    embedding, blocks = layers.get("embedding"), []
-    while isinstance(layers.get(f"block_{len(blocks)}"), EncoderBlock):
-        blocks.append(layers[f"block_{len(blocks)}"])
-    known = [embedding, *blocks, layers.get("pooler")]
-    configs = [block.get_config() for block in blocks]
-    alike = ("num_heads", "inner_width", "activation", "epsilon", "norm_first", "rotary")
-    if (
-        not isinstance(embedding, BertEmbedding)
-        or not blocks
-        or any(layer.weights and layer not in known for layer in layers.values())
-        or any(config[key] != configs[0][key] for config in configs for key in alike)
-        or configs[0]["norm_first"]
-        or configs[0]["rotary"]
-        or configs[0]["epsilon"] != embedding.norm.epsilon
-    ):
-        raise InputError(
-            "`encoder` must be a model that `bert(config)` made, as it was made. Received: "
-            f"{getattr(encoder, 'name', type(encoder).__name__)!r} with the layers {', '.join(layers) or 'none'}."
+    model = getattr(encoder, "config", None)
+    if isinstance(model, ModelConfig):
+        embedding, block = model.embedding, model.blocks[0]
+        config = BertConfig(
+            vocabulary_size=embedding.vocabulary_size,
+            hidden_dim=embedding.hidden_dim,
+            num_layers=len(model.blocks),
+            num_heads=block.attention.num_heads,
+            intermediate_dim=block.feed_forward.intermediate_dim,
+            max_sequence_length=embedding.max_sequence_length,
+            num_segments=max(embedding.num_segments, 1),
+            activation=block.feed_forward.activation,
+            dropout=block.dropout,
+            attention_dropout=block.attention.dropout,
+            epsilon=block.norm.epsilon,
+            initializer_range=model.initializer_range or BertConfig.initializer_range,
         )
-    return BertConfig(
-        vocabulary_size=embedding.token.vocabulary_size,
-        width=embedding.token.width,
-        num_layers=len(blocks),
-        num_heads=configs[0]["num_heads"],
-        inner_width=configs[0]["inner_width"],
-        max_length=embedding.position.max_length,
-        num_segments=embedding.segment.vocabulary_size,
-        activation=configs[0]["activation"],
-        dropout=embedding.dropout,
-        attention_dropout=configs[0]["attention_dropout"],
-        epsilon=embedding.norm.epsilon,
-        initializer_range=getattr(embedding.initializer, "stddev", BertConfig.initializer_range),
+        if config.model_config() == model:
+            return config
+    raise InputError(
+        "`encoder` must be a model that `bert(config)` made, as it was made. "
+        f"Received: {getattr(encoder, 'name', type(encoder).__name__)!r}."
     )
 
 
@@ -133,6 +121,6 @@ def fitted(tokenizer, config, path):
             f"The vocabulary in {path.parent} has {tokenizer.vocabulary_size} tokens, more than `vocab_size`, "
             f"{config.vocabulary_size}, in {path.name}: the files do not belong together."
         )
-    if tokenizer.max_length > config.max_length:
-        tokenizer = WordPieceTokenizer.from_config({**tokenizer.get_config(), "max_length": config.max_length})
+    if tokenizer.max_length > config.max_sequence_length:
+        tokenizer = WordPieceTokenizer.from_config({**tokenizer.get_config(), "max_length": config.max_sequence_length})
     return tokenizer

@@ -70,5 +70,5 @@ def minilm_folder():
 def random_encoder(texts, size="mini", *, vocabulary_size=8000, max_length=512, dtype=None):
     """A BERT of a published size with random weights, and a tokenizer whose vocabulary is learned from `texts`."""
     tokenizer = WordPieceTokenizer(learn_wordpiece(texts, vocabulary_size), max_length=max_length)
-    config = BertConfig.named(size, vocabulary_size=tokenizer.vocabulary_size, max_length=max_length)
+    config = BertConfig.named(size, vocabulary_size=tokenizer.vocabulary_size, max_sequence_length=max_length)
     return bert(config, pooled=True, dtype=dtype), tokenizer

@@ -116,7 +116,7 @@ def _read_tokenizer(folder, config, lowercase):
     arguments = {
         "lowercase": _is_lowercase(folder),
         "max_word_length": _MAX_WORD_LENGTH,
-        "max_length": config.max_length,
+        "max_length": config.max_sequence_length,
     }
     arguments |= read_tokenizer(folder)
     return WordPieceTokenizer(**arguments | ({} if lowercase is None else {"lowercase": lowercase}))

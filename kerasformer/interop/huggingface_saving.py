@@ -102,7 +102,7 @@ def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None, po
         tokenizer.save(scratch)
         if pooling == "mean":
             (scratch / "1_Pooling").mkdir()
-            settings = {"word_embedding_dimension": config.width, "pooling_mode_mean_tokens": True}
+            settings = {"word_embedding_dimension": config.hidden_dim, "pooling_mode_mean_tokens": True}
             (scratch / "1_Pooling" / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 

@@ -95,12 +95,12 @@ def encoder_weights(num_layers):
 def head_shapes(config):
     """`{name: shape}` of the heads, as Keras has them."""
     return {
-        "transform.kernel": (config.width, config.width),
-        "transform.bias": (config.width,),
-        "norm.gamma": (config.width,),
-        "norm.beta": (config.width,),
+        "transform.kernel": (config.hidden_dim, config.hidden_dim),
+        "transform.bias": (config.hidden_dim,),
+        "norm.gamma": (config.hidden_dim,),
+        "norm.beta": (config.hidden_dim,),
         "bias": (config.vocabulary_size,),
-        "next_sentence.kernel": (config.width, 2),
+        "next_sentence.kernel": (config.hidden_dim, 2),
         "next_sentence.bias": (2,),
     }
 

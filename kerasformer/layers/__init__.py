@@ -1,21 +1,26 @@
 """Layers of Transformers, for any functional Keras model. Keras and TensorFlow only: no text, no files."""
 
 from kerasformer.layers.attention import scaled_dot_product_attention
-from kerasformer.layers.bert_embedding import BertEmbedding
+from kerasformer.layers.block import BlockWithScores, TransformerBlock
+from kerasformer.layers.cache import KeyValueCache
+from kerasformer.layers.configs import (
+    AttentionConfig,
+    BlockConfig,
+    EmbeddingConfig,
+    FeedForwardConfig,
+    NormConfig,
+    RelativeBiasConfig,
+    RotaryConfig,
+)
 from kerasformer.layers.crf import Transitions, crf_decode, crf_log_partition, crf_marginals, crf_score
-from kerasformer.layers.decoder_block import DecoderBlock
 from kerasformer.layers.dropout import Dropout
-from kerasformer.layers.encoder_block import EncoderBlock
+from kerasformer.layers.embeddings import TokenEmbedding, TransformerEmbedding
 from kerasformer.layers.feed_forward import FeedForward
-from kerasformer.layers.first_token import FirstToken
 from kerasformer.layers.inter_sentence_encoder import InterSentenceEncoder
 from kerasformer.layers.keyed_dropout import keyed_dropout
-from kerasformer.layers.learned_position_embedding import LearnedPositionEmbedding
-from kerasformer.layers.masked_language_model_head import MaskedLanguageModelHead
-from kerasformer.layers.max_pooling import MaxPooling
-from kerasformer.layers.mean_pooling import MeanPooling
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
-from kerasformer.layers.normalization import LayerNormalization
+from kerasformer.layers.normalization import LayerNormalization, RMSNormalization
+from kerasformer.layers.output_heads import LanguageModelHead, MaskedLanguageModelHead, SpanHead
 from kerasformer.layers.padding import (
     PackTokens,
     PaddingLayout,
@@ -24,39 +29,49 @@ from kerasformer.layers.padding import (
     UnpackTokens,
     padding_layout,
 )
-from kerasformer.layers.relative_position_bias import RelativePositionBias
-from kerasformer.layers.rotary_position_embedding import RotaryPositionEmbedding
-from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
-from kerasformer.layers.span_head import SpanHead
-from kerasformer.layers.token_and_position_embedding import TokenAndPositionEmbedding
-from kerasformer.layers.token_embedding import TokenEmbedding
-from kerasformer.layers.token_scores import TokenScores
+from kerasformer.layers.pooling import FirstToken, MaxPooling, MeanPooling
+from kerasformer.layers.positions import (
+    AttentionPositions,
+    LearnedPositionEmbedding,
+    RelativePositionBias,
+    RotaryPositionEmbedding,
+    SinusoidalPositionEmbedding,
+)
 
 __all__ = [
-    "BertEmbedding",
-    "DecoderBlock",
+    "AttentionConfig",
+    "AttentionPositions",
+    "BlockConfig",
+    "BlockWithScores",
     "Dropout",
-    "EncoderBlock",
+    "EmbeddingConfig",
     "FeedForward",
+    "FeedForwardConfig",
     "FirstToken",
     "InterSentenceEncoder",
+    "KeyValueCache",
+    "LanguageModelHead",
     "LayerNormalization",
     "LearnedPositionEmbedding",
     "MaskedLanguageModelHead",
     "MaxPooling",
     "MeanPooling",
     "MultiHeadAttention",
+    "NormConfig",
     "PackTokens",
     "PaddingLayout",
+    "RMSNormalization",
+    "RelativeBiasConfig",
     "RelativePositionBias",
+    "RotaryConfig",
     "RotaryPositionEmbedding",
     "SequenceMask",
     "SinusoidalPositionEmbedding",
     "SpanHead",
-    "TokenAndPositionEmbedding",
     "TokenEmbedding",
     "TokenPositions",
-    "TokenScores",
+    "TransformerBlock",
+    "TransformerEmbedding",
     "Transitions",
     "UnpackTokens",
     "crf_decode",

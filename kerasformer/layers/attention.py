@@ -23,22 +23,22 @@ def scaled_dot_product_attention(
 ):
     """softmax(query · keyᵀ · scale + bias) · value (Vaswani et al. 2017, section 3.2.1).
 
-    When `training`, the softmax is computed in float32 whatever the dtype. A query that may look nowhere attends
-    evenly to all keys: finite, and never NaN.
+    When `training`, the softmax is computed in float32 whatever the dtype. A query that may attend to no key attends
+    evenly to all of them: the result is finite, never NaN.
 
     Args:
-        query: `[batch, heads, query length, head width]`.
-        key: `[batch, heads, key length, head width]`.
-        value: `[batch, heads, key length, value width]`.
-        mask: broadcastable to `[batch, heads, query length, key length]`, positive or true where attention may look.
-        bias: numbers added to the scaled scores, broadcastable like `mask`.
-        scale: factor of the scores, by default `1 / sqrt(head width)`.
-        use_causal_mask: no query sees a later key; with fewer queries than keys, the queries are the last ones.
+        query: `[batch, heads, query length, head_dim]`.
+        key: `[batch, heads, key length, head_dim]`.
+        value: `[batch, heads, key length, value_dim]`.
+        mask: broadcastable to `[batch, heads, query length, key length]`, positive or true where attention may attend.
+        bias: added to the scaled scores, broadcastable like `mask`.
+        scale: factor of the scores, by default `1 / sqrt(head_dim)`.
+        use_causal_mask: no query attends to a later key; with fewer queries than keys, the queries are the last ones.
         dropout: a dropout layer for the probabilities.
         return_attention_scores: also return the probabilities, `[batch, heads, query length, key length]`.
 
     Returns:
-        `[batch, heads, query length, value width]`, or a pair of it and the probabilities.
+        `[batch, heads, query length, value_dim]`, or a pair of it and the probabilities.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     dtype = query.dtype
@@ -54,20 +54,20 @@ def scaled_dot_product_attention(
     return (output, probabilities) if return_attention_scores else output
 
 
-def attention_for_serving(query, key, value, mask=None, row_groups=1):
-    """`scaled_dot_product_attention` for an export in float32 or bfloat16, quick for few scores too; inference only.
+def attention_for_serving(query, key, value, mask=None, row_groups=1, scale=None):
+    """`scaled_dot_product_attention` for an export in float32 or bfloat16, fast for few scores too; inference only.
 
-    TensorFlow's fused operations wake other threads whatever their size, some 0.2 ms a block; few scores are computed
-    without them, and in float32.
+    TensorFlow's fused operations wake other threads whatever their size, some 0.2 ms a block. Few scores are computed
+    without them, in float32.
 
     Args:
-        query, key, value: as there.
+        query, key, value, scale: as in `scaled_dot_product_attention`.
         mask: None or `[batch, 1, 1 or query length, key length]`.
         row_groups: parts of the batch, of which all but the last are computed at the length of their own longest text:
-            less to do where the texts stand in order of their lengths. For self-attention, with a mask of
+            less work where the texts are in order of their lengths. For self-attention, with a mask of
             `[batch, 1, 1, key length]`.
     """
-    scale = query.shape[-1] ** -0.5
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
     batch = tf.shape(query)[0]
     scores = tf.size(query) // query.shape[-1] * tf.shape(key)[2]
     # All texts go one way, and none the other. A `tf.cond` would keep TensorFlow from fusing, now and then.

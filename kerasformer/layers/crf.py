@@ -8,6 +8,8 @@ Steps whose mask is false are passed over, wherever they stand. A transition of 
 import keras
 import tensorflow as tf
 
+from kerasformer.layers.base import Layer
+
 _NEVER = -1e9
 
 
@@ -110,7 +112,7 @@ def crf_decode(logits, mask, transitions):
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class Transitions(keras.layers.Layer):
+class Transitions(Layer):
     """Learned transitions of a linear chain, zero at first, for `crf_log_partition` and its like.
 
     Call:

@@ -3,17 +3,20 @@
 import keras
 import tensorflow as tf
 
+from kerasformer._compat import is_compiled_by_xla
 from kerasformer.errors import InputError
+from kerasformer.hashing import GOLDEN, as_uint32, mix
+from kerasformer.layers.base import Layer
 from kerasformer.layers.keyed_dropout import keys_in_force
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class Dropout(keras.layers.Layer):
+class Dropout(Layer):
     """Sets a share `rate` of the inputs to 0 and scales the others up, when training (Srivastava et al. 2014).
 
     Differs from `keras.layers.Dropout` in that 16 random bits decide on an element instead of 32, which halves the
-    time; the rate is that rounded to 1/65,536, and the scale is exact for it. Inside `keyed_dropout` the masks depend
-    on the examples alone.
+    time: the rate is rounded to 1/65,536, and the scale is exact for that. Inside `keyed_dropout` the masks depend on
+    the examples alone.
 
     Args:
         rate: in [0, 1).
@@ -43,6 +46,9 @@ class Dropout(keras.layers.Layer):
             seed = tf.cast(self.seed_generator.state.value[0], tf.uint32)
             kept = keys.bits(seed, tf.shape(inputs)) >= tf.constant(self._threshold, tf.uint32)
             return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
+        if is_compiled_by_xla():
+            kept = _hashed_bits(self.seed_generator.next(), inputs) >= tf.constant(self._threshold, tf.uint32)
+            return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
         size = tf.size(inputs)
         seed = tf.cast(self.seed_generator.next(), tf.int32)
         words = tf.random.stateless_uniform([(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32)
@@ -50,8 +56,20 @@ class Dropout(keras.layers.Layer):
         kept = tf.reshape(bits >= tf.constant(self._threshold, tf.uint16), tf.shape(inputs))
         return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
     def get_config(self):
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+def _hashed_bits(seed, inputs):
+    """16 random bits for each element, uint32, by hashing its index.
+
+    XLA draws random numbers for static shapes alone, and packed tokens have none; their number is counted here.
+    """
+    seed = tf.cast(seed, tf.uint32)
+    ones = tf.ones_like(inputs, tf.int32)
+    rows = tf.cumsum(tf.reduce_max(ones, list(range(1, len(inputs.shape)))))
+    keys = mix(mix(seed[0] ^ mix(seed[1])) + as_uint32(rows) * GOLDEN)
+    for axis in range(1, len(inputs.shape)):
+        size = tf.shape(inputs)[axis] if inputs.shape[axis] is None else inputs.shape[axis]
+        keys = mix(keys[..., None] + as_uint32(tf.range(size)) * GOLDEN)
+    return tf.bitwise.right_shift(keys, tf.constant(16, tf.uint32))

@@ -6,16 +6,18 @@ import keras
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.layers.encoder_block import EncoderBlock
+from kerasformer.layers.base import Layer
+from kerasformer.layers.block import TransformerBlock
+from kerasformer.layers.configs import AttentionConfig, FeedForwardConfig, NormConfig
 from kerasformer.layers.keyed_dropout import keyed_dropout, keys_in_force
 from kerasformer.layers.masks import is_open
 from kerasformer.layers.normalization import LayerNormalization
-from kerasformer.layers.padding import pack, padding_layout, unpack
-from kerasformer.layers.sinusoidal_position_embedding import SinusoidalPositionEmbedding
+from kerasformer.layers.padding import padding_layout, unpack
+from kerasformer.layers.positions import SinusoidalPositionEmbedding
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class InterSentenceEncoder(keras.layers.Layer):
+class InterSentenceEncoder(Layer):
     """One logit a sentence, from the hidden states of its tokens (BERTSum, Liu 2019, arXiv:1903.10318, section 3.2, and
     Liu and Lapata 2019, arXiv:1908.08345).
 
@@ -23,7 +25,7 @@ class InterSentenceEncoder(keras.layers.Layer):
     computed, neither of tokens nor of sentences.
 
     With `pooling="first"` a sentence is the state of the token that it begins with, as published for BERT. An encoder
-    that was trained for means, as sentence-transformers are, says nothing there: of MiniLM, the states of the
+    that was trained for means, as sentence-transformers are, carries no information there: in MiniLM, the states of the
     sentences of one document differ by a hundredth of what the positions differ by. For those there is
     `pooling="mean"`: the mean of all tokens of the sentence, normalized to the size of the positions.
 
@@ -31,13 +33,13 @@ class InterSentenceEncoder(keras.layers.Layer):
         start_id: the token that a sentence begins with, BERT's `[CLS]`. The first token counts as one whatever it is.
         pooling: "first" or "mean", what stands for a sentence.
         num_layers: blocks.
-        num_heads: must divide the width.
-        inner_width: width of the blocks' feed-forward networks.
+        num_heads: must divide `hidden_dim`.
+        intermediate_dim: width of the blocks' feed-forward networks.
         dropout: rate in the blocks, when training.
         epsilon: of the normalizations.
 
     Call:
-        inputs: `[batch, length, width]`.
+        inputs: `[batch, length, dim]`.
         token_ids: int32 `[batch, length]`.
         padding_mask: `[batch, length]`, positive or true for real tokens.
 
@@ -51,7 +53,7 @@ class InterSentenceEncoder(keras.layers.Layer):
         start_id,
         num_layers=2,
         num_heads=8,
-        inner_width=2048,
+        intermediate_dim=2048,
         dropout=0.1,
         epsilon=1e-6,
         pooling="first",
@@ -61,18 +63,17 @@ class InterSentenceEncoder(keras.layers.Layer):
         if pooling not in ("first", "mean"):
             raise InputError(f'`pooling` must be "first" or "mean". Received: pooling={pooling!r}.')
         self.start_id, self.num_layers, self.num_heads = start_id, num_layers, num_heads
-        self.inner_width, self.dropout, self.epsilon, self.pooling = inner_width, dropout, epsilon, pooling
+        self.intermediate_dim, self.dropout, self.epsilon, self.pooling = intermediate_dim, dropout, epsilon, pooling
         policy = self.dtype_policy
         if pooling == "mean":
             self.sentence_norm = LayerNormalization(epsilon, dtype=policy, name="sentence_norm")
         self.positions = SinusoidalPositionEmbedding(dtype=policy, name="positions")
         self.blocks = [
-            EncoderBlock(
-                num_heads,
-                inner_width,
+            TransformerBlock(
+                AttentionConfig(num_heads, dropout=dropout),
+                FeedForwardConfig(intermediate_dim),
+                NormConfig(epsilon=epsilon, placement="pre"),
                 dropout=dropout,
-                norm_first=True,
-                epsilon=epsilon,
                 dtype=policy,
                 name=f"block_{i}",
             )
@@ -100,7 +101,7 @@ class InterSentenceEncoder(keras.layers.Layer):
         if self.pooling == "mean":
             x = self.sentence_norm(_means(inputs, begins, is_open(padding_mask)), training=training)
         else:
-            x = pack(inputs, {"pack": tf.reshape(tf.where(tf.reshape(begins, [-1])), [-1])})
+            x = _rows_at(inputs, tf.reshape(begins, [-1]))
         x = x + self.positions(x, positions=layout["pack"] % tf.maximum(most, 1))
         keys = keys_in_force()
         with keyed_dropout(keys.step, keys.examples, mask) if keys else contextlib.nullcontext():
@@ -113,7 +114,7 @@ class InterSentenceEncoder(keras.layers.Layer):
         }
 
     def get_config(self):
-        names = ("start_id", "num_layers", "num_heads", "inner_width", "dropout", "epsilon", "pooling")
+        names = ("start_id", "num_layers", "num_heads", "intermediate_dim", "dropout", "epsilon", "pooling")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -122,7 +123,11 @@ def _means(inputs, begins, real):
     kept = tf.reshape(begins | real, [-1])
     # Sentences stand one after another: numbers that only rise.
     sentences = tf.boolean_mask(tf.cumsum(tf.cast(tf.reshape(begins, [-1]), tf.int32)) - 1, kept)
-    places = tf.reshape(tf.where(kept), [-1])
     # In float32, since bfloat16 stops counting at 256.
-    rows = tf.cast(pack(inputs, {"pack": places}), tf.float32)
+    rows = tf.cast(_rows_at(inputs, kept), tf.float32)
     return tf.cast(tf.math.segment_mean(rows, sentences), inputs.dtype)
+
+
+def _rows_at(inputs, kept):
+    """The rows of `[batch, length, dim]` whose slots are kept, bool `[batch * length]`."""
+    return tf.boolean_mask(tf.reshape(inputs, [-1, inputs.shape[-1]]), kept)

@@ -5,134 +5,188 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.layers.attention import attention_for_serving, scaled_dot_product_attention
+from kerasformer.layers.attention_heads import merge_heads, split_heads
+from kerasformer.layers.base import Layer
+from kerasformer.layers.cache import KeyValueCache
+from kerasformer.layers.configs import AttentionConfig, serialized
 from kerasformer.layers.dropout import Dropout
-from kerasformer.layers.heads import merge_heads, split_heads
-from kerasformer.layers.masks import is_open, joint_mask
+from kerasformer.layers.feed_forward import project
+from kerasformer.layers.masks import check_attention_mask, check_padding_mask, is_open, joint_mask, window_mask
 from kerasformer.layers.padding import first_rows
-from kerasformer.layers.projection import project
-from kerasformer.layers.rotary_position_embedding import RotaryPositionEmbedding
+from kerasformer.layers.positions import attention_positions
+
+_FIELDS = (
+    *("num_heads", "num_key_value_heads", "head_dim", "use_bias", "use_output_bias", "scale", "window", "positions"),
+    "dropout",
+)
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class MultiHeadAttention(keras.layers.Layer):
+class MultiHeadAttention(Layer):
     """Multi-head attention (Vaswani et al. 2017, section 3.2.2), with the projections of an input fused into one.
 
-    Self-attention when called with one input (`query_key_value`, one matrix), cross-attention when called with two
-    (`query`, and `key_value`, one matrix). Which of the two is settled by the first call.
+    Self-attention when it is first called with one input (`query_key_value`, one matrix), cross-attention when it is
+    first called with two (`query`, and `key_value`, one matrix). With fewer key and value heads than query heads each
+    serves a group of queries (Ainslie et al. 2023, arXiv:2305.13245).
 
     Args:
-        num_heads: number of heads; must divide the width of the query.
-        dropout: rate on the attention probabilities, when training.
-        use_bias: whether the projections have biases.
+        num_heads, num_key_value_heads, head_dim, use_bias, use_output_bias, scale, window, positions, dropout: the
+            fields of `AttentionConfig`.
         kernel_initializer: of all projections.
-        rotary: turn queries and keys of self-attention by their positions, as `RotaryPositionEmbedding` does.
+        causal: whether the `positions` scheme is made for a causal decoder; masks are given in the call.
 
     Call:
-        query: `[batch, query length, width]`; or packed `[tokens, width]`.
-        value: `[batch, key length, any width]` to attend to, or packed as `value_layout` tells; None attends to
+        query: `[batch, query length, dim]`; or packed `[tokens, dim]`.
+        value: `[batch, key length, any dim]` to attend to, or packed as `value_layout` describes; None attends to
             `query` itself.
-        padding_mask: `[batch, key length]`, positive or true where there is a key; by default the mask that Keras
-            carries along with `value` (or `query`), unless there is a cache. Required with a packed value.
-        attention_mask: `[batch or 1, query length, key length]`, or with heads `[batch, heads, query, key]`, positive
-            or true where attention may look.
+        padding_mask: `[batch, key length]`, positive or true where there is a key; by default Keras's mask of `value`
+            (or `query`), unless there is a cache. Required with a packed value.
+        attention_mask: `[batch or 1, query length, key length]`, or with heads `[batch, heads, query length, key
+            length]`, positive or true where attention may attend.
         bias: added to the scaled scores, broadcastable to `[batch, heads, query length, key length]`.
-        use_causal_mask: no query sees a later key.
-        cache: keys and values of earlier steps, a pair of `[batch, heads, earlier, head width]`, for decoding one
-            step (or some) at a time: the new ones are appended and returned. With cross-attention, the pair that
-            `project_key_value` gives: nothing is projected or appended, and `value` is not read.
-        layout: of a packed query, as `padding_layout` gives it; None where it holds every slot, padding too.
+        use_causal_mask: no query attends to a later key.
+        cache: for decoding step by step. In self-attention a `KeyValueCache`: new keys and values are written into it
+            from column `cache_index` on, and the queries attend to all columns up to theirs. In cross-attention the
+            pair that `project_key_value` gives: nothing is projected, and `value` is not read.
+        cache_index: int32 scalar, how many columns of the cache are in use.
+        layout: of a packed query, see `padding_layout`; None where it holds every slot, padding too.
         value_layout: of a packed `value`, in the same way.
         query_mask: `[batch, query length]`, the padding mask of a packed query; by default `padding_mask`, in
-            self-attention without cache.
-        positions: int32 `[query length]` or `[batch, query length]`, for `rotary`; by default they follow the cache.
+            self-attention without a cache.
+        positions: int32 `[query length]` or `[batch, query length]`, for position schemes and windows; by default 0,
+            1, 2, ..., with a cache from `cache_index` on.
+        key_positions: those of all keys of a cache, int32 `[key length]` or `[batch, key length]`; by default 0, 1,
+            2, ...
         return_attention_scores: also return the probabilities, `[batch, heads, query length, key length]`.
 
     Returns:
-        The shape of `query`; then, where asked for, the scores; then, where a cache was given, the new cache.
+        The shape of `query`; then, where asked for, the scores; then, where a `KeyValueCache` was given, the new one.
 
     Raises:
-        InputError: `num_heads` does not divide the width, or a packed call without its mask.
+        InputError: `num_heads` does not divide the width and there is no `head_dim`; a packed call without its mask; a
+            mask of another rank or length; a layer built for self-attention that is called with a `value`, or one
+            built for cross-attention that is called without.
     """
 
     def __init__(
-        self, num_heads, dropout=0.0, use_bias=True, kernel_initializer="glorot_uniform", rotary=False, **kwargs
+        self,
+        num_heads,
+        num_key_value_heads=None,
+        head_dim=None,
+        use_bias=True,
+        use_output_bias=None,
+        scale=None,
+        window=None,
+        positions=None,
+        dropout=0.0,
+        kernel_initializer="glorot_uniform",
+        causal=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        if num_heads < 1 or not 0 <= dropout < 1:
-            raise InputError(
-                "`num_heads` must be at least 1 and `dropout` in [0, 1). "
-                f"Received: num_heads={num_heads}, dropout={dropout}."
-            )
-        self.num_heads = num_heads
-        self.dropout = dropout
-        self.use_bias = use_bias
+        arguments = (num_heads, num_key_value_heads, head_dim, use_bias, use_output_bias, scale, window, positions)
+        self.config = AttentionConfig(*arguments, dropout)
+        self.num_heads, self.num_key_value_heads = num_heads, num_key_value_heads or num_heads
+        self.causal = causal
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.rotary = rotary
         self.supports_masking = True
         self.serving_form, self.row_groups = False, 1  # see use_serving_form
-        self._rotate = RotaryPositionEmbedding(dtype=self.dtype_policy, name="rotate") if rotary else None
+        self.positions = attention_positions(
+            positions, num_heads, causal=causal, dtype=self.dtype_policy, name="positions"
+        )
         self._probability_dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, query_shape, value_shape=None):
-        width = query_shape[-1]
-        if width % self.num_heads:
+        dim, config = query_shape[-1], self.config
+        if config.head_dim is None and dim % self.num_heads:
             raise InputError(
-                f"`num_heads` must divide the width of the query. Received: num_heads={self.num_heads}, width={width}."
+                f"`num_heads` must divide `hidden_dim`. Received: num_heads={self.num_heads}, hidden_dim={dim}."
             )
-        self._width = width
-        if value_shape is None:
-            self.query_key_value = self._projection(3 * width, "query_key_value", width)
+        self.head_dim = config.head_dim or dim // self.num_heads
+        queries, keys = self.num_heads * self.head_dim, self.num_key_value_heads * self.head_dim
+        self.is_cross_attention = value_shape is not None
+        if self.is_cross_attention:
+            self.query = self._projection(queries, "query", dim)
+            self.key_value = self._projection(2 * keys, "key_value", value_shape[-1])
         else:
-            self.query = self._projection(width, "query", width)
-            self.key_value = self._projection(2 * width, "key_value", value_shape[-1])
-        self.output_projection = self._projection(width, "output_projection", width)
+            self.query_key_value = self._projection(queries + 2 * keys, "query_key_value", dim)
+        use_output_bias = config.use_bias if config.use_output_bias is None else config.use_output_bias
+        self.output_projection = self._projection(dim, "output_projection", queries, use_output_bias)
+        if self.positions is not None:
+            self.positions.build(query_shape)
 
-    def _projection(self, units, name, input_width):
-        initializer = self.kernel_initializer.clone()
+    def _projection(self, units, name, input_dim, use_bias=None):
         dense = keras.layers.Dense(
-            units, use_bias=self.use_bias, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+            units,
+            use_bias=self.config.use_bias if use_bias is None else use_bias,
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name=name,
         )
-        dense.build((None, input_width))
+        dense.build((None, input_dim))
         return dense
 
-    @property
-    def _is_cross_attention(self):
-        return hasattr(self, "key_value")
-
     def project_key_value(self, value, padding_mask=None, layout=None):
-        """The keys and values of cross-attention, a pair of `[batch, heads, key length, head width]`, to be computed
+        """The keys and values of cross-attention, a pair of `[batch, key heads, key length, head_dim]`, to be computed
         once and given as `cache` in each step of decoding.
 
         Args:
-            value: `[batch, key length, width]`, or packed `[tokens, width]` with its `padding_mask`
-                `[batch, key length]` and `layout`.
+            value: `[batch, key length, dim]`, or packed `[tokens, dim]` with its `padding_mask` `[batch, key length]`
+                and `layout`.
         """
         packed = len(value.shape) == 2
         shape = tf.shape(padding_mask) if packed else tf.shape(value)[:2]
         rows = value if packed else tf.reshape(value, [-1, value.shape[-1]])
-        keys, values = split_heads(self.key_value(rows), 2, self.num_heads, layout, shape)
+        keys, values = split_heads(self.key_value(rows), 2, self.num_key_value_heads, layout, shape)
         return (keys, values) if layout is None else _only_real(keys, values, padding_mask)
 
-    def attend_first(self, tokens, padding_mask, layout=None, training=None):
-        """Self-attention of each text's first token alone: `[batch, width]` out of packed `[tokens, width]`.
+    def attend_first(
+        self,
+        inputs,
+        padding_mask=None,
+        layout=None,
+        attention_mask=None,
+        bias=None,
+        use_causal_mask=False,
+        training=None,
+    ):
+        """Self-attention of each text's first token alone, `[batch, dim]`.
 
-        Equal to the first row of what the call gives, at a fraction of the cost. `layout` is that of the tokens, None
-        where they hold every slot.
+        Equal to the first row of what the call gives, at a fraction of the cost. Arguments are as in the call.
         """
-        width, heads = self._width, self.num_heads
-        kernel, bias = self.query_key_value.kernel, self.query_key_value.bias
-        shape = tf.shape(padding_mask)
-        first = first_rows(tokens, padding_mask, layout)
-        queries = project(first, kernel[:, :width], bias if bias is None else bias[:width])
-        keys_values = project(tokens, kernel[:, width:], bias if bias is None else bias[width:])
-        keys, values = split_heads(keys_values, 2, heads, layout, shape)
-        if self.rotary:  # the first token's own position is 0, which turns nothing
-            keys = self._rotate(keys, tf.range(shape[1]))
-        queries = tf.reshape(queries, [-1, heads, 1, width // heads])
-        attended = self._attend(queries, keys, values, joint_mask(padding_mask, None), training)
-        # A text of nothing but padding would hear its neighbours, whose tokens stand in for its own.
+        if len(inputs.shape) == 3:
+            if padding_mask is None:
+                padding_mask = tf.ones(tf.shape(inputs)[:2], tf.bool)
+            inputs = tf.reshape(inputs, [-1, inputs.shape[-1]])
+        if padding_mask is None:
+            raise _needs_mask("An input", "`padding_mask`", inputs)
+        kernel, all_bias = self.query_key_value.kernel, self.query_key_value.bias
+        shape, split = tf.shape(padding_mask), self.num_heads * self.head_dim
+        first = first_rows(inputs, padding_mask, layout)
+        queries = project(first, kernel[:, :split], None if all_bias is None else all_bias[:split])
+        keys_values = project(inputs, kernel[:, split:], None if all_bias is None else all_bias[split:])
+        keys, values = split_heads(keys_values, 2, self.num_key_value_heads, layout, shape)
+        if layout is not None and attention_mask is not None:
+            keys, values = _only_real(keys, values, padding_mask)
+        queries = tf.reshape(queries, [-1, self.num_heads, 1, self.head_dim])
+        key_positions = tf.range(shape[1])
+        mask = joint_mask(padding_mask, attention_mask)
+        if use_causal_mask:
+            mask = mask & tf.equal(key_positions, 0)
+        attended = self._attend(
+            queries,
+            keys,
+            values,
+            mask if len(mask.shape) < 4 or mask.shape[2] == 1 else mask[:, :, :1],
+            training,
+            plain=attention_mask is None and bias is None,
+            query_positions=key_positions[:1],
+            key_positions=key_positions,
+            bias=None if bias is None else bias[:, :, :1],
+        )
+        # A text of nothing but padding would attend to its neighbours, whose tokens stand in for its own.
         real = tf.cast(is_open(padding_mask)[:, :1], attended.dtype)
-        return self.output_projection(tf.reshape(attended, tf.shape(first)) * real)
+        return self.output_projection(tf.reshape(attended, [-1, split]) * real)
 
     def call(
         self,
@@ -143,43 +197,42 @@ class MultiHeadAttention(keras.layers.Layer):
         bias=None,
         use_causal_mask=False,
         cache=None,
+        cache_index=None,
         layout=None,
         value_layout=None,
         query_mask=None,
         positions=None,
+        key_positions=None,
         return_attention_scores=False,
         training=None,
     ):
         if padding_mask is None and cache is None:
             padding_mask = getattr(query if value is None else value, "_keras_mask", None)
+        grows = isinstance(cache, KeyValueCache)
         packed = len(query.shape) == 2
-        if query_mask is None and not self._is_cross_attention and cache is None:
+        if query_mask is None and not self.is_cross_attention and cache is None:
             query_mask = padding_mask
-        if packed and query_mask is None:
-            raise InputError(
-                "A query of rank 2 (packed tokens) needs `padding_mask`, or with a cache or another value `query_mask`."
-                f" Received: query of shape {tuple(query.shape)}."
-            )
-        if value is not None and len(value.shape) == 2 and padding_mask is None:
-            raise InputError(
-                "A value of rank 2 (packed tokens) needs `padding_mask`. "
-                f"Received: value of shape {tuple(value.shape)}."
-            )
+        self._check_call(query, value, padding_mask, query_mask, attention_mask, cache, cache_index)
         shape = tf.shape(query_mask) if packed else tf.shape(query)[:2]
-        rows = query if packed else tf.reshape(query, [-1, self._width])
-        if self._is_cross_attention:
+        rows = query if packed else tf.reshape(query, [-1, query.shape[-1]])
+        if self.is_cross_attention:
             (queries,) = split_heads(self.query(rows), 1, self.num_heads, layout, shape)
             keys, values = self.project_key_value(value, padding_mask, value_layout) if cache is None else cache
         else:
-            queries, keys, values = split_heads(self.query_key_value(rows), 3, self.num_heads, layout, shape)
+            queries, keys, values = self._query_key_value(rows, layout, shape)
             if layout is not None and attention_mask is not None:
                 keys, values = _only_real(keys, values, query_mask)
-            if self.rotary:
-                if positions is None:
-                    positions = tf.range(shape[1]) + (0 if cache is None else tf.shape(cache[0])[2])
-                queries, keys = self._rotate(queries, positions), self._rotate(keys, positions)
-            if cache is not None:
-                keys, values = tf.concat([cache[0], keys], 2), tf.concat([cache[1], values], 2)
+        if positions is None:
+            positions = tf.range(shape[1]) + (cache_index if grows else 0)
+        new_positions = positions
+        if self.is_cross_attention and key_positions is None:
+            new_positions = tf.range(tf.shape(keys)[2])
+        if self.positions is not None:
+            queries, keys = self.positions.rotate(queries, keys, positions, new_positions)
+        if grows:
+            cache = cache.write(keys, values, cache_index)
+            keys, values = cache.used(cache_index + shape[1])
+            key_positions = tf.range(cache_index + shape[1]) if key_positions is None else key_positions
         attended = self._attend(
             queries,
             keys,
@@ -187,30 +240,92 @@ class MultiHeadAttention(keras.layers.Layer):
             joint_mask(padding_mask, attention_mask),
             training,
             plain=attention_mask is None and bias is None and not use_causal_mask and not return_attention_scores,
+            query_positions=positions,
+            key_positions=new_positions if key_positions is None else key_positions,
             bias=bias,
             use_causal_mask=use_causal_mask,
             return_attention_scores=return_attention_scores,
         )
         if return_attention_scores:
             attended, scores = attended
-        output = self.output_projection(merge_heads(attended, layout, query_mask, shape, tf.shape(rows)))
+        tokens_shape = tf.stack([tf.shape(rows)[0], self.num_heads * self.head_dim])
+        if self.config.head_dim is None:
+            tokens_shape = tf.shape(rows)
+        output = self.output_projection(merge_heads(attended, layout, query_mask, shape, tokens_shape))
         if not packed:
             output = tf.ensure_shape(tf.reshape(output, tf.shape(query)), query.shape)
         results = [output]
         if return_attention_scores:
             results.append(scores)
-        if cache is not None:
-            results.append((keys, values))
+        if grows:
+            results.append(cache)
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _attend(self, queries, keys, values, mask, training, plain=True, **arguments):
+    def _query_key_value(self, rows, layout, shape):
+        projected, heads, few = self.query_key_value(rows), self.num_heads, self.num_key_value_heads
+        if heads == few:
+            return split_heads(projected, 3, heads, layout, shape)
+        (whole,) = split_heads(projected, 1, heads + 2 * few, layout, shape)
+        return tf.split(whole, [heads, few, few], axis=1)
+
+    def _check_call(self, query, value, padding_mask, query_mask, attention_mask, cache, cache_index):
+        grows = isinstance(cache, KeyValueCache) and cache_index is not None
+        if not self.is_cross_attention and cache is not None and not grows:
+            raise InputError(
+                "Self-attention takes a KeyValueCache as `cache`, and `cache_index`. "
+                f"Received: a {type(cache).__name__}, cache_index={cache_index}."
+            )
+        if self.is_cross_attention and value is None and cache is None:
+            raise InputError(
+                f"The layer {self.name!r} was built for cross-attention and needs `value` or a cache. Received: none."
+            )
+        if not self.is_cross_attention and value is not None:
+            raise InputError(
+                f"The layer {self.name!r} was built for self-attention and takes no `value`. Use another layer for "
+                "cross-attention."
+            )
+        if len(query.shape) == 2 and query_mask is None:
+            raise _needs_mask("A query", "`padding_mask`, or with a cache or another value `query_mask`", query)
+        if value is not None and len(value.shape) == 2 and padding_mask is None:
+            raise _needs_mask("A value", "`padding_mask`", value)
+        keys = query if value is None else value
+        if padding_mask is not None:
+            check_padding_mask(padding_mask, keys if cache is None else None)
+        if query_mask is not None and query_mask is not padding_mask:
+            check_padding_mask(query_mask, query, "query_mask")
+        if attention_mask is not None:
+            known = len(query.shape) == 3 and cache is None
+            lengths = (query.shape[1], keys.shape[1]) if known and len(keys.shape) == 3 else (None, None)
+            check_attention_mask(attention_mask, *lengths)
+
+    def _attend(
+        self, queries, keys, values, mask, training, *, query_positions, key_positions, plain, bias=None, **arguments
+    ):
         """`plain`: nothing but a mask of real keys, and no `arguments` that matter."""
-        if self.serving_form and plain and not training:
+        scale = self.config.scale
+        own = None if self.positions is None else self.positions.bias(queries, keys, query_positions, key_positions)
+        if own is not None:
+            bias = own if bias is None else bias + own
+        if self.config.window is not None:
+            near = window_mask(query_positions, key_positions, self.config.window)
+            near = near[None, None] if len(near.shape) == 2 else near[:, None]
+            mask = near if mask is None else mask & near
+        if self.num_heads != self.num_key_value_heads:
+            keys, values = (tf.repeat(x, self.num_heads // self.num_key_value_heads, axis=1) for x in (keys, values))
+        if self.serving_form and plain and own is None and self.config.window is None and not training:
             # Groups are cut to the length of their keys, which is that of their queries in self-attention alone.
-            groups = 1 if mask is None or self._is_cross_attention else self.row_groups
-            return attention_for_serving(queries, keys, values, mask, groups)
+            groups = 1 if mask is None or self.is_cross_attention or queries.shape[2] == 1 else self.row_groups
+            return attention_for_serving(queries, keys, values, mask, groups, scale)
         return scaled_dot_product_attention(
-            queries, keys, values, mask=mask, dropout=self._probability_dropout, training=training, **arguments
+            queries,
+            keys,
+            values,
+            mask=mask,
+            bias=bias,
+            scale=scale,
+            dropout=self._probability_dropout,
+            training=training,
+            **arguments,
         )
 
     def compute_mask(self, inputs, mask=None):
@@ -219,16 +334,18 @@ class MultiHeadAttention(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "num_heads": self.num_heads,
-            "dropout": self.dropout,
-            "use_bias": self.use_bias,
+            **{name: serialized(getattr(self.config, name)) for name in _FIELDS},
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "rotary": self.rotary,
+            "causal": self.causal,
         }
 
 
+def _needs_mask(what, argument, tensor):
+    return InputError(f"{what} of rank 2 (packed tokens) needs {argument}. Received: shape {tuple(tensor.shape)}.")
+
+
 def _only_real(keys, values, padding_mask):
-    """Zero at padding, where in a packed batch another text's token stands: a query that may look nowhere, and so looks
-    everywhere, would hear it."""
+    """Zero at padding, where in a packed batch another text's token stands: a query that may attend nowhere, and so
+    attends everywhere, would read it."""
     real = tf.cast(is_open(padding_mask), keys.dtype)[:, None, :, None]
     return keys * real, values * real

@@ -14,7 +14,9 @@ The technique is known as effective or variable-length Transformers (ByteTransfo
 import keras
 import tensorflow as tf
 
-from kerasformer.layers.masks import is_open
+from kerasformer.errors import InputError
+from kerasformer.layers.base import RowsLayer
+from kerasformer.layers.masks import check_padding_mask, is_open
 
 
 def padding_layout(padding_mask):
@@ -88,10 +90,30 @@ def _pack_rows(padded, pack_index, unpack_index, real):
 
 
 def pack(inputs, layout):
-    """Real tokens only: `[batch, length, ...]` to `[tokens, ...]`. The trivial layout flattens."""
+    """Real tokens only: `[batch, length, ...]` to `[tokens, ...]`. The trivial layout flattens.
+
+    Raises:
+        InputError: `inputs` are known to have another batch or length than the layout. Where that shows only when the
+            graph runs, it is an InvalidArgumentError.
+    """
+    if layout is not None:
+        inputs = _checked_shape(inputs, layout)
     flat = tf.reshape(inputs, tf.concat([[-1], tf.shape(inputs)[2:]], 0))
     flat = tf.ensure_shape(flat, [None, *inputs.shape[2:]])
     return flat if layout is None else tf.gather(flat, layout["pack"])
+
+
+def _checked_shape(inputs, layout):
+    """`inputs`, if they have the layout's batch and length: else rows of one text would run into another's."""
+    expected, received = tf.TensorShape(layout["unpack"].shape), tf.TensorShape(inputs.shape[:2])
+    message = "`padding_mask` must have the shape of `token_ids`, [batch, length]."
+    if not received.is_compatible_with(expected):
+        raise InputError(f"{message} Received: {tuple(expected)} and {tuple(received)}.")
+    if received.is_fully_defined() and expected.is_fully_defined():
+        return inputs
+    check = tf.debugging.assert_equal(tf.shape(inputs)[:2], tf.shape(layout["unpack"]), message)
+    with tf.control_dependencies([check] if check is not None else []):
+        return tf.identity(inputs)
 
 
 def unpack(tokens, layout, padding_mask):
@@ -120,23 +142,19 @@ def first_rows(tokens, padding_mask, layout=None):
     return tf.reshape(tokens, tf.concat([tf.shape(padding_mask), [tokens.shape[-1]]], 0))[:, 0] * real
 
 
-class _MovesRows(keras.layers.Layer):
-    """Moves rows about and computes nothing, so that it has no dtype of its own: what comes in goes out."""
-
-    def __init__(self, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-
-
 @keras.saving.register_keras_serializable(package="kerasformer")
-class PaddingLayout(_MovesRows):
+class PaddingLayout(RowsLayer):
     """`padding_layout` as a layer: `[batch, length]` padding mask in, the layout's two index tensors out."""
 
+    _input_dtype = "int32"
+
     def call(self, padding_mask):
+        check_padding_mask(padding_mask, None)
         return padding_layout(padding_mask)
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class PackTokens(_MovesRows):
+class PackTokens(RowsLayer):
     """Packs any `[batch, length, ...]` tensor to `[tokens, ...]`; with no layout it flattens."""
 
     def call(self, inputs, layout=None):
@@ -144,7 +162,7 @@ class PackTokens(_MovesRows):
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class UnpackTokens(_MovesRows):
+class UnpackTokens(RowsLayer):
     """Unpacks `[tokens, width]` to `[batch, length, width]`, zero at padding; with no layout it only folds."""
 
     def call(self, tokens, padding_mask, layout=None):
@@ -152,12 +170,14 @@ class UnpackTokens(_MovesRows):
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class TokenPositions(_MovesRows):
+class TokenPositions(RowsLayer):
     """The position of each token in its text, int32 `[tokens]`, from the padding mask `[batch, length]`.
 
     Args:
-        packed_sequences: the mask numbers several sequences in a row, see `SequenceMask`: each begins at 0.
+        packed_sequences: the mask numbers several sequences in a row, see `SequenceMask`; each begins at 0.
     """
+
+    _input_dtype = "int32"
 
     def __init__(self, packed_sequences=False, **kwargs):
         super().__init__(**kwargs)
@@ -179,16 +199,18 @@ class TokenPositions(_MovesRows):
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class SequenceMask(_MovesRows):
-    """The attention mask of rows that hold several sequences, none of which sees another (block-diagonal).
+class SequenceMask(RowsLayer):
+    """The attention mask of rows that hold several sequences, none of which attends to another (block-diagonal).
 
     Call:
-        padding_mask: int `[batch, length]`, the number of the sequence that each token is of, from 1 on and growing;
-            0 for padding.
+        padding_mask: int `[batch, length]`, the number of each token's sequence, from 1 on and growing; 0 for
+            padding.
 
     Returns:
         bool `[batch, length, length]`.
     """
+
+    _input_dtype = "int32"
 
     def call(self, padding_mask):
         return tf.equal(padding_mask[:, :, None], padding_mask[:, None, :])

@@ -1,7 +1,7 @@
-"""A form of layers that answers a single text sooner.
+"""A form of layers with a lower latency for single texts.
 
 For few tokens much of the time is not arithmetic: TensorFlow's fused operations hand their work to sleeping threads and
-sleep themselves until it is done, 0.05 to 0.1 ms each time. In the serving form
+wait until it is done, 0.05 to 0.1 ms each time. In the serving form
 
 - a feed-forward network is two of half the inner width: TensorFlow runs them side by side, and each is small enough to
   stay in one thread;
@@ -10,17 +10,19 @@ sleep themselves until it is done, 0.05 to 0.1 ms each time. In the serving form
 The results are the same but for rounding.
 """
 
+from kerasformer._compat import flatten_layers
+
 
 def use_serving_form(model, row_groups=1):
-    """Switches the layers of a functional model to their serving form, for good.
+    """Switches the layers of a functional model to their serving form; there is no way back.
 
     For a model whose weights are about to become constants: cutting variables would cost time in each call.
 
     Args:
         model: a functional model.
-        row_groups: parts of a batch in self-attention, see `attention_for_serving`; for batches in order of length.
+        row_groups: parts of a batch in self-attention, see `attention_for_serving`; for batches sorted by length.
     """
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         if hasattr(layer, "serving_form"):
             layer.serving_form = True
         if hasattr(layer, "row_groups"):

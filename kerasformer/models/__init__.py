@@ -1,18 +1,44 @@
 """Functional Keras models, assembled from a frozen config."""
 
+from kerasformer.models import transforms
+from kerasformer.models.backbone import Backbone, decoder, encoder, encoder_decoder
 from kerasformer.models.bert import BertConfig, bert
-from kerasformer.models.lora import enable_lora, freeze
-from kerasformer.models.precision import with_precision
+from kerasformer.models.configs import (
+    AttentionConfig,
+    BlockConfig,
+    EmbeddingConfig,
+    EncoderDecoderConfig,
+    FeedForwardConfig,
+    ModelConfig,
+    NormConfig,
+    RelativeBiasConfig,
+    RotaryConfig,
+)
+from kerasformer.models.steps import DecoderSteps
 from kerasformer.models.transformer import TransformerConfig, transformer
-from kerasformer.models.transformer_steps import TransformerSteps
+from kerasformer.models.transforms import enable_lora, freeze, with_precision
 
 __all__ = [
+    "AttentionConfig",
+    "Backbone",
     "BertConfig",
+    "BlockConfig",
+    "DecoderSteps",
+    "EmbeddingConfig",
+    "EncoderDecoderConfig",
+    "FeedForwardConfig",
+    "ModelConfig",
+    "NormConfig",
+    "RelativeBiasConfig",
+    "RotaryConfig",
     "TransformerConfig",
-    "TransformerSteps",
     "bert",
+    "decoder",
     "enable_lora",
+    "encoder",
+    "encoder_decoder",
     "freeze",
     "transformer",
+    "transforms",
     "with_precision",
 ]

@@ -1,28 +1,24 @@
 """The Transformer (Vaswani et al. 2017, arXiv:1706.03762) as a functional Keras model."""
 
-import dataclasses
-
-import keras
-
 from kerasformer.errors import InputError
-from kerasformer.layers import (
-    DecoderBlock,
-    EncoderBlock,
-    LayerNormalization,
-    PackTokens,
-    PaddingLayout,
-    RelativePositionBias,
-    TokenAndPositionEmbedding,
-    TokenPositions,
-    TokenScores,
-    UnpackTokens,
+from kerasformer.layers.configs import Config, registered
+from kerasformer.models.backbone import encoder_decoder
+from kerasformer.models.configs import (
+    AttentionConfig,
+    BlockConfig,
+    EmbeddingConfig,
+    EncoderDecoderConfig,
+    FeedForwardConfig,
+    ModelConfig,
+    NormConfig,
+    RelativeBiasConfig,
+    RotaryConfig,
 )
-from kerasformer.models.config import check_positive, check_rate
 
 POSITIONS = ("sinusoidal", "learned", "rotary", "relative")
 
-# Layers (of encoder and decoder each), width, inner width, heads, dropout. base and big: the paper's table 3; small:
-# fairseq's for IWSLT; tiny: Wu et al. 2021 (ACL, "Good for Misconceived Reasons").
+# Layers (of encoder and decoder each), hidden_dim, intermediate_dim, heads, dropout. base and big: the paper's table 3;
+# small: fairseq's for IWSLT; tiny: Wu et al. 2021 (ACL, "Good for Misconceived Reasons").
 _PUBLISHED = {
     "tiny": (4, 128, 256, 4, 0.3),
     "small": (6, 512, 1024, 4, 0.3),
@@ -31,28 +27,31 @@ _PUBLISHED = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class TransformerConfig:
-    """The shape of an encoder-decoder; the defaults are the paper's base model.
+@registered
+class TransformerConfig(Config):
+    """The sizes of an encoder-decoder; the defaults are the paper's base model.
 
-    `target_vocabulary_size` None: one vocabulary and one embedding table for both sides. `tie_embeddings`: the target's
-    table also scores the output. `positions`: "sinusoidal", "learned" (up to `max_length`), "rotary" or "relative"
-    (T5's). `norm_first`: pre-norm instead of the paper's post-norm. Dropout stands where the paper has it, after each
-    sub-layer and on the embeddings; `attention_dropout` is beside it.
+    Attributes:
+        target_vocabulary_size: None for one vocabulary and one embedding table on both sides.
+        tie_embeddings: whether the target's table also scores the output.
+        positions: "sinusoidal", "learned" (up to `max_sequence_length`), "rotary" or "relative" (T5's).
+        norm_first: pre-norm instead of the paper's post-norm.
+        dropout: rate where the paper has it, after each sub-layer and on the embeddings.
+        attention_dropout: rate on the attention probabilities.
 
     Raises:
-        InputError: a size is not a positive integer, a rate is outside [0, 1), `num_heads` does not divide `width`, or
-            `positions` is unknown.
+        InputError: a size is not a positive integer, a rate is outside [0, 1), `num_heads` does not divide
+            `hidden_dim`, or `positions` is unknown.
     """
 
     vocabulary_size: int = 37000
     target_vocabulary_size: int | None = None
-    width: int = 512
+    hidden_dim: int = 512
     num_encoder_layers: int = 6
     num_decoder_layers: int = 6
     num_heads: int = 8
-    inner_width: int = 2048
-    max_length: int = 512
+    intermediate_dim: int = 2048
+    max_sequence_length: int = 512
     positions: str = "sinusoidal"
     activation: str = "relu"
     dropout: float = 0.1
@@ -62,118 +61,85 @@ class TransformerConfig:
     epsilon: float = 1e-6
 
     def __post_init__(self):
-        sizes = ["vocabulary_size", "width", "num_encoder_layers", "num_decoder_layers", "num_heads", "inner_width"]
-        sizes += ["max_length"] + ["target_vocabulary_size"] * (self.target_vocabulary_size is not None)
-        check_positive(self, *sizes)
-        check_rate(self, "dropout", "attention_dropout")
-        if self.width % self.num_heads:
+        self._check_positive("vocabulary_size", "hidden_dim", "num_encoder_layers", "num_decoder_layers", "num_heads")
+        self._check_positive("intermediate_dim", "max_sequence_length")
+        if self.target_vocabulary_size is not None:
+            self._check_positive("target_vocabulary_size")
+        self._check_rates("dropout", "attention_dropout")
+        self._check_choice("positions", POSITIONS)
+        if self.hidden_dim % self.num_heads:
             raise InputError(
-                f"`num_heads` must divide `width`. Received: num_heads={self.num_heads}, width={self.width}."
+                "`num_heads` must divide `hidden_dim`. "
+                f"Received: num_heads={self.num_heads}, hidden_dim={self.hidden_dim}."
             )
-        if self.positions not in POSITIONS:
-            raise InputError(f"`positions` must be one of {list(POSITIONS)}. Received: positions={self.positions!r}.")
 
     @classmethod
     def named(cls, name, **changes):
         """A published size: "tiny", "small", "base" or "big", with `changes` to its fields."""
         if name not in _PUBLISHED:
             raise InputError(f"`name` must be one of {list(_PUBLISHED)}. Received: name={name!r}.")
-        layers, width, inner_width, heads, dropout = _PUBLISHED[name]
+        layers, hidden_dim, intermediate_dim, heads, dropout = _PUBLISHED[name]
         sizes = {
             "num_encoder_layers": layers,
             "num_decoder_layers": layers,
-            "width": width,
-            "inner_width": inner_width,
+            "hidden_dim": hidden_dim,
+            "intermediate_dim": intermediate_dim,
             "num_heads": heads,
             "dropout": dropout,
         }
         return cls(**{**sizes, **changes})
 
+    def model_config(self):
+        """The `EncoderDecoderConfig` of these sizes."""
+        target_size = self.target_vocabulary_size or self.vocabulary_size
+        return EncoderDecoderConfig(
+            self._stack(self.vocabulary_size, self.num_encoder_layers, causal=False),
+            self._stack(target_size, self.num_decoder_layers, causal=True),
+            share_embeddings=self.target_vocabulary_size is None,
+        )
+
+    def _stack(self, vocabulary_size, num_layers, causal):
+        norm = NormConfig(epsilon=self.epsilon, placement="pre" if self.norm_first else "post")
+        attention = AttentionConfig(self.num_heads, dropout=self.attention_dropout)
+        rotary = attention.replace(positions=RotaryConfig() if self.positions == "rotary" else None)
+        feed_forward = FeedForwardConfig(self.intermediate_dim, self.activation)
+        block = BlockConfig(
+            rotary,
+            feed_forward,
+            norm,
+            cross_attention=attention if causal else None,
+            causal=causal,
+            dropout=self.dropout,
+        )
+        embedding = EmbeddingConfig(
+            vocabulary_size,
+            self.hidden_dim,
+            positions=self.positions if self.positions in ("sinusoidal", "learned") else None,
+            max_sequence_length=self.max_sequence_length,
+            scale_by_dim=True,
+            dropout=self.dropout,
+            initializer_range=None,
+        )
+        return ModelConfig(
+            embedding,
+            (block,) * num_layers,
+            norm=norm if self.norm_first else None,
+            position_bias=RelativeBiasConfig() if self.positions == "relative" else None,
+            initializer_range=None,
+            tie_output=self.tie_embeddings,
+        )
+
 
 def transformer(config, *, remove_padding=True, dtype=None, name="transformer"):
     """Assembles an encoder-decoder.
 
-    Inputs, int32 `[batch, source length]` and `[batch, target length]`: `source_token_ids`, `source_padding_mask`,
-    `target_token_ids` (of each position the token before it, a start token first), `target_padding_mask`. Between the
-    embeddings and the output only real tokens are computed, on both sides.
-
     Args:
         config: a TransformerConfig.
-        remove_padding: False keeps every shape static, for XLA with fixed lengths and for TPUs; same results.
-        dtype: Keras dtype or policy, such as "mixed_bfloat16"; by default Keras's global policy.
+        remove_padding, dtype, name: as in `encoder_decoder`.
 
     Returns:
-        A functional `keras.Model` from the four inputs to `{"logits": [batch, target length, vocabulary]}`, zero at
-        padding. `TransformerSteps` decodes with it step by step.
+        A `Backbone`, see `encoder_decoder`.
     """
-    policy = keras.dtype_policies.get(dtype) if dtype is not None else keras.config.dtype_policy()
-    inputs = {
-        f"{side}_{key}": keras.Input((None,), dtype="int32", name=f"{side}_{key}")
-        for side in ("source", "target")
-        for key in ("token_ids", "padding_mask")
-    }
-    block = {
-        "num_heads": config.num_heads,
-        "inner_width": config.inner_width,
-        "activation": config.activation,
-        "dropout": config.dropout,
-        "attention_dropout": config.attention_dropout,
-        "norm_first": config.norm_first,
-        "epsilon": config.epsilon,
-        "rotary": config.positions == "rotary",
-        "dtype": policy,
-    }
-    shared = config.target_vocabulary_size is None
-    source_embedding = _embedding(config, config.vocabulary_size, policy, "embedding" if shared else "source_embedding")
-    target_embedding = (
-        source_embedding if shared else _embedding(config, config.target_vocabulary_size, policy, "target_embedding")
-    )
-
-    mask, layout, x, bias = _embedded("source", inputs, source_embedding, config, remove_padding, policy)
-    for index in range(config.num_encoder_layers):
-        x = EncoderBlock(**block, name=f"encoder_block_{index}")(x, padding_mask=mask, layout=layout, bias=bias)
-    memory = LayerNormalization(config.epsilon, dtype=policy, name="encoder_norm")(x) if config.norm_first else x
-
-    memory_mask, memory_layout = mask, layout
-    mask, layout, x, bias = _embedded("target", inputs, target_embedding, config, remove_padding, policy)
-    for index in range(config.num_decoder_layers):
-        x = DecoderBlock(**block, name=f"decoder_block_{index}")(
-            x,
-            memory,
-            padding_mask=mask,
-            memory_padding_mask=memory_mask,
-            layout=layout,
-            memory_layout=memory_layout,
-            bias=bias,
-        )
-    if config.norm_first:
-        x = LayerNormalization(config.epsilon, dtype=policy, name="decoder_norm")(x)
-    if config.tie_embeddings:
-        logits = target_embedding(x, reverse=True)
-    else:
-        size = config.target_vocabulary_size or config.vocabulary_size
-        logits = TokenScores(size, dtype=policy, name="output")(x)
-    return keras.Model(inputs, {"logits": UnpackTokens(name="logits")(logits, mask, layout=layout)}, name=name)
-
-
-def _embedding(config, vocabulary_size, policy, name):
-    positions = config.positions if config.positions in ("sinusoidal", "learned") else "none"
-    max_length = config.max_length if positions == "learned" else None
-    return TokenAndPositionEmbedding(
-        vocabulary_size, config.width, positions, max_length, config.dropout, dtype=policy, name=name
-    )
-
-
-def _embedded(side, inputs, embedding, config, remove_padding, policy):
-    """Padding mask, layout, packed embeddings and relative position bias (or None) of one side."""
-    mask = inputs[f"{side}_padding_mask"]
-    layout = PaddingLayout(name=f"{side}_layout")(mask) if remove_padding else None
-    token_ids = PackTokens(name=f"{side}_tokens")(inputs[f"{side}_token_ids"], layout=layout)
-    positions = TokenPositions(name=f"{side}_positions")(mask, layout=layout)
-    bias = None
-    if config.positions == "relative":
-        bias_layer = RelativePositionBias(
-            config.num_heads, bidirectional=side == "source", dtype=policy, name=f"{side}_position_bias"
-        )
-        bias = bias_layer(mask)
-    return mask, layout, embedding(token_ids, positions), bias
+    if not isinstance(config, TransformerConfig):
+        raise InputError(f"`config` must be a TransformerConfig. Received: {type(config).__name__}.")
+    return encoder_decoder(config.model_config(), remove_padding=remove_padding, dtype=dtype, name=name)

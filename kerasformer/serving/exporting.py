@@ -9,7 +9,6 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from kerasformer.errors import InputError
 from kerasformer.files import written_beside
 from kerasformer.layers.serving_form import use_serving_form
-from kerasformer.models import with_precision
 from kerasformer.serving.warmup import write_warmup
 
 PRECISIONS = ("float32", "bfloat16")
@@ -41,7 +40,7 @@ def write_saved_model(task, folder, precision):
     """`export` without the renaming: writes into a folder that exists."""
     if precision not in PRECISIONS:
         raise InputError(f"`precision` must be one of {list(PRECISIONS)}. Received: precision={precision!r}.")
-    model = with_precision(task.model, precision, keep=task.float32_layers)
+    model = task.serving_model(precision)
     module = tf.Module()
     core = _core(task, model, module)
     signatures = {

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from kerasformer.models import TransformerSteps
+from kerasformer.models import DecoderSteps
 
 
 def attention_over_source(model, inputs):
@@ -15,7 +15,7 @@ def attention_over_source(model, inputs):
     Returns:
         float32 `[batch, target length, source length]`; each row adds up to 1.
     """
-    steps = TransformerSteps(model, with_attention=True)
+    steps = DecoderSteps(model, with_attention=True)
     context, state = steps.start(inputs)
     rows = []
     for place in range(inputs["target_token_ids"].shape[1]):

@@ -6,6 +6,7 @@ import tempfile
 import keras
 import numpy as np
 
+from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
 from kerasformer.tasks.task import load
 
@@ -58,7 +59,7 @@ def average_tasks(folders):
 def _layers(task):
     """Classes, settings and shapes of all layers, without their names and precisions."""
     found = []
-    for layer in task.whole_model()._flatten_layers():
+    for layer in flatten_layers(task.whole_model()):
         if not isinstance(layer, keras.Model):
             config = {key: value for key, value in layer.get_config().items() if key not in ("name", "dtype")}
             found.append((type(layer), config, [tuple(weight.shape) for weight in layer.weights]))

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kerasformer.data.masking import TokenMasking
 from kerasformer.errors import InputError
-from kerasformer.layers import BertEmbedding, FirstToken, MaskedLanguageModelHead
+from kerasformer.layers import FirstToken, MaskedLanguageModelHead, TransformerBlock, TransformerEmbedding
 from kerasformer.tasks.pretraining_heads import assign_heads, head_variables
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Task, find_layer, string_spec
@@ -46,17 +46,17 @@ class BertPretraining(Task):
         num_candidates=5,
         remove_padding=True,
     ):
-        embedding = find_layer(encoder, BertEmbedding)
+        embedding = find_layer(encoder, TransformerEmbedding)
         if embedding is None or "pooler" not in [layer.name for layer in encoder.layers]:
             raise InputError("Pretraining needs an encoder with a pooler, as `bert(config, pooled=True)` gives it.")
-        initializer = embedding.get_config()["initializer"]
+        block = find_layer(encoder, TransformerBlock)
         sequence = encoder.output["sequence_output"]
         positions = keras.Input((None,), dtype="int32", name="masked_positions")
         head = MaskedLanguageModelHead(
-            embedding.token.vocabulary_size,
-            encoder.get_layer("block_0").get_config()["activation"],
-            embedding.norm.epsilon,
-            kernel_initializer=keras.initializers.deserialize(initializer),
+            embedding.config.vocabulary_size,
+            block.config.feed_forward.activation,
+            block.config.norm.epsilon,
+            kernel_initializer=block.kernel_initializer.clone(),
             remove_padding=remove_padding,
             dtype=embedding.dtype_policy,
             name="masked_language_model",
@@ -66,7 +66,7 @@ class BertPretraining(Task):
             # Of the sequence, which is computed anyway: the encoder's own output computes the last block once more.
             pooled = encoder.get_layer("pooler")(FirstToken(name="sequence_first_token")(sequence))
             dense = keras.layers.Dense(
-                2, kernel_initializer=keras.initializers.deserialize(initializer), dtype="float32", name="next_sentence"
+                2, kernel_initializer=block.kernel_initializer.clone(), dtype="float32", name="next_sentence"
             )
             outputs["next_sentence_logits"] = dense(pooled)
         settings = {"next_sentence": next_sentence, "mask_rate": mask_rate, "whole_words": whole_words}
@@ -319,4 +319,4 @@ class BertPretraining(Task):
 
 
 def _token_table(model):
-    return find_layer(model, BertEmbedding).token.embeddings
+    return find_layer(model, TransformerEmbedding).token.embeddings

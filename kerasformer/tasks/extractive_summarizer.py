@@ -25,7 +25,7 @@ class ExtractiveSummarizer(Task):
         tokenizer: a WordPieceTokenizer.
         num_sentences: of a summary, at most.
         block_trigrams: whether sentences that share three words in a row with a better one are left out.
-        num_layers, num_heads, inner_width, dropout: of the layers over sentences.
+        num_layers, num_heads, intermediate_dim, dropout: of the layers over sentences.
         pooling: what stands for a sentence there, "first" (its `[CLS]`, as published for BERT) or "mean" (of its
             tokens, for encoders that were trained for means, such as MiniLM's).
 
@@ -45,7 +45,7 @@ class ExtractiveSummarizer(Task):
         block_trigrams=True,
         num_layers=2,
         num_heads=8,
-        inner_width=2048,
+        intermediate_dim=2048,
         dropout=0.1,
         pooling="first",
     ):
@@ -63,7 +63,7 @@ class ExtractiveSummarizer(Task):
             tokenizer.start_id,
             num_layers,
             num_heads,
-            inner_width,
+            intermediate_dim,
             dropout,
             pooling=pooling,
             # The policy of the layer that gives the sequence is none: it moves rows only.

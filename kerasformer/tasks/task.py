@@ -10,9 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer import __version__
+from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
 from kerasformer.files import written_beside
-from kerasformer.layers import BertEmbedding
+from kerasformer.layers import TransformerEmbedding
+from kerasformer.models import with_precision
 from kerasformer.text import SentencePieceTokenizer, WordPieceTokenizer
 
 _MODULES = {
@@ -131,6 +133,10 @@ class Task:
         """
         return model(inputs, training=False)
 
+    def serving_model(self, precision):
+        """What `core_outputs` takes when the task is served in `precision`: a copy of the model, with its weights."""
+        return with_precision(self.model, precision, keep=self.float32_layers)
+
     def answers(self, columns, batch_size=32):
         """Answers as they are served, from Python, computed `batch_size` at a time.
 
@@ -239,22 +245,23 @@ def _pick(outputs, wanted):
 
 def find_layer(model, kind):
     """The first layer of a class in a functional model, nested models included, or None."""
-    return next((layer for layer in model._flatten_layers() if isinstance(layer, kind)), None)
+    return next((layer for layer in flatten_layers(model) if isinstance(layer, kind)), None)
 
 
 def _check_fit(model, tokenizer):
-    embedding = find_layer(model, BertEmbedding)
+    embedding = find_layer(model, TransformerEmbedding)
     if embedding is None:
         return
+    most = embedding.config.max_sequence_length if embedding.config.positions == "learned" else tokenizer.max_length
     if tokenizer.vocabulary_size > embedding.token.vocabulary_size:
         raise InputError(
             f"The vocabulary of {tokenizer.vocabulary_size} tokens does not fit the model's embedding of "
             f"{embedding.token.vocabulary_size}: use the vocabulary that the model was trained with."
         )
-    if tokenizer.max_length > embedding.position.max_length:
+    if tokenizer.max_length > most:
         raise InputError(
             f"The tokenizer's max_length={tokenizer.max_length} is beyond the model's "
-            f"{embedding.position.max_length} positions: make the tokenizer with a smaller `max_length`."
+            f"{most} positions: make the tokenizer with a smaller `max_length`."
         )
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasformer.decoding import Rules, beam_search
 from kerasformer.errors import InputError
-from kerasformer.models import TransformerSteps
+from kerasformer.models import DecoderSteps, with_precision
 from kerasformer.tasks.alignment import attention_over_source
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Task, as_strings
@@ -50,17 +50,21 @@ class Translator(Task):
         coverage_penalty=0.0,
         label_smoothing=0.1,
     ):
-        steps = TransformerSteps(model)
+        if getattr(model, "encoder", None) is None or model.decoder is None:
+            raise InputError(
+                "A translator needs an encoder-decoder, as `transformer(config)` makes it. "
+                f"Received: {getattr(model, 'name', model)!r}."
+            )
         target = target_tokenizer or tokenizer
-        if target_tokenizer is None and steps.source_embedding is not steps.target_embedding:
+        if target_tokenizer is None and not model.config.share_embeddings:
             raise InputError("A model with two vocabularies needs a `target_tokenizer`. Received: none.")
-        for side, embedding in ((tokenizer, steps.source_embedding), (target, steps.target_embedding)):
-            if side.vocabulary_size > embedding.vocabulary_size:
+        for side, config in ((tokenizer, model.encoder.config), (target, model.decoder.config)):
+            if side.vocabulary_size > config.vocabulary_size:
                 raise InputError(
                     f"The vocabulary of {side.vocabulary_size} tokens does not fit the model's embedding of "
-                    f"{embedding.vocabulary_size}."
+                    f"{config.vocabulary_size}."
                 )
-            longest = embedding.max_length if embedding.positions == "learned" else side.max_length
+            longest = config.max_sequence_length or side.max_length
             if side.max_length > longest:
                 raise InputError(
                     f"The tokenizer's max_length={side.max_length} is beyond the model's {longest} positions: make the "
@@ -82,13 +86,13 @@ class Translator(Task):
         self.bleu_signature = self.chrf_signature = None
         self._pieces = TranslationPieces(tokenizer, target, self.target_languages)
         # The loss scores the vocabulary itself, so training stops at the hidden states.
-        last = steps.decoder_norm or steps.decoder_blocks[-1]
-        hidden = last.output if steps.output is None else steps.output(last.output, score=False)
-        outputs = {"decoder_output": hidden}
-        if steps.target_layout is not None:
-            outputs["decoder_slots"] = steps.target_layout(model.input["target_padding_mask"])["pack"]
+        rows = model.final_rows
+        outputs = {"decoder_output": rows.hidden}
+        if model.output_head is not None:
+            outputs["decoder_output"] = model.output_head(rows.hidden, score=False)
+        if rows.layout is not None:
+            outputs["decoder_slots"] = rows.layout["pack"]
         self.model = keras.Model(model.input, outputs, name="task")
-        self._steps = steps
 
     def whole_model(self):
         return self.transformer
@@ -135,10 +139,8 @@ class Translator(Task):
         labels = tf.reshape(targets, [-1])
         if "decoder_slots" in outputs:
             labels = tf.gather(labels, outputs["decoder_slots"])
-        if self._steps.output is None:
-            table = self._steps.target_embedding.token.embeddings
-        else:
-            table = self._steps.output.table
+        head = self.transformer.output_head
+        table = self.transformer.embeddings.token.embeddings if head is None else head.table
         table = tf.cast(tf.convert_to_tensor(table), hidden.dtype)
         smoothed, plain = smoothed_cross_entropy(hidden, table, tf.maximum(labels, 0), self.label_smoothing)
         return smoothed, plain, tf.cast(labels >= 0, tf.float32)
@@ -190,11 +192,14 @@ class Translator(Task):
             "max_length": tf.TensorSpec([None], tf.int32, name="max_length"),
         }
 
+    def serving_model(self, precision):
+        return with_precision(self.transformer, precision)
+
     def core_outputs(self, model, inputs):
         """The best sequences of each row, see `beam_search`."""
         tokenizer = self.target_tokenizer
         found = beam_search(
-            TransformerSteps(model, with_attention=self.coverage_penalty > 0),
+            DecoderSteps(model, with_attention=self.coverage_penalty > 0),
             {name: inputs[name] for name in ("source_token_ids", "source_padding_mask")},
             start_id=tokenizer.start_id,
             end_id=tokenizer.end_id,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kerasformer.decoding import RecomputingSteps, beam_search, greedy_search
 from kerasformer.errors import InputError
-from kerasformer.models import TransformerConfig, TransformerSteps, transformer, with_precision
+from kerasformer.models import DecoderSteps, TransformerConfig, transformer, with_precision
 
 START, END = 0, 1
 IDS = {"start_id": START, "end_id": END}
@@ -133,7 +133,7 @@ def test_no_rows():
 def model():
     keras.utils.set_random_seed(5)
     config = TransformerConfig(
-        vocabulary_size=12, width=16, num_encoder_layers=1, num_decoder_layers=2, num_heads=2, inner_width=16
+        vocabulary_size=12, hidden_dim=16, num_encoder_layers=1, num_decoder_layers=2, num_heads=2, intermediate_dim=16
     )
     model = transformer(config)
     random = np.random.default_rng(5)
@@ -159,7 +159,7 @@ def test_cached_decoding_is_full_recomputation(model, beam_size):
             lambda inputs: beam_search(steps, inputs, **IDS, max_length=8, beam_size=beam_size, num_results=beam_size)
         )(sentences(200))
 
-    cached, recomputed = search(TransformerSteps(model)), search(RecomputingSteps(model))
+    cached, recomputed = search(DecoderSteps(model)), search(RecomputingSteps(model))
     for name, value in cached.items():
         np.testing.assert_allclose(value, recomputed[name], atol=1e-4)
     assert len(np.unique(cached["lengths"])) > 2, "the test must see sentences of several lengths"
@@ -180,7 +180,7 @@ def test_cached_decoding_is_full_recomputation(model, beam_size):
 
 
 def test_coverage_penalty(model):
-    steps, inputs = TransformerSteps(model, with_attention=True), sentences(6)
+    steps, inputs = DecoderSteps(model, with_attention=True), sentences(6)
     found = beam_search(
         steps, inputs, **IDS, max_length=5, beam_size=9, num_results=3, length_penalty=0.0, coverage_penalty=0.2
     )
@@ -214,8 +214,8 @@ def test_coverage_penalty(model):
 def test_coverage_in_bfloat16(model):
     half = with_precision(model, "mixed_bfloat16")
     options = IDS | {"max_length": 5, "beam_size": 9, "length_penalty": 0.0, "coverage_penalty": 0.2}
-    found = beam_search(TransformerSteps(half, with_attention=True), sentences(6), **options)
-    expected = beam_search(TransformerSteps(model, with_attention=True), sentences(6), **options)
+    found = beam_search(DecoderSteps(half, with_attention=True), sentences(6), **options)
+    expected = beam_search(DecoderSteps(model, with_attention=True), sentences(6), **options)
     assert found["scores"].dtype == tf.float32
     np.testing.assert_allclose(found["scores"], expected["scores"], atol=0.2)
 
@@ -223,7 +223,7 @@ def test_coverage_in_bfloat16(model):
 def test_coverage_needs_attention_and_a_mask(model):
     options = IDS | {"max_length": 5, "coverage_penalty": 0.2}
     with pytest.raises(InputError, match="with_attention=True"):
-        beam_search(TransformerSteps(model), sentences(2), **options)
+        beam_search(DecoderSteps(model), sentences(2), **options)
     with pytest.raises(InputError, match="source_padding_mask"):
         beam_search(toy.TableSteps(np.zeros((1, 4, 4))), toy.inputs(1), **options)
 

@@ -21,11 +21,11 @@ def test_copying_sequences_of_10_to_40():
     keras.utils.set_random_seed(0)
     config = kf.models.TransformerConfig(
         vocabulary_size=3 + SYMBOLS,
-        width=64,
+        hidden_dim=64,
         num_encoder_layers=1,
         num_decoder_layers=2,
         num_heads=4,
-        inner_width=128,
+        intermediate_dim=128,
         dropout=0.0,
         norm_first=True,
     )
@@ -50,7 +50,7 @@ def test_copying_sequences_of_10_to_40():
     ids, mask = sequences(random, 100)
     found = tf.function(
         lambda inputs: kf.decoding.greedy_search(
-            kf.models.TransformerSteps(model), inputs, start_id=START, end_id=END, max_length=45
+            kf.models.DecoderSteps(model), inputs, start_id=START, end_id=END, max_length=45
         )
     )({"source_token_ids": tf.constant(ids), "source_padding_mask": tf.constant(mask)})
     said, lengths = found["token_ids"].numpy()[:, 0], found["lengths"].numpy()[:, 0]

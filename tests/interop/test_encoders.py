@@ -41,7 +41,9 @@ def test_a_saved_task_gives_its_encoder_and_how_it_pools(make, pooling, parts, t
 def test_a_translator_is_no_starting_point(tmp_path):
     model = kf.text.learn_sentencepiece(["the sun and the moon", "a sun"] * 5, 273)
     tokenizer = kf.text.SentencePieceTokenizer(model, max_length=16)
-    config = kf.models.TransformerConfig.named("tiny", vocabulary_size=tokenizer.vocabulary_size, max_length=16)
+    config = kf.models.TransformerConfig.named(
+        "tiny", vocabulary_size=tokenizer.vocabulary_size, max_sequence_length=16
+    )
     kf.tasks.Translator(kf.models.transformer(config), tokenizer).save(tmp_path / "task")
     for load in (kf.interop.load_encoder, kf.interop.load_embedder):
         with pytest.raises(InputError, match="holds a Translator, which has no BERT"):

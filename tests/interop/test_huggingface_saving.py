@@ -20,20 +20,21 @@ from tiny_checkpoint import (
 )
 
 import kerasformer as kf
+from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
 from kerasformer.interop import huggingface_saving, load_huggingface, load_pretraining_heads, save_huggingface
 from kerasformer.interop.bert_settings import config_of
-from kerasformer.layers import EncoderBlock
+from kerasformer.layers import AttentionConfig, FeedForwardConfig, NormConfig, TransformerBlock
 from kerasformer.models import BertConfig, bert, enable_lora, with_precision
 from kerasformer.text import WordPieceTokenizer
 
 BERT = BertConfig(
     vocabulary_size=12,
-    width=8,
+    hidden_dim=8,
     num_layers=3,
     num_heads=4,
-    inner_width=10,
-    max_length=20,
+    intermediate_dim=10,
+    max_sequence_length=20,
     num_segments=3,
     activation="gelu_approximate",
     dropout=0.25,
@@ -148,7 +149,7 @@ def test_the_encoder_of_a_saved_task(tmp_path):
 def test_low_rank_updates_are_merged(tmp_path):
     encoder = random_bert(pooled=True)
     enable_lora(encoder, 2)
-    for layer in encoder._flatten_layers():
+    for layer in flatten_layers(encoder):
         if getattr(layer, "lora_enabled", False):
             layer.lora_kernel_b.assign(keras.ops.ones_like(layer.lora_kernel_b))
     save_huggingface(encoder, TOKENIZER, tmp_path / "model")
@@ -199,7 +200,9 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, others):
 
 def pre_norm():
     inputs = keras.Input((None, 8))
-    return keras.Model(inputs, EncoderBlock(2, 16, norm_first=True, name="block_0")(inputs))
+    norm = NormConfig(placement="pre")
+    block = TransformerBlock(AttentionConfig(2), FeedForwardConfig(16), norm, name="block_0")
+    return keras.Model(inputs, block(inputs))
 
 
 def with_one_layer_more():
@@ -213,7 +216,7 @@ ENCODERS = {
     "one layer more": with_one_layer_more,
     "a transformer": lambda: kf.models.transformer(
         kf.models.TransformerConfig(
-            vocabulary_size=9, width=8, num_encoder_layers=1, num_decoder_layers=1, num_heads=2, inner_width=8
+            vocabulary_size=9, hidden_dim=8, num_encoder_layers=1, num_decoder_layers=1, num_heads=2, intermediate_dim=8
         )
     ),
     "unfit vocabulary": lambda: bert(BertConfig(8, 8, 1, 2, 8, 10)),

@@ -1,7 +1,7 @@
 """Transformers in float64 NumPy: plain functions, written from the papers, for the tests to compare with.
 
 Symbols: B batch, L or Q query length, K key length, W width, H heads, D head width. Weights are dictionaries of
-arrays, kernels `[in, out]`. Masks are boolean, True where attention may look.
+arrays, kernels `[in, out]`. Masks are boolean, True where attention may attend.
 """
 
 import math
@@ -95,12 +95,12 @@ def decoder_block(x, memory, weights, heads, mask, memory_mask, bias=0.0, norm_f
         return layer_norm(value + function(value), gamma, beta)
 
     x = residual(
-        x, lambda v: multi_head_attention(v, weights["self"], heads, mask=mask, bias=bias)[0], "self_attention_norm"
+        x, lambda v: multi_head_attention(v, weights["self"], heads, mask=mask, bias=bias)[0], "attention_norm"
     )
     x = residual(
         x,
         lambda v: multi_head_attention(v, weights["memory"], heads, value=memory, mask=memory_mask)[0],
-        "memory_attention_norm",
+        "cross_attention_norm",
     )
     return residual(x, lambda v: feed_forward(v, weights["feed_forward"], activation), "feed_forward_norm")
 
@@ -145,7 +145,7 @@ def _array(variable):
 
 def attention_weights(layer):
     """Of a MultiHeadAttention; the fused projections split into views, so that differences reach the whole."""
-    if hasattr(layer, "key_value"):
+    if layer.is_cross_attention:
         fused = [(layer.query, ("query",)), (layer.key_value, ("key", "value"))]
     else:
         fused = [(layer.query_key_value, ("query", "key", "value"))]
@@ -168,7 +168,7 @@ def feed_forward_weights(layer):
 
 
 def block_weights(layer):
-    """Of an EncoderBlock."""
+    """Of a TransformerBlock without cross-attention."""
     return {
         **attention_weights(layer.attention),
         **feed_forward_weights(layer.feed_forward),
@@ -180,13 +180,13 @@ def block_weights(layer):
 
 
 def decoder_weights(layer):
-    """Of a DecoderBlock."""
+    """Of a TransformerBlock with cross-attention."""
     weights = {
-        "self": attention_weights(layer.self_attention),
-        "memory": attention_weights(layer.memory_attention),
+        "self": attention_weights(layer.attention),
+        "memory": attention_weights(layer.cross_attention),
         "feed_forward": feed_forward_weights(layer.feed_forward),
     }
-    for name in ("self_attention_norm", "memory_attention_norm", "feed_forward_norm"):
+    for name in ("attention_norm", "cross_attention_norm", "feed_forward_norm"):
         norm = getattr(layer, name)
         weights |= {f"{name}_gamma": _array(norm.gamma), f"{name}_beta": _array(norm.beta)}
     return weights

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from blocks import make_block
 
 from kerasformer.errors import InputError
 from kerasformer.layers import (
-    DecoderBlock,
+    EmbeddingConfig,
+    KeyValueCache,
     MultiHeadAttention,
     RelativePositionBias,
     RotaryPositionEmbedding,
-    TokenAndPositionEmbedding,
+    TransformerEmbedding,
     padding_layout,
 )
 
@@ -31,8 +33,8 @@ def example(seed=0):
     return random.normal(size=(B, L, W)), random.normal(size=(B, S, 6))
 
 
-def make_block(**arguments):
-    block = DecoderBlock(2, 5, activation="relu", **arguments)
+def decoder_block(**arguments):
+    block = make_block(2, 5, activation="relu", decoder=True, **arguments)
     block.build((None, None, W), (None, None, 6))
     random = np.random.default_rng(1)
     for variable in block.trainable_variables:
@@ -42,7 +44,7 @@ def make_block(**arguments):
 
 @pytest.mark.parametrize("norm_first", [False, True])
 def test_block_against_float64_and_packed(norm_first):
-    block = make_block(norm_first=norm_first)
+    block = decoder_block(norm_first=norm_first)
     x, memory = example()
     bias = np.random.default_rng(2).normal(size=(1, 2, L, L))
     expected = reference.decoder_block(
@@ -73,7 +75,7 @@ def test_block_against_float64_and_packed(norm_first):
 
 
 def test_no_query_sees_later_tokens_or_padding():
-    block = make_block()
+    block = decoder_block()
     x, memory = example()
     first = block(x, memory, padding_mask=MASK, memory_padding_mask=MEMORY_MASK).numpy()
     x[:, 3], memory[MEMORY_MASK == 0] = 7, 8
@@ -84,13 +86,18 @@ def test_no_query_sees_later_tokens_or_padding():
 
 @pytest.mark.parametrize("rotary", [False, True])
 def test_step_by_step_is_the_whole(rotary):
-    block = make_block(rotary=rotary)
+    block = decoder_block(rotary=rotary)
     x, memory = (tf.constant(value, tf.float32) for value in example())
     whole = block(x, memory, memory_padding_mask=MEMORY_MASK)
-    cache = {"self": (tf.zeros([B, 2, 0, 2]),) * 2, "memory": block.project_memory(memory)}
+    # Room for two steps: the third one enlarges it.
+    cache = {"self": KeyValueCache.empty(B, 2, 2, 2), "memory": block.project_memory(memory)}
     for place in range(L):
         output, scores, cache["self"] = block(
-            x[:, place : place + 1], memory_padding_mask=MEMORY_MASK, cache=cache, return_attention_scores=True
+            x[:, place : place + 1],
+            memory_padding_mask=MEMORY_MASK,
+            cache=cache,
+            cache_index=place,
+            return_attention_scores=True,
         )
         close(output[:, 0], whole[:, place])
         assert scores.shape == (B, 2, 1, S)
@@ -125,7 +132,7 @@ def test_rotary_positions():
         return tf.matmul(queries, layer(tf.ones([2, 3, 5, 6]), tf.range(5) + shift), transpose_b=True)
 
     close(scores(40), scores(0), 1e-4)
-    with pytest.raises(InputError, match=r"even.*head width 3"):
+    with pytest.raises(InputError, match=r"even.*head_dim=3"):
         layer(tf.zeros([1, 1, 2, 3]))
 
 
@@ -168,12 +175,13 @@ def test_bad_buckets(arguments):
 
 
 def test_embedding_scales_adds_positions_and_scores():
-    layer = TokenAndPositionEmbedding(7, W)
+    config = EmbeddingConfig(7, W, positions="sinusoidal", scale_by_dim=True, initializer_range=None)
+    layer = TransformerEmbedding(config)
     ids, positions = np.array([3, 1, 6], np.int32), np.array([0, 1, 5], np.int32)
-    embedded = layer(ids, positions)
+    embedded = layer(ids, positions=positions)
     table = np.asarray(layer.token.embeddings, np.float64)
     close(embedded, table[ids] * 2 + reference.sinusoidal_positions(positions, W))
     close(layer(tf.ones([2, W]), reverse=True), np.ones((2, W)) @ table.T)
-    assert layer(ids[:0], positions[:0]).shape == (0, W)
+    assert layer(ids[:0], positions=positions[:0]).shape == (0, W)
     with pytest.raises(InputError, match="positions='spiral'"):
-        TokenAndPositionEmbedding(7, W, "spiral")
+        EmbeddingConfig(7, W, "spiral")

@@ -7,10 +7,12 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.layers import (
-    BertEmbedding,
+    EmbeddingConfig,
     LearnedPositionEmbedding,
+    NormConfig,
     SinusoidalPositionEmbedding,
     TokenEmbedding,
+    TransformerEmbedding,
 )
 
 
@@ -72,7 +74,7 @@ def test_learned_positions_and_their_gradient(training):
 
 def test_learned_positions_that_are_too_many():
     layer = LearnedPositionEmbedding(5)
-    with pytest.raises(InputError, match="At most 5 positions"):
+    with pytest.raises(InputError, match="at most 5 positions"):
         layer(tf.zeros([1, 6, 4]))
     with pytest.raises((InputError, tf.errors.InvalidArgumentError)):
         tf.function(layer, input_signature=[tf.TensorSpec([None, None, 4])])(tf.zeros([1, 6, 4]))
@@ -98,10 +100,14 @@ def test_token_embedding_in_mixed_precision_keeps_float32_weights():
 
 @pytest.mark.parametrize("tokens", [0, 1, 5])
 def test_bert_embedding(tokens):
-    layer = BertEmbedding(7, 2, 6, 4, dropout=0.5, initializer="normal")
+    config = EmbeddingConfig(
+        7, 4, max_sequence_length=6, position_offset=2, num_segments=2, norm=NormConfig(), dropout=0.5
+    )
+    layer = TransformerEmbedding(config)
     random = np.random.default_rng(1)
     ids, segments, positions = (random.integers(0, top, tokens) for top in (7, 2, 6))
     output = layer(*(tf.constant(x, tf.int32) for x in (ids, segments, positions)))
     tables = [np.asarray(part.embeddings, np.float64) for part in (layer.token, layer.segment, layer.position)]
-    summed = tables[0][ids] + tables[1][segments] + tables[2][positions]
+    assert len(tables[2]) == 8
+    summed = tables[0][ids] + tables[1][segments] + tables[2][positions + 2]
     np.testing.assert_allclose(output, reference.layer_norm(summed, 1, 0), rtol=1e-4, atol=1e-4)

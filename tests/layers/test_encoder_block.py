@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from blocks import make_block
 
 from kerasformer.errors import InputError
-from kerasformer.layers import EncoderBlock, FeedForward, LayerNormalization
+from kerasformer.layers import FeedForward, LayerNormalization
 from kerasformer.layers.activations import gelu, get_activation
 
 
@@ -27,7 +28,7 @@ def randomize(layer, seed=0, scale=0.6):
 @pytest.mark.parametrize("shape", [(2, 3), (1, 1), (0, 2)])
 def test_block_and_its_gradients(norm_first, activation, shape):
     batch, length = shape
-    block = EncoderBlock(2, 5, activation=activation, norm_first=norm_first)
+    block = make_block(2, 5, activation=activation, norm_first=norm_first)
     block.build((None, None, 4))
     randomize(block)
     random = np.random.default_rng(1)
@@ -67,7 +68,7 @@ def test_block_and_its_gradients(norm_first, activation, shape):
 
 
 def test_block_without_a_mask_and_at_inference():
-    block = EncoderBlock(2, 5, dropout=0.5)
+    block = make_block(2, 5, dropout=0.5)
     block.build((None, None, 4))
     randomize(block)
     x = np.random.default_rng(2).normal(size=(2, 3, 4))
@@ -77,7 +78,7 @@ def test_block_without_a_mask_and_at_inference():
 
 @pytest.mark.parametrize("rates", [{"dropout": 0.5, "attention_dropout": 0.0}, {"attention_dropout": 0.5}])
 def test_each_dropout_of_a_block_works_alone(rates):
-    block = EncoderBlock(1, 5, **rates)
+    block = make_block(1, 5, **rates)
     x = tf.random.stateless_normal([2, 3, 4], [1, 2])
     assert not np.allclose(block(x, training=True), block(x))
 
@@ -85,7 +86,7 @@ def test_each_dropout_of_a_block_works_alone(rates):
 def test_block_mask_of_an_embedding():
     ids = tf.constant([[1, 2, 0], [3, 0, 0]])
     embedded = keras.layers.Embedding(5, 4, mask_zero=True)(ids)
-    block = EncoderBlock(2, 5)
+    block = make_block(2, 5)
     output = block(embedded)
     close(output, block(tf.identity(embedded), padding_mask=ids != 0))
     np.testing.assert_array_equal(output._keras_mask, ids != 0)
@@ -95,7 +96,7 @@ def test_block_mask_of_an_embedding():
 @pytest.mark.parametrize("argument", ["attention_mask", "bias"])
 def test_first_token_only_minds_masks_and_bias(argument):
     """Either it heeds them as the whole block does, or it says that it cannot."""
-    block = EncoderBlock(2, 5)
+    block = make_block(2, 5)
     x = tf.random.stateless_normal([6, 4], [1, 2])
     mask = tf.ones([2, 3])
     value = tf.random.stateless_uniform([2, 3, 3], [3, 4], 0, 2, tf.int32)
@@ -113,7 +114,7 @@ def test_first_token_only_minds_masks_and_bias(argument):
 @pytest.mark.parametrize("training", [False, True])
 def test_low_precision_is_finite_and_near(policy, norm_first, training):
     """With a text of nothing but padding, and zeros in its place, as padded inputs often are."""
-    block = EncoderBlock(2, 8, norm_first=norm_first, dtype=policy)
+    block = make_block(2, 8, norm_first=norm_first, dtype=policy)
     block.build((None, None, 8))
     random = np.random.default_rng(3)
     mask = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0]])

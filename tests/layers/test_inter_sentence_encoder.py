@@ -20,7 +20,9 @@ STATES = np.random.default_rng(0).normal(size=(4, 6, 8)).astype("float32")
 @pytest.fixture(scope="module", params=["first", "mean"])
 def layer(request):
     keras.utils.set_random_seed(3)
-    layer = InterSentenceEncoder(START, num_layers=2, num_heads=2, inner_width=12, dropout=0.3, pooling=request.param)
+    layer = InterSentenceEncoder(
+        START, num_layers=2, num_heads=2, intermediate_dim=12, dropout=0.3, pooling=request.param
+    )
     layer(STATES, IDS, MASK)
     for weight in layer.trainable_variables:
         weight.assign(weight + np.random.default_rng(1).normal(size=weight.shape, scale=0.3))

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from blocks import make_block
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from kerasformer.layers import (
-    EncoderBlock,
     MultiHeadAttention,
     PackTokens,
     PaddingLayout,
@@ -68,8 +68,8 @@ def test_layers_keep_the_dtype(dtype):
         np.testing.assert_array_equal(unpacked[..., 0], tf.cast([[0, 1, 0], [3, 0, 0]], dtype))
 
 
-def make_block(norm_first=False):
-    block = EncoderBlock(2, 5, norm_first=norm_first)
+def random_block(norm_first=False):
+    block = make_block(2, 5, norm_first=norm_first)
     block.build((None, None, 4))
     random = np.random.default_rng(1)
     for weight in block.trainable_variables:
@@ -77,7 +77,7 @@ def make_block(norm_first=False):
     return block
 
 
-BLOCKS = {norm_first: make_block(norm_first) for norm_first in (False, True)}
+BLOCKS = {norm_first: random_block(norm_first) for norm_first in (False, True)}
 
 
 def output_and_gradients(function, x, upstream, variables):

@@ -7,6 +7,7 @@ import reference
 import tensorflow as tf
 
 import kerasformer as kf
+from kerasformer._compat import flatten_layers
 from kerasformer.layers import FeedForward, MultiHeadAttention, attention
 from kerasformer.layers.serving_form import use_serving_form
 
@@ -112,10 +113,10 @@ def test_only_few_scores_are_computed_by_the_operations_for_few(monkeypatch):
     np.testing.assert_allclose(attend(tf.ones([1, 2, longest + 1, 4])), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("inner_width", [1, 2, 7, 8])
+@pytest.mark.parametrize("intermediate_dim", [1, 2, 7, 8])
 @pytest.mark.parametrize("shape", [(5, 6), (2, 3, 6), (0, 6)])
-def test_feed_forward(inner_width, shape):
-    layer = FeedForward(inner_width, "gelu")
+def test_feed_forward(intermediate_dim, shape):
+    layer = FeedForward(intermediate_dim, "gelu")
     layer.build(shape)
     random = np.random.default_rng(1)
     for variable in layer.trainable_variables:
@@ -136,7 +137,7 @@ def test_a_whole_model(pooled, row_groups, monkeypatch):
     if row_groups > 1:
         monkeypatch.setattr(attention, "_FEW_SCORES", 0)
     keras.utils.set_random_seed(0)
-    config = kf.models.BertConfig.named("tiny", vocabulary_size=50, max_length=16)
+    config = kf.models.BertConfig.named("tiny", vocabulary_size=50, max_sequence_length=16)
     model = kf.models.bert(config, pooled=pooled)
     for weight in model.weights:
         if weight.name in ("gamma", "beta", "bias"):
@@ -146,8 +147,8 @@ def test_a_whole_model(pooled, row_groups, monkeypatch):
     served = keras.models.clone_model(model)
     served.set_weights(model.get_weights())
     use_serving_form(served, row_groups)
-    assert {layer.row_groups for layer in served._flatten_layers() if hasattr(layer, "row_groups")} == {row_groups}
-    assert not any(getattr(layer, "serving_form", False) for layer in model._flatten_layers())
+    assert {layer.row_groups for layer in flatten_layers(served) if hasattr(layer, "row_groups")} == {row_groups}
+    assert not any(getattr(layer, "serving_form", False) for layer in flatten_layers(model))
     usual = model(inputs)
     for name, values in served(inputs).items():
         np.testing.assert_allclose(values, usual[name], atol=1e-5)

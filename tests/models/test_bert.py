@@ -20,7 +20,9 @@ _spec = importlib.util.spec_from_file_location(
 reference = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reference)
 
-SMALL = BertConfig(vocabulary_size=11, width=8, num_layers=2, num_heads=2, inner_width=12, max_length=9)
+SMALL = BertConfig(
+    vocabulary_size=11, hidden_dim=8, num_layers=2, num_heads=2, intermediate_dim=12, max_sequence_length=9
+)
 
 
 def make(config=SMALL, seed=1, **arguments):
@@ -62,9 +64,9 @@ def exact(model, inputs, config=SMALL):
 
 def parameters(config):
     """Counted from the paper's description, pooler included."""
-    width, inner = config.width, config.inner_width
+    width, inner = config.hidden_dim, config.intermediate_dim
     norm = 2 * width
-    embeddings = (config.vocabulary_size + config.num_segments + config.max_length) * width + norm
+    embeddings = (config.vocabulary_size + config.num_segments + config.max_sequence_length) * width + norm
     block = 4 * (width * width + width) + norm + width * inner + inner + inner * width + width + norm
     return embeddings + config.num_layers * block + width * width + width
 
@@ -76,7 +78,7 @@ PUBLISHED = {"tiny": 4.4, "mini": 11.2, "small": 28.8, "medium": 41.4, "base": 1
 def test_named_sizes(name):
     config = BertConfig.named(name)
     assert round(parameters(config) / 1e6, 1) == PUBLISHED[name]
-    assert config.width // config.num_heads == 64
+    assert config.hidden_dim // config.num_heads == 64
     if name == "tiny":
         assert bert(config, pooled=True).count_params() == parameters(config)
 
@@ -90,20 +92,20 @@ def test_exact_published_counts():
 
 def test_named_with_changes():
     config = BertConfig.named("tiny", vocabulary_size=100, dropout=0.0)
-    assert (config.vocabulary_size, config.dropout, config.width) == (100, 0.0, 128)
+    assert (config.vocabulary_size, config.dropout, config.hidden_dim) == (100, 0.0, 128)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"width": 0}, "`width` must be a positive integer.*width=0"),
+        ({"hidden_dim": 0}, "`hidden_dim` must be a positive integer.*hidden_dim=0"),
         ({"num_layers": -1}, "num_layers=-1"),
         ({"vocabulary_size": 3.5}, "vocabulary_size=3.5"),
-        ({"max_length": True}, "max_length=True"),
+        ({"max_sequence_length": True}, "max_sequence_length=True"),
         ({"num_heads": "2"}, "num_heads='2'"),
         ({"dropout": 1.0}, r"`dropout` must be a number in \[0, 1\)"),
         ({"attention_dropout": -0.1}, "attention_dropout=-0.1"),
-        ({"num_heads": 5}, "`num_heads` must divide `width`. Received: num_heads=5, width=768."),
+        ({"num_heads": 5}, "`num_heads` must divide `hidden_dim`. Received: num_heads=5, hidden_dim=768."),
     ],
 )
 def test_bad_configs(changes, words):

@@ -7,15 +7,15 @@ import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
-from kerasformer.models import TransformerConfig, TransformerSteps, transformer
+from kerasformer.models import DecoderSteps, TransformerConfig, transformer
 
 SOURCE_MASK = np.array([[1] * 6, [1] * 4 + [0] * 2, [1] * 2 + [0] * 4], np.int32)
 TARGET_MASK = np.array([[1] * 3 + [0] * 2, [1] * 5, [1] * 4 + [0]], np.int32)
 
 
 def small(**changes):
-    sizes = {"num_encoder_layers": 2, "num_decoder_layers": 2, "width": 16, "inner_width": 32, "num_heads": 2}
-    return TransformerConfig(**{"vocabulary_size": 20, "max_length": 30, **sizes, **changes})
+    sizes = {"num_encoder_layers": 2, "num_decoder_layers": 2, "hidden_dim": 16, "intermediate_dim": 32, "num_heads": 2}
+    return TransformerConfig(**{"vocabulary_size": 20, "max_sequence_length": 30, **sizes, **changes})
 
 
 def example(vocabulary_size=13):
@@ -83,7 +83,7 @@ def test_steps_are_the_whole_also_when_beams_change_places(made, tmp_path):
     model = keras.saving.load_model(tmp_path / "model.keras")
     inputs = example()
     whole = model({**inputs, "target_padding_mask": np.ones_like(TARGET_MASK)})["logits"].numpy()
-    steps = TransformerSteps(model, with_attention=True)
+    steps = DecoderSteps(model, with_attention=True)
     context, state = steps.start({key: tf.constant(value) for key, value in inputs.items()})
     tokens = tf.constant(inputs["target_token_ids"])
     outputs, state = steps.step(tokens[:, :1], context, state)
@@ -118,7 +118,7 @@ def test_published_sizes(name, millions):
     """Table 3 of the paper, parameters in millions; ours has biases in attention and normalization, as the paper's
     code has in the latter only."""
     config = TransformerConfig.named(name)
-    width, inner = config.width, config.inner_width
+    width, inner = config.hidden_dim, config.intermediate_dim
     assert (config.num_encoder_layers, config.num_decoder_layers) == (6, 6)
     assert (config.num_heads, config.dropout) == {"base": (8, 0.1), "big": (16, 0.3)}[name]
     attention = 4 * width * width
@@ -134,8 +134,8 @@ def test_published_sizes(name, millions):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"width": 0}, "width=0"),
-        ({"num_heads": 3}, "num_heads=3, width=16"),
+        ({"hidden_dim": 0}, "hidden_dim=0"),
+        ({"num_heads": 3}, "num_heads=3, hidden_dim=16"),
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"positions": "none"}, "positions='none'"),
         ({"target_vocabulary_size": -1}, "target_vocabulary_size=-1"),
@@ -150,4 +150,4 @@ def test_bad_names_and_models():
     with pytest.raises(InputError, match="'huge'"):
         TransformerConfig.named("huge")
     with pytest.raises(InputError, match="transformer"):
-        TransformerSteps(keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)]))
+        DecoderSteps(keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)]))

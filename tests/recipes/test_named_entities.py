@@ -22,7 +22,7 @@ SENTENCES = "anna\tB-person\nsaw\tO\nrome\tB-place\n\nbob\tI-person\nleft\tO\n\n
 def tiny(tmp_path_factory):
     """A saved task with an encoder of one layer, to start from."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "anna", "saw", "rome", "bob", "left"]
-    config = kf.models.BertConfig.named("tiny", vocabulary_size=len(words), num_layers=1, max_length=32)
+    config = kf.models.BertConfig.named("tiny", vocabulary_size=len(words), num_layers=1, max_sequence_length=32)
     tokenizer = kf.text.WordPieceTokenizer(words, max_length=32)
     folder = tmp_path_factory.mktemp("init") / "tiny"
     kf.tasks.TextClassifier(kf.models.bert(config, pooled=True), tokenizer, ["x", "y"]).save(folder)

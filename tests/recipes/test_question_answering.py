@@ -28,7 +28,7 @@ def tiny(tmp_path_factory):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "anna", "saw", "rome", "bob", "left", ".", "who", "what"]
     keras.utils.set_random_seed(0)
     config = kf.models.BertConfig.named(
-        "tiny", vocabulary_size=len(words), num_layers=1, max_length=32, initializer_range=0.2
+        "tiny", vocabulary_size=len(words), num_layers=1, max_sequence_length=32, initializer_range=0.2
     )
     tokenizer = kf.text.WordPieceTokenizer(words, max_length=32)
     folder = tmp_path_factory.mktemp("init") / "tiny"

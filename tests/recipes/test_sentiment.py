@@ -25,7 +25,7 @@ GOOD, BAD = ("a fine day", "good good", "so good it is fine"), ("a bad day", "ba
 def tiny(tmp_path_factory):
     """A saved task with an encoder of one layer, to start from."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({w for t in GOOD + BAD for w in t.split()})]
-    config = kf.models.BertConfig.named("tiny", vocabulary_size=len(words), num_layers=1, max_length=32)
+    config = kf.models.BertConfig.named("tiny", vocabulary_size=len(words), num_layers=1, max_sequence_length=32)
     tokenizer = kf.text.WordPieceTokenizer(words, max_length=32)
     task = kf.tasks.TextClassifier(kf.models.bert(config, pooled=True), tokenizer, ["x", "y"])
     folder = tmp_path_factory.mktemp("init") / "tiny"

@@ -52,7 +52,7 @@ def test_normalization_keeps_its_epsilon(epsilon, dtype, tolerance):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1)])
 def test_a_block_is_fused_and_right(dtype, tolerance, row_groups):
     keras.utils.set_random_seed(0)
-    config = kf.models.BertConfig.named("tiny", vocabulary_size=50, max_length=16)
+    config = kf.models.BertConfig.named("tiny", vocabulary_size=50, max_sequence_length=16)
     model = kf.models.bert(config, dtype="float32")
     for weight in model.weights:
         if weight.name in ("gamma", "beta", "bias"):

@@ -18,7 +18,7 @@ TEXTS = ["good day", "bad", "", "fine fine finely good bad day", "unseen \x00 wo
 
 
 def make_task(label_names=("négatif", "positive"), pairs=False):
-    config = kf.models.BertConfig.named("tiny", vocabulary_size=len(VOCABULARY), num_layers=1, max_length=32)
+    config = kf.models.BertConfig.named("tiny", vocabulary_size=len(VOCABULARY), num_layers=1, max_sequence_length=32)
     encoder = kf.models.bert(config, pooled=True)
     tokenizer = kf.text.WordPieceTokenizer(VOCABULARY, max_length=32)
     return kf.tasks.TextClassifier(encoder, tokenizer, label_names, pairs=pairs)

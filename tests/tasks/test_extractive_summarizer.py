@@ -29,7 +29,7 @@ def tokenizer():
 def make(**arguments):
     keras.utils.set_random_seed(4)
     task = ExtractiveSummarizer(
-        bert(CONFIG, pooled=True), tokenizer(), num_heads=2, inner_width=12, num_layers=1, **arguments
+        bert(CONFIG, pooled=True), tokenizer(), num_heads=2, intermediate_dim=12, num_layers=1, **arguments
     )
     head = task.model.get_layer("inter_sentence_encoder")
     head.classifier.kernel.assign(np.random.default_rng(0).normal(size=(8, 1)) * 3)

@@ -28,11 +28,11 @@ def make(tokenizer, **arguments):
     config = kf.models.TransformerConfig(
         vocabulary_size=tokenizer.vocabulary_size,
         target_vocabulary_size=target and target.vocabulary_size,
-        width=32,
+        hidden_dim=32,
         num_encoder_layers=1,
         num_decoder_layers=1,
         num_heads=2,
-        inner_width=64,
+        intermediate_dim=64,
         dropout=0.0,
         norm_first=True,
         tie_embeddings=arguments.pop("tie_embeddings", True),
@@ -163,7 +163,7 @@ def test_n_best(trained, served):
         assert (np.diff(found["scores"][row]) < 0).all()
         inputs = task.tokenizer([texts[row]])
         direct = kf.decoding.beam_search(
-            kf.models.TransformerSteps(task.transformer),
+            kf.models.DecoderSteps(task.transformer),
             {f"source_{name}": value for name, value in inputs.items()},
             start_id=task.tokenizer.start_id,
             end_id=task.tokenizer.end_id,
@@ -299,13 +299,15 @@ def test_no_texts(trained):
 
 
 def test_learned_positions_must_be_as_many_as_the_tokenizers_tokens(tokenizer):
-    sizes = {"width": 16, "num_encoder_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "inner_width": 16}
+    sizes = {"hidden_dim": 16, "num_encoder_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "intermediate_dim": 16}
     sizes |= {"vocabulary_size": tokenizer.vocabulary_size, "positions": "learned"}
-    model = kf.models.transformer(kf.models.TransformerConfig(**sizes, max_length=24))
+    model = kf.models.transformer(kf.models.TransformerConfig(**sizes, max_sequence_length=24))
     long = kf.tasks.Translator(model, tokenizer).translate(["cat " * 60], max_length=99)
     assert long["truncated"].tolist() == [True]
     with pytest.raises(InputError, match=r"max_length=24 is beyond the model's 10 positions"):
-        kf.tasks.Translator(kf.models.transformer(kf.models.TransformerConfig(**sizes, max_length=10)), tokenizer)
+        kf.tasks.Translator(
+            kf.models.transformer(kf.models.TransformerConfig(**sizes, max_sequence_length=10)), tokenizer
+        )
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "relative"])
@@ -314,7 +316,13 @@ def test_bfloat16_export(positions, trained, tokenizer, tmp_path):
         task = kf.tasks.Translator(trained[0].transformer, tokenizer, beam_size=3, coverage_penalty=0.05)
     else:
         keras.utils.set_random_seed(1)
-        sizes = {"width": 32, "num_encoder_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "inner_width": 64}
+        sizes = {
+            "hidden_dim": 32,
+            "num_encoder_layers": 1,
+            "num_decoder_layers": 1,
+            "num_heads": 2,
+            "intermediate_dim": 64,
+        }
         config = kf.models.TransformerConfig(tokenizer.vocabulary_size, positions=positions, **sizes)
         task = kf.tasks.Translator(kf.models.transformer(config), tokenizer, beam_size=2)
     kf.serving.export(task, tmp_path / "1", precision="bfloat16")

@@ -39,7 +39,13 @@ def make_model(dropout):
     ids, mask = keras.Input((None,), dtype="int32", name="ids"), keras.Input((None,), dtype="bool", name="padding_mask")
     layout = kf.layers.PaddingLayout()(mask)
     x = kf.layers.PackTokens()(kf.layers.TokenEmbedding(VOCABULARY, 8, "normal")(ids), layout=layout)
-    x = kf.layers.EncoderBlock(2, 16, dropout=dropout, epsilon=1e-3)(x, padding_mask=mask, layout=layout)
+    block = kf.layers.TransformerBlock(
+        kf.layers.AttentionConfig(2, dropout=dropout),
+        kf.layers.FeedForwardConfig(16),
+        kf.layers.NormConfig(epsilon=1e-3),
+        dropout=dropout,
+    )
+    x = block(x, padding_mask=mask, layout=layout)
     x = keras.layers.Dense(VOCABULARY)(x)
     return keras.Model({"ids": ids, "padding_mask": mask}, kf.layers.UnpackTokens()(x, mask, layout=layout))
 

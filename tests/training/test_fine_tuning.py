@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
-from kerasformer.models.lora import merged_variables
+from kerasformer.models.transforms import merged_variables
 from kerasformer.training.checkpoints import list_checkpoints, model_variables, save_checkpoint
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "so", "it"]

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.layers import EncoderBlock, TokenEmbedding
+from kerasformer.layers import AttentionConfig, FeedForwardConfig, NormConfig, TokenEmbedding, TransformerBlock
 from kerasformer.training import adamw, linear_warmup, noam
 from kerasformer.training.optimizers import AdamW
 
@@ -16,7 +16,8 @@ SETTINGS = {"weight_decay": 0.1, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-6}
 def toy_model():
     keras.utils.set_random_seed(3)
     ids = keras.Input((3,), dtype="int32")
-    x = EncoderBlock(2, 6, epsilon=1e-3)(TokenEmbedding(9, 4, "normal")(ids))
+    block = TransformerBlock(AttentionConfig(2), FeedForwardConfig(6), NormConfig(epsilon=1e-3))
+    x = block(TokenEmbedding(9, 4, "normal")(ids))
     return keras.Model(ids, keras.layers.Dense(1)(x))
 
 

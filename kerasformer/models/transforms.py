@@ -1,39 +1,72 @@
-"""Training few weights: low-rank updates of projections, and frozen layers."""
+"""Transforms of models: another precision, few trained weights, frozen layers. Each takes a model that exists."""
 
 import re
 
 import keras
 
+from kerasformer._compat import flatten_layers, lora_kernel
 from kerasformer.errors import InputError
 from kerasformer.layers import FeedForward, MultiHeadAttention
+from kerasformer.models.backbone import Backbone
 
 _PROJECTIONS = {
     MultiHeadAttention: ("query_key_value", "query", "key_value", "output_projection"),
-    FeedForward: ("inner", "outer"),
+    FeedForward: ("inner", "gate", "outer"),
 }
+
+
+def with_precision(model, policy, keep=()):
+    """A copy of a functional model, with its weights, under another Keras dtype policy.
+
+    Args:
+        model: functional `keras.Model`, or a `Backbone`; models that are layers of it are copied as well.
+        policy: "float32", "bfloat16" (weights and computation), "mixed_bfloat16", "mixed_float16", ...
+        keep: names of layers that keep their own policy.
+
+    Returns:
+        A new model, for a `Backbone` a `Backbone`. Nothing is shared with the old one, and low-rank updates
+        (`enable_lora`) are merged.
+    """
+    # By name, since layers without arguments of their own can only save those.
+    policy = keras.dtype_policies.get(policy).name
+
+    def in_precision(layer):
+        config = layer.get_config()
+        if layer.name not in keep and "dtype" in config:
+            config["dtype"] = policy
+        return layer.__class__.from_config(config)
+
+    if isinstance(model, Backbone) and not keep:
+        copy = model.in_precision(policy)
+    else:
+        copy = keras.models.clone_model(model, clone_function=in_precision, recursive=True)
+    for new, old in zip(copy.variables, merged_variables(model), strict=True):
+        new.assign(keras.ops.cast(old, new.dtype) if keras.backend.is_float_dtype(new.dtype) else old)
+    return copy
 
 
 def enable_lora(model, rank, *, alpha=None, train=()):
     """Freezes a model but for low-rank updates of the projections in attention and feed-forward networks (Hu et al.
-    2021, arXiv:2106.09685): `W + alpha / rank * A @ B`, with B zero at first.
+    2021, arXiv:2106.09685): `W + alpha / rank * A @ B`, with B initialized to zero.
 
-    To be called before an optimizer is built. Saving merges the updates into the weights, and so does an export.
+    Call it before an optimizer is built. Saving merges the updates into the weights, and so does an export.
 
     Args:
         model: a Keras model with layers of this package.
         rank: of the updates.
         alpha: their scale, by default `rank`.
-        train: names of layers that stay trainable as a whole, such as the task's head: `("classifier",)`.
+        train: names of layers that stay trainable, such as the task's head: `("classifier",)`.
 
     Returns:
-        The number of weights, numbers each, that stay trainable.
+        The number of trainable parameters.
 
     Raises:
-        InputError: `rank` is not positive, the model has no such projection, or no layer of a name in `train`.
+        InputError: `rank` is not positive, the model has no such projection or has low-rank updates already, or no
+            layer has a name in `train`.
     """
-    if not isinstance(rank, int) or rank < 1:
+    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
         raise InputError(f"`rank` must be a positive integer. Received: rank={rank!r}.")
-    layers = model._flatten_layers()
+    layers = flatten_layers(model)
     projections = [
         getattr(layer, name)
         for layer in layers
@@ -44,6 +77,11 @@ def enable_lora(model, rank, *, alpha=None, train=()):
     ]
     if not projections:
         raise InputError(f"The model {model.name!r} has no attention and no feed-forward network of `kf.layers`.")
+    if any(projection.lora_enabled for projection in projections):
+        raise InputError(
+            f"The model {model.name!r} has low-rank updates already. Merge them first, with "
+            "`with_precision(model, policy)`."
+        )
     named = {layer.name: layer for layer in layers}
     for name in train:
         if name not in named:
@@ -53,16 +91,16 @@ def enable_lora(model, rank, *, alpha=None, train=()):
         variable.trainable = id(variable) in kept
     for projection in projections:
         projection.enable_lora(rank, lora_alpha=alpha)
-        projection._kernel.trainable = False
+        lora_kernel(projection).trainable = False
     return sum(int(keras.ops.size(variable)) for variable in model.trainable_variables)
 
 
 def merged_variables(model):
     """The values of `model.variables` without low-rank updates, which are added to their weights instead."""
     merged, left_out = {}, set()
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         if getattr(layer, "lora_enabled", False):
-            merged[id(layer._kernel)] = layer.kernel
+            merged[id(lora_kernel(layer))] = layer.kernel
             left_out |= {id(layer.lora_kernel_a), id(layer.lora_kernel_b)}
     return [merged.get(id(variable), variable) for variable in model.variables if id(variable) not in left_out]
 
@@ -70,8 +108,8 @@ def merged_variables(model):
 def freeze(model, *patterns):
     """Makes the layers of a functional model whose names match one of the regular expressions untrainable.
 
-    To be called before an optimizer is built. `freeze(task.model, "embedding", "block_[0-3]")` leaves the upper layers
-    and the head.
+    Call it before an optimizer is built. `freeze(task.model, "embedding", "block_[0-3]")` leaves the upper layers and
+    the head trainable.
 
     Returns:
         The names of the frozen layers.

@@ -1,7 +1,7 @@
-"""Between token rows and attention heads: `[tokens, parts * heads * head width]` and `[batch, heads, length, ...]`.
+"""Between token rows and attention heads: `[tokens, parts * heads * head_dim]` and `[batch, heads, length, ...]`.
 
 Symbols: B batch, L padded length, T real tokens (B * L with the trivial layout), P parts (query, key, value), H heads,
-D head width. Unpacking and splitting into heads are one gather of rows of D numbers, with no transposition.
+D head_dim. Unpacking and splitting into heads are one gather of rows of D numbers, with no transposition.
 """
 
 import tensorflow as tf

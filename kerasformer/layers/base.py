@@ -1,0 +1,44 @@
+"""The base class of the package's layers."""
+
+import keras
+
+from kerasformer.layers.configs import deserialized
+
+
+class Layer(keras.layers.Layer):
+    """A Keras layer whose output spec follows from `call`, also before it is built.
+
+    Keras asks a layer for its output shape in `TimeDistributed`, in `Sequential.summary` and in user code. The answer
+    comes from tracing `call` on symbolic inputs; where the layer is not built yet, from a copy of it, so that asking
+    creates no weights.
+    """
+
+    def compute_output_spec(self, *args, **kwargs):
+        if self.built:
+            return keras.Operation.compute_output_spec(self, *args, **kwargs)
+        return type(self).from_config(self.get_config())(*args, **kwargs)
+
+    def compute_output_shape(self, *args, **kwargs):
+        """Shapes in, shapes out. Keyword arguments are named as those of `call`, with or without `_shape`."""
+        args = [self._spec(shape) for shape in args]
+        kwargs = {name.removesuffix("_shape"): self._spec(shape) for name, shape in kwargs.items()}
+        outputs = self.compute_output_spec(*args, **kwargs)
+        return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), outputs)
+
+    @classmethod
+    def from_config(cls, config):
+        # Keras reads the policy itself.
+        return cls(**{name: value if name == "dtype" else deserialized(value) for name, value in config.items()})
+
+    # dtype of the inputs where it is not the compute dtype.
+    _input_dtype = None
+
+    def _spec(self, shape):
+        return None if shape is None else keras.KerasTensor(tuple(shape), dtype=self._input_dtype or self.compute_dtype)
+
+
+class RowsLayer(Layer):
+    """A layer that moves rows and computes nothing: it has no dtype of its own, the input's dtype is kept."""
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)

@@ -1,0 +1,254 @@
+"""Frozen configs that a Transformer block and its embedding are composed of.
+
+A config is data: it compares by value, is hashable, and is saved with a layer or a model. Configs nest: a `BlockConfig`
+holds an `AttentionConfig`, a `FeedForwardConfig` and a `NormConfig`.
+"""
+
+import dataclasses
+
+import keras
+
+from kerasformer.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base class: checks fields when it is made, and saves them as Keras saves its objects."""
+
+    def get_config(self):
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{name: deserialized(value) for name, value in config.items()})
+
+    def replace(self, **changes):
+        """A copy with other values in some fields."""
+        return dataclasses.replace(self, **changes)
+
+    def _check_positive(self, *names):
+        for name in names:
+            check_positive(name, getattr(self, name))
+
+    def _check_rates(self, *names):
+        for name in names:
+            check_rate(name, getattr(self, name))
+
+    def _check_choice(self, name, choices):
+        value = getattr(self, name)
+        if value not in choices:
+            raise InputError(f"`{name}` must be one of {list(choices)}. Received: {name}={value!r}.")
+
+
+def check_positive(name, value):
+    """Raises InputError unless `value` is a positive integer."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+
+
+def check_rate(name, value):
+    """Raises InputError unless `value` is a number in [0, 1)."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
+        raise InputError(f"`{name}` must be a number in [0, 1). Received: {name}={value!r}.")
+
+
+def serialized(value):
+    """A config, or a plain value, as JSON takes it."""
+    return keras.saving.serialize_keras_object(value) if isinstance(value, Config) else value
+
+
+def deserialized(value):
+    """The reverse of `serialized`, and of what Keras makes of configs inside configs."""
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    return tuple(map(deserialized, value)) if isinstance(value, (list, tuple)) else value
+
+
+def registered(cls):
+    """Class decorator: a frozen dataclass that Keras can save."""
+    return keras.saving.register_keras_serializable(package="kerasformer")(dataclasses.dataclass(frozen=True)(cls))
+
+
+@registered
+class RotaryConfig(Config):
+    """Rotary positions, see `RotaryPositionEmbedding`.
+
+    Attributes:
+        max_wavelength: longest wavelength, 10,000 in the paper ("theta" elsewhere).
+        rotary_dim: leading features of a head that are rotated; None rotates all of them.
+    """
+
+    max_wavelength: float = 10_000
+    rotary_dim: int | None = None
+
+
+@registered
+class RelativeBiasConfig(Config):
+    """Relative position buckets, see `RelativePositionBias`.
+
+    Attributes:
+        num_buckets: number of buckets.
+        max_distance: distance from which all positions share one bucket.
+    """
+
+    num_buckets: int = 32
+    max_distance: int = 128
+
+
+@registered
+class NormConfig(Config):
+    """A normalization and its place.
+
+    Attributes:
+        kind: "layer" for layer normalization, "rms" for root mean square normalization.
+        epsilon: added to the variance.
+        placement: "post" for `norm(x + f(x))`, "pre" for `x + f(norm(x))`.
+        use_bias: whether layer normalization has `beta`.
+    """
+
+    kind: str = "layer"
+    epsilon: float = 1e-12
+    placement: str = "post"
+    use_bias: bool = True
+
+    def __post_init__(self):
+        self._check_choice("kind", ("layer", "rms"))
+        self._check_choice("placement", ("pre", "post"))
+
+
+@registered
+class AttentionConfig(Config):
+    """Multi-head attention, see `MultiHeadAttention`.
+
+    Attributes:
+        num_heads: number of query heads.
+        num_key_value_heads: number of key and value heads; None for `num_heads`. Must divide `num_heads`.
+        head_dim: width of a head; None for `hidden_dim // num_heads`.
+        use_bias: whether the query, key and value projections have biases.
+        use_output_bias: whether the output projection has one; None for `use_bias`.
+        scale: factor of the scores; None for `head_dim ** -0.5`.
+        window: a query attends to keys at a distance of at most `window` positions; None for all keys.
+        positions: a `RotaryConfig` or a `RelativeBiasConfig`, of this layer alone; or None.
+        dropout: rate on the attention probabilities, when training.
+    """
+
+    num_heads: int
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    use_bias: bool = True
+    use_output_bias: bool | None = None
+    scale: float | None = None
+    window: int | None = None
+    positions: Config | None = None
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        self._check_positive("num_heads")
+        self._check_positive(
+            *[n for n in ("num_key_value_heads", "head_dim", "window") if getattr(self, n) is not None]
+        )
+        self._check_rates("dropout")
+        if self.num_key_value_heads is not None and self.num_heads % self.num_key_value_heads:
+            raise InputError(
+                "`num_key_value_heads` must divide `num_heads`. "
+                f"Received: num_key_value_heads={self.num_key_value_heads}, num_heads={self.num_heads}."
+            )
+        if self.positions is not None and not isinstance(self.positions, (RotaryConfig, RelativeBiasConfig)):
+            raise InputError(
+                "`positions` must be a RotaryConfig, a RelativeBiasConfig or None. "
+                f"Received: positions={self.positions!r}."
+            )
+
+
+@registered
+class FeedForwardConfig(Config):
+    """The feed-forward network, see `FeedForward`.
+
+    Attributes:
+        intermediate_dim: width between the projections.
+        activation: name or function; "gelu" is the exact one, "gelu_approximate" its tanh form.
+        gated: multiply the activated projection with a second, linear one (GLU).
+        use_bias: whether the projections have biases.
+        dropout: rate after the activation, when training.
+    """
+
+    intermediate_dim: int
+    activation: str = "gelu"
+    gated: bool = False
+    use_bias: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        self._check_positive("intermediate_dim")
+        self._check_rates("dropout")
+
+
+@registered
+class BlockConfig(Config):
+    """A Transformer block, see `TransformerBlock`.
+
+    Attributes:
+        attention: AttentionConfig of self-attention.
+        feed_forward: FeedForwardConfig.
+        norm: NormConfig of all normalizations of the block.
+        cross_attention: AttentionConfig of the attention to an encoder's output; None for a block without.
+        causal: no position attends to a later one.
+        dropout: rate after attention and after the feed-forward network, when training.
+    """
+
+    attention: AttentionConfig
+    feed_forward: FeedForwardConfig
+    norm: NormConfig = NormConfig()
+    cross_attention: AttentionConfig | None = None
+    causal: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        self._check_rates("dropout")
+        kinds = {"attention": AttentionConfig, "feed_forward": FeedForwardConfig, "norm": NormConfig}
+        kinds |= {} if self.cross_attention is None else {"cross_attention": AttentionConfig}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"`{name}` must be of type {kind.__name__}. Received: {getattr(self, name)!r}.")
+
+
+@registered
+class EmbeddingConfig(Config):
+    """What a Transformer begins with, see `TransformerEmbedding`.
+
+    Attributes:
+        vocabulary_size: number of tokens.
+        hidden_dim: width of the model.
+        positions: "learned", "sinusoidal", or None where attention knows positions.
+        max_sequence_length: number of positions; for learned ones, rows of the table less `position_offset`.
+        position_offset: rows of the learned table before the row of position 0 (RoBERTa: 2).
+        num_segments: rows of the segment table; 0 for none.
+        embedding_dim: width of the tables where it is not `hidden_dim`; a projection follows.
+        scale_by_dim: multiply token embeddings by the square root of their width (Vaswani et al. 2017, section 3.4).
+        norm: NormConfig of a normalization of the sum, or None; its placement is not read.
+        dropout: rate on the result, when training.
+        initializer_range: standard deviation of the tables; None for `hidden_dim ** -0.5`.
+    """
+
+    vocabulary_size: int
+    hidden_dim: int
+    positions: str | None = "learned"
+    max_sequence_length: int = 512
+    position_offset: int = 0
+    num_segments: int = 0
+    embedding_dim: int | None = None
+    scale_by_dim: bool = False
+    norm: NormConfig | None = None
+    dropout: float = 0.0
+    initializer_range: float | None = 0.02
+
+    def __post_init__(self):
+        self._check_positive("vocabulary_size", "hidden_dim", "max_sequence_length")
+        self._check_choice("positions", ("learned", "sinusoidal", None))
+        self._check_rates("dropout")
+        for name in ("position_offset", "num_segments"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise InputError(f"`{name}` must be an integer of 0 or more. Received: {name}={value!r}.")
+        if self.embedding_dim is not None:
+            self._check_positive("embedding_dim")

@@ -1,0 +1,154 @@
+"""Output layers: scores of a vocabulary, of masked tokens, and of answer spans."""
+
+import keras
+import tensorflow as tf
+
+from kerasformer.layers.activations import get_activation
+from kerasformer.layers.base import Layer
+from kerasformer.layers.masks import check_padding_mask, mask_to_bias
+from kerasformer.layers.normalization import LayerNormalization
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class LanguageModelHead(Layer):
+    """Scores of a vocabulary by a table of its own, for models whose embedding is not tied to the output.
+
+    Args:
+        vocabulary_size: number of tokens.
+
+    Call:
+        inputs: `[..., dim]`.
+        score: False returns the inputs, for a loss that reads the `table` itself.
+
+    Returns:
+        `[..., vocabulary_size]`.
+    """
+
+    def __init__(self, vocabulary_size, **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+
+    def build(self, input_shape):
+        self.table = self.add_weight(
+            name="table",
+            shape=(self.vocabulary_size, input_shape[-1]),
+            initializer=keras.initializers.RandomNormal(stddev=input_shape[-1] ** -0.5),
+            autocast=False,
+        )
+
+    def call(self, inputs, score=True):
+        return tf.matmul(inputs, tf.cast(self.table, inputs.dtype), transpose_b=True) if score else inputs
+
+    def get_config(self):
+        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class MaskedLanguageModelHead(Layer):
+    """Scores of masked tokens (Devlin et al. 2019, section 3.1, task 1): a dense layer with activation and
+    normalization, whose outputs are multiplied with the table of token embeddings, plus a bias for each token.
+
+    Only the hidden states of masked tokens are computed, and none of a padded slot.
+
+    Args:
+        vocabulary_size: number of tokens.
+        activation: of the dense layer, as in `FeedForward`.
+        epsilon: of the normalization.
+        kernel_initializer: of the dense layer.
+        remove_padding: False keeps shapes static, as in `bert`: a row for every slot of `masked_positions`.
+
+    Call:
+        inputs: `[batch, length, dim]`.
+        masked_positions: int32 `[batch, slots]`, positions of masked tokens in each text; -1 where there is none.
+        table: `[vocabulary, dim]`, the token embeddings; None stops before them.
+
+    Returns:
+        The scores of the vocabulary, `[masked tokens, vocabulary]`, in the order of the texts and their slots; without
+        `table` the vectors that it would be multiplied with, `[masked tokens, dim]`, see `scores`.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        activation="gelu",
+        epsilon=1e-12,
+        kernel_initializer="glorot_uniform",
+        remove_padding=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.activation = activation
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.remove_padding = remove_padding
+        self._activation = get_activation(activation)
+        self.norm = LayerNormalization(epsilon, dtype=self.dtype_policy, name="norm")
+
+    def build(self, inputs_shape, masked_positions_shape=None, table_shape=None):
+        dim = inputs_shape[-1]
+        self.transform = keras.layers.Dense(
+            dim, kernel_initializer=self.kernel_initializer.clone(), dtype=self.dtype_policy, name="transform"
+        )
+        self.transform.build((None, dim))
+        self.norm.build((None, dim))
+        self.bias = self.add_weight(name="bias", shape=(self.vocabulary_size,), initializer="zeros", autocast=False)
+
+    def call(self, inputs, masked_positions, table=None, training=None):
+        if self.remove_padding:
+            slots = tf.where(masked_positions >= 0)
+            places = tf.stack([slots[:, 0], tf.cast(tf.gather_nd(masked_positions, slots), tf.int64)], 1)
+            rows = tf.gather_nd(inputs, places)
+        else:
+            rows = tf.gather(inputs, tf.maximum(masked_positions, 0), batch_dims=1)
+            rows = tf.reshape(rows, [-1, inputs.shape[-1]])
+        hidden = self.norm(self._activation(self.transform(rows), training=training), training=training)
+        return hidden if table is None else self.scores(hidden, table)
+
+    def scores(self, hidden, table):
+        """`[masked tokens, dim]` to the scores of the vocabulary, `[masked tokens, vocabulary]`."""
+        scores = tf.matmul(hidden, tf.cast(table, hidden.dtype), transpose_b=True)
+        return tf.nn.bias_add(scores, tf.cast(self.bias, hidden.dtype))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "activation": self.activation
+            if isinstance(self.activation, str)
+            else keras.activations.serialize(self.activation),
+            "epsilon": self.norm.epsilon,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "remove_padding": self.remove_padding,
+        }
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class SpanHead(Layer):
+    """Scores of an answer's beginning, and of its end, at each token (Devlin et al. 2019, section 4.2), in float32.
+
+    An answer is in the context; the first token represents "no answer".
+
+    Call:
+        inputs: `[batch, length, dim]`.
+        context_mask: int32 `[batch, length]`, positive where a token is of the context.
+        padding_mask: int32 `[batch, length]`, positive for real tokens.
+
+    Returns:
+        float32 `[batch, length, 2]`; a large negative number where no answer can be.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.dense = keras.layers.Dense(
+            2, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), dtype="float32", name="dense"
+        )
+
+    def build(self, inputs_shape, context_mask_shape=None, padding_mask_shape=None):
+        self.dense.build(inputs_shape)
+
+    def call(self, inputs, context_mask, padding_mask):
+        check_padding_mask(padding_mask, inputs)
+        check_padding_mask(context_mask, inputs, "context_mask")
+        first = tf.equal(tf.range(tf.shape(context_mask)[1]), 0)[None, :]
+        possible = (first | (context_mask > 0)) & (padding_mask > 0)
+        return self.dense(inputs) + mask_to_bias(possible, tf.float32)[:, :, None]

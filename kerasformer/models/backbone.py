@@ -1,0 +1,291 @@
+"""The functional models, with their parts."""
+
+import keras
+
+from kerasformer.errors import InputError
+from kerasformer.layers import BlockWithScores, FirstToken
+from kerasformer.layers.configs import deserialized, serialized
+from kerasformer.models.configs import EncoderDecoderConfig, ModelConfig
+from kerasformer.models.stack import Stack, unpacked
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class Backbone(keras.Model):
+    """A functional `keras.Model` that keeps its config and its parts.
+
+    `encoder`, `decoder` and `encoder_decoder` make it. It is saved as its config and its weights.
+
+    Attributes:
+        config: a ModelConfig or an EncoderDecoderConfig.
+        embeddings, blocks, norm: the parts of the stack, see `Stack`; of an encoder-decoder those of the decoder.
+        encoder, decoder: the `Stack`s of an encoder-decoder; else one of them is None.
+        pooler: the dense layer of `pooled_output`, or None.
+        output_head: the `LanguageModelHead` of a decoder whose output is not tied, or None.
+        final_rows: the symbolic `Rows` of the stack's output, packed: for a loss that scores the vocabulary itself.
+    """
+
+    def __init__(
+        self,
+        inputs,
+        outputs,
+        *,
+        assembler,
+        config,
+        options,
+        encoder=None,
+        decoder=None,
+        pooler=None,
+        output_head=None,
+        final_rows=None,
+        name=None,
+    ):
+        super().__init__(inputs=inputs, outputs=outputs, name=name)
+        self._assembler, self._options = assembler, options
+        self.config = config
+        # In a plain object, which Keras does not track: the layers are already the model's.
+        self._parts = _Parts(
+            encoder=encoder, decoder=decoder, pooler=pooler, output_head=output_head, final_rows=final_rows
+        )
+
+    encoder = property(lambda self: self._parts.encoder)
+    decoder = property(lambda self: self._parts.decoder)
+    pooler = property(lambda self: self._parts.pooler)
+    output_head = property(lambda self: self._parts.output_head)
+    final_rows = property(lambda self: self._parts.final_rows)
+    embeddings = property(lambda self: self._stack.embeddings)
+    blocks = property(lambda self: self._stack.blocks)
+    norm = property(lambda self: self._stack.norm)
+
+    @property
+    def _stack(self):
+        return self.encoder if self.decoder is None else self.decoder
+
+    def expose(self, *, hidden_states=True, attention_scores=False):
+        """A model of the same layers that also returns what is inside.
+
+        Args:
+            hidden_states: add `"hidden_states"`, `[batch, length, hidden_dim]` before the first block and after each
+                block, zero at padding; the last one is the output of the final normalization, where there is one.
+            attention_scores: add `"attention_scores"`, float `[batch, heads, length, length]` of each block.
+
+        Returns:
+            A functional `keras.Model` from the same inputs.
+
+        Raises:
+            InputError: the model is an encoder-decoder.
+        """
+        if self.encoder is not None and self.decoder is not None:
+            raise InputError("`expose` takes an encoder or a decoder. Received: an encoder-decoder.")
+        stack, outputs = self._stack, dict(self.output)
+        states = [stack.embed(self.input["token_ids"], self.input["padding_mask"], self.input.get("segment_ids"))]
+        scores = []
+        for block in stack.blocks:
+            rows = states[-1]
+            if attention_scores:
+                block = BlockWithScores(block, name=f"{block.name}_with_scores_{len(scores)}")
+                hidden, found = block(rows.hidden, **rows.call_arguments())
+                scores.append(found)
+            else:
+                hidden = block(rows.hidden, **rows.call_arguments())
+            states.append(rows._replace(hidden=hidden))
+        if stack.norm is not None:
+            states[-1] = rows._replace(hidden=stack.norm(states[-1].hidden))
+        if hidden_states:
+            outputs["hidden_states"] = [unpacked(rows, f"hidden_state_{i}") for i, rows in enumerate(states)]
+        if attention_scores:
+            outputs["attention_scores"] = scores
+        return keras.Model(self.input, outputs, name=f"{self.name}_exposed")
+
+    def in_precision(self, policy):
+        """A randomly initialized model of the same config under another Keras dtype policy."""
+        return self.from_config(self.get_config() | {"dtype": policy})
+
+    def get_config(self):
+        return {
+            "assembler": self._assembler,
+            "config": serialized(self.config),
+            "options": dict(self._options),
+            "dtype": self._stack.policy.name,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        assemble = _ASSEMBLERS[config["assembler"]]
+        made = deserialized(config["config"])
+        return assemble(made, **config["options"], dtype=config["dtype"], name=config["name"])
+
+
+class _Parts:
+    def __init__(self, **parts):
+        self.__dict__.update(parts)
+
+
+def encoder(config, *, pooled=False, remove_padding=True, packed_sequences=False, dtype=None, name="encoder"):
+    """Assembles an encoder.
+
+    Inputs, int32 `[batch, length]`: `token_ids`, `padding_mask` (1 for real tokens), and with several segments
+    `segment_ids`. Between the embeddings and the last block only real tokens are computed.
+
+    Args:
+        config: a ModelConfig.
+        pooled: also return BERT's pooler of the first token, tanh(dense(x)).
+        remove_padding: False keeps every shape static, for XLA with fixed lengths and for TPUs; same results.
+        packed_sequences: several sequences may be in a row, numbered from 1 on by `padding_mask`; none attends to
+            another (see `kf.data.PretrainingData`). With a mask of ones it computes what it does without.
+        dtype: Keras dtype or policy, such as "mixed_bfloat16"; by default Keras's global policy.
+        name: of the model.
+
+    Returns:
+        A `Backbone` from the inputs to `{"sequence_output": [batch, length, hidden_dim]}`, zero at padding, and with
+        `pooled` also `"pooled_output": [batch, hidden_dim]`.
+
+    Raises:
+        InputError: `config` is of another type.
+    """
+    _check_config(config, ModelConfig)
+    options = {"pooled": pooled, "remove_padding": remove_padding, "packed_sequences": packed_sequences}
+    stack = Stack(config, _policy(dtype), remove_padding=remove_padding, packed_sequences=packed_sequences)
+    inputs = _inputs(config)
+    *_, before, last = stack.states(stack.embed(inputs["token_ids"], inputs["padding_mask"], inputs.get("segment_ids")))
+    outputs, pooler = {"sequence_output": unpacked(last, "sequence_output")}, None
+    if pooled:
+        # The last block a second time, for the first tokens alone: a model that reads `pooled_output` and nothing else
+        # then never computes the block for the other tokens.
+        if packed_sequences or stack.norm is not None:
+            first = FirstToken(name="first_token")(outputs["sequence_output"])
+        else:
+            first = stack.blocks[-1](before.hidden, first_token_only=True, **before.call_arguments())
+        pooler = keras.layers.Dense(
+            config.hidden_dim,
+            activation="tanh",
+            kernel_initializer=stack.initializer(),
+            dtype=stack.policy,
+            name="pooler",
+        )
+        outputs["pooled_output"] = pooler(first)
+    return Backbone(
+        inputs,
+        outputs,
+        assembler="encoder",
+        config=config,
+        options=options,
+        encoder=stack,
+        pooler=pooler,
+        final_rows=last,
+        name=name,
+    )
+
+
+def decoder(config, *, remove_padding=True, dtype=None, name="decoder"):
+    """Assembles a decoder without an encoder: a causal language model.
+
+    Inputs, int32 `[batch, length]`: `token_ids` and `padding_mask`, 1 for real tokens. Only real tokens are computed.
+
+    Args:
+        config: a ModelConfig whose blocks are causal.
+        remove_padding, dtype, name: as in `encoder`.
+
+    Returns:
+        A `Backbone` from the inputs to `{"sequence_output": [batch, length, hidden_dim], "logits": [batch, length,
+        vocabulary_size]}`, zero at padding. `DecoderSteps` decodes with it step by step.
+
+    Raises:
+        InputError: `config` is of another type, or a block of it is not causal or has cross-attention.
+    """
+    _check_config(config, ModelConfig)
+    if any(not block.causal or block.cross_attention is not None for block in config.blocks):
+        raise InputError("The blocks of a decoder must be causal, without `cross_attention`. Received: other blocks.")
+    stack = Stack(config, _policy(dtype), remove_padding=remove_padding)
+    inputs = _inputs(config)
+    last = stack.states(stack.embed(inputs["token_ids"], inputs["padding_mask"], inputs.get("segment_ids")))[-1]
+    logits, head = _logits(stack, last, "output")
+    return Backbone(
+        inputs,
+        {"sequence_output": unpacked(last, "sequence_output"), "logits": unpacked(logits, "logits")},
+        assembler="decoder",
+        config=config,
+        options={"remove_padding": remove_padding},
+        decoder=stack,
+        output_head=head,
+        final_rows=last,
+        name=name,
+    )
+
+
+def encoder_decoder(config, *, remove_padding=True, dtype=None, name="encoder_decoder"):
+    """Assembles an encoder-decoder.
+
+    Inputs, int32 `[batch, source length]` and `[batch, target length]`: `source_token_ids`, `source_padding_mask`,
+    `target_token_ids` (of each position the token before it, a start token first), `target_padding_mask`. Only real
+    tokens are computed, on both sides.
+
+    Args:
+        config: an EncoderDecoderConfig.
+        remove_padding, dtype, name: as in `encoder`.
+
+    Returns:
+        A `Backbone` from the four inputs to `{"logits": [batch, target length, vocabulary_size]}`, zero at padding.
+        `DecoderSteps` decodes with it step by step.
+
+    Raises:
+        InputError: `config` is of another type.
+    """
+    _check_config(config, EncoderDecoderConfig)
+    policy = _policy(dtype)
+    inputs = {
+        f"{side}_{key}": keras.Input((None,), dtype="int32", name=f"{side}_{key}")
+        for side in ("source", "target")
+        for key in ("token_ids", "padding_mask")
+    }
+    shared = config.share_embeddings
+    source = Stack(
+        config.encoder, policy, prefix="encoder_", remove_padding=remove_padding, name="embedding" if shared else None
+    )
+    target = Stack(
+        config.decoder,
+        policy,
+        prefix="decoder_",
+        remove_padding=remove_padding,
+        embeddings=source.embeddings if shared else None,
+    )
+    memory = source.states(source.embed(inputs["source_token_ids"], inputs["source_padding_mask"]))[-1]
+    last = target.states(target.embed(inputs["target_token_ids"], inputs["target_padding_mask"]), memory)[-1]
+    logits, head = _logits(target, last, "output")
+    return Backbone(
+        inputs,
+        {"logits": unpacked(logits, "logits")},
+        assembler="encoder_decoder",
+        config=config,
+        options={"remove_padding": remove_padding},
+        encoder=source,
+        decoder=target,
+        output_head=head,
+        final_rows=last,
+        name=name,
+    )
+
+
+_ASSEMBLERS = {"encoder": encoder, "decoder": decoder, "encoder_decoder": encoder_decoder}
+
+
+def _logits(stack, rows, name):
+    """Packed scores of the vocabulary, and the head that made them, or None where the embedding did."""
+    if stack.config.tie_output:
+        return rows._replace(hidden=stack.embeddings(rows.hidden, reverse=True)), None
+    head = stack.output_head(name)
+    return rows._replace(hidden=head(rows.hidden)), head
+
+
+def _inputs(config):
+    names = ["token_ids", *["segment_ids"] * (config.embedding.num_segments > 1), "padding_mask"]
+    return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
+
+
+def _policy(dtype):
+    return keras.config.dtype_policy() if dtype is None else keras.dtype_policies.get(dtype)
+
+
+def _check_config(config, kind):
+    if not isinstance(config, kind):
+        raise InputError(f"`config` must be of type {kind.__name__}. Received: {type(config).__name__}.")

@@ -1,0 +1,118 @@
+"""Frozen configs of whole models."""
+
+from kerasformer.errors import InputError
+from kerasformer.layers.configs import (
+    AttentionConfig,
+    BlockConfig,
+    Config,
+    EmbeddingConfig,
+    FeedForwardConfig,
+    NormConfig,
+    RelativeBiasConfig,
+    RotaryConfig,
+    registered,
+)
+
+__all__ = [
+    "AttentionConfig",
+    "BlockConfig",
+    "EmbeddingConfig",
+    "EncoderDecoderConfig",
+    "FeedForwardConfig",
+    "ModelConfig",
+    "NormConfig",
+    "RelativeBiasConfig",
+    "RotaryConfig",
+]
+
+
+@registered
+class ModelConfig(Config):
+    """An encoder, or a decoder: an embedding and a stack of blocks.
+
+    Attributes:
+        embedding: EmbeddingConfig.
+        blocks: a BlockConfig for each block, in order.
+        share_blocks: whether all blocks are one layer, called again and again (ALBERT); they must be equal.
+        norm: NormConfig of a normalization after the last block, or None.
+        position_bias: RelativeBiasConfig of one table that all blocks share, or None.
+        initializer_range: standard deviation of the blocks' projections; None for Glorot's uniform distribution.
+        tie_output: of a decoder, whether the token embeddings also score the vocabulary.
+    """
+
+    embedding: EmbeddingConfig
+    blocks: tuple[BlockConfig, ...]
+    share_blocks: bool = False
+    norm: NormConfig | None = None
+    position_bias: RelativeBiasConfig | None = None
+    initializer_range: float | None = 0.02
+    tie_output: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        if not isinstance(self.embedding, EmbeddingConfig):
+            raise InputError(f"`embedding` must be an EmbeddingConfig. Received: {self.embedding!r}.")
+        if not self.blocks or not all(isinstance(block, BlockConfig) for block in self.blocks):
+            raise InputError(f"`blocks` must hold a BlockConfig for each block. Received: blocks={self.blocks!r}.")
+        if self.share_blocks and len(set(self.blocks)) > 1:
+            raise InputError("Shared blocks must have equal configs. Received: different ones.")
+        for block in self.blocks:
+            if block.attention.head_dim is None and self.hidden_dim % block.attention.num_heads:
+                raise InputError(
+                    "`num_heads` must divide `hidden_dim`. "
+                    f"Received: num_heads={block.attention.num_heads}, hidden_dim={self.hidden_dim}."
+                )
+
+    @property
+    def hidden_dim(self):
+        return self.embedding.hidden_dim
+
+    @property
+    def num_layers(self):
+        return len(self.blocks)
+
+    @property
+    def vocabulary_size(self):
+        return self.embedding.vocabulary_size
+
+    @property
+    def max_sequence_length(self):
+        """Number of positions; None where they are unlimited."""
+        return self.embedding.max_sequence_length if self.embedding.positions == "learned" else None
+
+    def with_dropout(self, dropout, attention_dropout=None):
+        """A copy with other dropout rates, that of attention by default the same."""
+        attention_dropout = dropout if attention_dropout is None else attention_dropout
+
+        def changed(block):
+            cross = block.cross_attention and block.cross_attention.replace(dropout=attention_dropout)
+            attention = block.attention.replace(dropout=attention_dropout)
+            return block.replace(dropout=dropout, attention=attention, cross_attention=cross)
+
+        return self.replace(
+            embedding=self.embedding.replace(dropout=dropout), blocks=tuple(changed(block) for block in self.blocks)
+        )
+
+
+@registered
+class EncoderDecoderConfig(Config):
+    """An encoder-decoder.
+
+    Attributes:
+        encoder: ModelConfig.
+        decoder: ModelConfig whose blocks have cross-attention and are causal.
+        share_embeddings: whether both sides use one embedding layer; their `embedding` configs must be equal.
+    """
+
+    encoder: ModelConfig
+    decoder: ModelConfig
+    share_embeddings: bool = True
+
+    def __post_init__(self):
+        for name in ("encoder", "decoder"):
+            if not isinstance(getattr(self, name), ModelConfig):
+                raise InputError(f"`{name}` must be a ModelConfig. Received: {getattr(self, name)!r}.")
+        if any(block.cross_attention is None for block in self.decoder.blocks):
+            raise InputError("All decoder blocks need `cross_attention`. Received: blocks without.")
+        if self.share_embeddings and self.encoder.embedding != self.decoder.embedding:
+            raise InputError("Shared embeddings need equal `embedding` configs. Received: different ones.")
