@@ -1,0 +1,160 @@
+"""What a family of checkpoints is: data that one file holds, and what all families have in common."""
+
+import dataclasses
+import json
+import re
+import typing
+
+import numpy as np
+
+from kerasformer.errors import InputError
+
+# The end of a class name in transformers, by what a head is for.
+SUFFIXES = {
+    None: "Model",
+    "sequence_classification": "ForSequenceClassification",
+    "token_classification": "ForTokenClassification",
+    "question_answering": "ForQuestionAnswering",
+    "masked_lm": "ForMaskedLM",
+    "next_sentence": "ForNextSentencePrediction",
+    "pretraining": "ForPreTraining",
+    "causal_lm": "ForCausalLM",
+}
+# Buffers, which hold no weights: positions, and the frequencies of rotary ones.
+_BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq)$")
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_approximate",
+    "gelu_pytorch_tanh": "gelu_approximate",
+    "gelu_fast": "gelu_approximate",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+_ACTIVATION_NAMES = {"gelu": "gelu", "gelu_approximate": "gelu_new", "relu": "relu", "silu": "silu", "swish": "silu"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One family of checkpoints.
+
+    Attributes:
+        model_type: as in `config.json`.
+        class_name: beginning of its class names in transformers, "Bert" of "BertModel".
+        prefix: of the backbone's tensors in files of a model with a head, "bert" of "bert.embeddings...".
+        config: function of `Settings` that gives our config.
+        settings: its reverse, function of our config that gives a dictionary.
+        names: the backbone's table of names, see `kerasformer.families.weights`; without the prefix.
+        pooler: rows of the pooler that comes with the backbone.
+        heads: `{kind: rows}`, kinds as in `SUFFIXES`. Rows address `pooler`, of the backbone, and `head.output`,
+            `head.transform`, `head.norm` and `head.bias`, of the head.
+        tied: `{name: other name}` of tensors that are one, such as the table that makes the scores of a vocabulary.
+        buffers: regular expression of further tensors that hold no weights.
+        architectures: `{kind: class name}` where it is not `class_name` with the suffix of `SUFFIXES`.
+        tokenizer: function of a folder that gives its tokenizer where it has no `tokenizer.json`; or None.
+    """
+
+    model_type: str
+    class_name: str
+    prefix: str
+    config: typing.Callable
+    settings: typing.Callable
+    names: list
+    pooler: list = dataclasses.field(default_factory=list)
+    heads: dict = dataclasses.field(default_factory=dict)
+    tied: dict = dataclasses.field(default_factory=dict)
+    buffers: str = r"$^"
+    architectures: dict = dataclasses.field(default_factory=dict)
+    tokenizer: typing.Callable | None = None
+
+    def architecture(self, kind):
+        """The class name in transformers of a model with a head of this kind, None for the backbone alone."""
+        return self.architectures.get(kind, self.class_name + SUFFIXES[kind])
+
+    def kind_of(self, architecture):
+        """The kind of head of a class in transformers; None for the backbone alone and for a head not known here."""
+        kinds = {self.architecture(kind): kind for kind in self.heads}
+        return kinds.get(architecture)
+
+    def canonical(self, tensors):
+        """Tensors by the names of the tables: without the prefix, old names made new, tied ones once, no buffers.
+
+        Args:
+            tensors: `{name: Tensor}`, as they are in the files.
+
+        Returns:
+            The same under other names.
+        """
+        found = {}
+        for stored, tensor in tensors.items():
+            name = stored.removeprefix(f"{self.prefix}.")
+            # Checkpoints converted from TensorFlow 1 keep its names of normalizations.
+            name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
+            if not _BUFFERS.search(name) and not re.search(self.buffers, name):
+                found[name] = tensor
+        for name, other in self.tied.items():
+            if name in found and _are_equal(found[name], found.setdefault(other, found[name])):
+                del found[name]
+        return found
+
+
+def _are_equal(one, other):
+    return one is other or (one.shape == other.shape and np.array_equal(one.read(), other.read()))
+
+
+class Settings(dict):
+    """The object in a JSON file. A field that is missing and is asked for by `[...]` raises InputError.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, fields, path):
+        super().__init__(fields)
+        self.path = path
+
+    def __missing__(self, name):
+        raise InputError(f"{self.path} lacks the field {name!r}.")
+
+    def activation(self, name, default=...):
+        """Our name of the activation in a field."""
+        theirs = self[name] if default is ... else self.get(name, default)
+        if theirs not in ACTIVATIONS:
+            raise InputError(f"`{name}` must be one of {list(ACTIVATIONS)}. {self.path} has {theirs!r}.")
+        return ACTIVATIONS[theirs]
+
+    def must_be(self, name, *values):
+        """Raises InputError where a field has another value than the first, its default, or another of these."""
+        if self.get(name, values[0]) not in values:
+            expected = " or ".join(map(repr, values))
+            raise InputError(f"`{name}` must be {expected} to be read. {self.path} has {self[name]!r}.")
+
+
+def read_settings(path):
+    """The object in a JSON file, `Settings`.
+
+    Raises:
+        InputError: the file is missing, or holds no JSON, or something else than an object.
+    """
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise InputError(f"{path} must hold a JSON object. Received: a {type(fields).__name__}.")
+    return Settings(fields, path)
+
+
+def activation_name(activation):
+    """What `config.json` calls one of our activations.
+
+    Raises:
+        InputError: it has no name there.
+    """
+    if not isinstance(activation, str) or activation not in _ACTIVATION_NAMES:
+        raise InputError(
+            f"The activation must be one of {list(_ACTIVATION_NAMES)} to be written. Received: {activation!r}."
+        )
+    return _ACTIVATION_NAMES[activation]
