@@ -8,7 +8,7 @@
 - `kf.data`: examples from files, folders, TFDS and Hugging Face data sets
 - `kf.decoding`: greedy, beam search, sampling, inside the graph
 - `kf.tasks`: model + tokenizer + answer
-- `kf.interop`: other people's checkpoints
+- `kf.families`: other people's checkpoints, one file a family
 - `kf.training`: the trainer, optimizers and schedules
 - `kf.serving`: export, publish, check, preview and client
 """
@@ -17,7 +17,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("data", "decoding", "errors", "interop", "layers", "models", "serving", "tasks", "text", "training")
+_SUBMODULES = ("data", "decoding", "errors", "families", "layers", "models", "serving", "tasks", "text", "training")
 
 __all__ = [*_SUBMODULES, "load", "__version__"]
 

@@ -1,50 +1,86 @@
-"""Where a new task starts from: a checkpoint of somebody's, a task of one's own, or nothing."""
+"""Where a new task starts from: a checkpoint of somebody's, or nothing."""
 
 import hashlib
 import importlib.util
 import pathlib
 
 from kerasformer.errors import InputError
-from kerasformer.interop.google_bert import is_google_folder, load_google_bert
-from kerasformer.interop.huggingface import load_huggingface
-from kerasformer.models import BertConfig, bert, with_precision
-from kerasformer.tasks.task import is_saved_task, load
+from kerasformer.families.folder import open_checkpoint
+from kerasformer.families.sentence_transformers import (
+    EmbedderSettings,
+    is_sentence_transformers,
+    read_embedder_settings,
+)
+from kerasformer.models import BertConfig, bert
 from kerasformer.text import WordPieceTokenizer, learn_wordpiece
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 def load_encoder(folder, *, dtype=None):
-    """An encoder with pooled output and its tokenizer, from a folder of Hugging Face, of google-research/bert or of a
-    saved kerasformer task.
+    """The encoder in a folder, with pooled output, and its tokenizer; needs neither torch nor transformers.
+
+    The tokenizer cuts texts at the smaller of `model_max_length` and the position table; truncation and padding stored
+    in `tokenizer.json` are ignored. A pooler that the checkpoint lacks is randomly initialized, with a warning. Tensors
+    that are not used, such as those of a fine-tuned head, are named in a warning; heads of pretraining are left out
+    without one.
 
     Args:
-        folder: with `config.json` and `model.safetensors`, or with `bert_config.json` and a checkpoint, or written by
-            `task.save`.
+        folder: of Hugging Face Transformers, sentence-transformers, google-research/bert or a saved kerasformer task.
         dtype: Keras dtype or policy of the encoder, by default Keras's global policy.
 
     Returns:
-        `(encoder, tokenizer)`, as `load_huggingface` gives them.
+        `(backbone, tokenizer)`.
 
     Raises:
         InputError: the folder is none of these, or a file in it cannot be used.
     """
-    if is_saved_task(folder):
-        task = load_encoder_task(folder)
-        return (with_precision(task.encoder, dtype) if dtype else task.encoder), task.tokenizer
-    return (load_google_bert if is_google_folder(folder) else load_huggingface)(folder, dtype=dtype)
+    folder = pathlib.Path(folder)
+    if is_sentence_transformers(folder):
+        folder = read_embedder_settings(folder).transformer
+    checkpoint = open_checkpoint(folder)
+    tokenizer = _tokenizer(checkpoint)
+    backbone = checkpoint.backbone(pooled=True, dtype=dtype)
+    checkpoint.assign(backbone)
+    return backbone, tokenizer
 
 
-def load_encoder_task(folder):
-    """`load`, for tasks that hold an encoder.
+def load_embedder(folder, *, dtype=None):
+    """What an embedder is made of, from a folder that holds an encoder.
+
+    Args:
+        folder: of sentence-transformers, or another that `load_encoder` reads.
+        dtype: Keras dtype or policy of the encoder, by default Keras's global policy.
+
+    Returns:
+        `(backbone, tokenizer, settings)`: `settings` is an `EmbedderSettings`, or None where the folder does not say
+        how it makes vectors. The tokenizer cuts texts as the folder says.
 
     Raises:
-        InputError: it holds none, as a translator does.
+        InputError: the folder is none of these, or a file in it cannot be used.
     """
-    task = load(folder)
-    if not hasattr(task, "encoder"):
-        raise InputError(f"{folder} holds a {type(task).__name__}, which has no BERT to start from.")
-    return task
+    settings = read_embedder_settings(folder) if is_sentence_transformers(folder) else None
+    backbone, tokenizer = load_encoder(folder, dtype=dtype)
+    if isinstance(settings, EmbedderSettings) and settings.max_sequence_length:
+        tokenizer = _cut(tokenizer, settings.max_sequence_length)
+    return backbone, tokenizer, settings
+
+
+def _tokenizer(checkpoint):
+    tokenizer = WordPieceTokenizer.load(checkpoint.folder)
+    vocabulary_size = checkpoint.config.vocabulary_size
+    if tokenizer.vocabulary_size > vocabulary_size:
+        raise InputError(
+            f"The vocabulary in {checkpoint.folder} has {tokenizer.vocabulary_size} tokens, more than `vocab_size`, "
+            f"{vocabulary_size}, in {checkpoint.settings.path.name}: the files do not belong together."
+        )
+    return _cut(tokenizer, checkpoint.config.max_sequence_length)
+
+
+def _cut(tokenizer, max_length):
+    if tokenizer.max_length <= max_length:
+        return tokenizer
+    return WordPieceTokenizer.from_config({**tokenizer.get_config(), "max_length": max_length})
 
 
 def minilm_folder():
@@ -70,5 +106,5 @@ def minilm_folder():
 def random_encoder(texts, size="mini", *, vocabulary_size=8000, max_length=512, dtype=None):
     """A BERT of a published size with random weights, and a tokenizer whose vocabulary is learned from `texts`."""
     tokenizer = WordPieceTokenizer(learn_wordpiece(texts, vocabulary_size), max_length=max_length)
-    config = BertConfig.named(size, vocabulary_size=tokenizer.vocabulary_size, max_sequence_length=max_length)
+    config = BertConfig.named(size, vocabulary_size=tokenizer.vocabulary_size, max_sequence_length=tokenizer.max_length)
     return bert(config, pooled=True, dtype=dtype), tokenizer

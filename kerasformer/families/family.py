@@ -116,6 +116,12 @@ class Settings(dict):
     def __missing__(self, name):
         raise InputError(f"{self.path} lacks the field {name!r}.")
 
+    def integer(self, name):
+        """The whole number in a field."""
+        if type(self[name]) is not int:
+            raise InputError(f"`{name}` must be a whole number. {self.path} has {self[name]!r}.")
+        return self[name]
+
     def activation(self, name, default=...):
         """Our name of the activation in a field."""
         theirs = self[name] if default is ... else self.get(name, default)

@@ -1,94 +1,85 @@
-"""Folders of google-research/bert: `bert_config.json`, a TensorFlow 1 checkpoint and `vocab.txt`."""
+"""Folders of google-research/bert: `bert_config.json`, a TensorFlow 1 checkpoint and `vocab.txt`.
 
+They hold BERT under older names, so that they are read as files of the family "bert": names and orientation are those
+of `modeling.py`, `run_pretraining.py` in google-research/bert.
+"""
+
+import functools
 import os
-import pathlib
-import warnings
+import re
 
-import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.interop.bert_settings import config_from, fitted, read_settings
-from kerasformer.interop.weight_names import GOOGLE, POOLER_WEIGHTS, encoder_weights, fill, names_in
-from kerasformer.models import bert
-from kerasformer.text import WordPieceTokenizer
-from kerasformer.text.huggingface import read_tokenizer
+from kerasformer.families.family import Settings, read_settings
+from kerasformer.families.tokenizer_files import wordpiece
+from kerasformer.families.torch_files import Tensor
 
 # `tokenization.py` of google-research/bert; Hugging Face's tokenizers have 100.
 _MAX_WORD_LENGTH = 200
-
-
-def load_google_bert(folder, *, lowercase=None, dtype=None):
-    """Reads a folder as google-research/bert published them and as its `run_pretraining.py` writes them.
-
-    Nothing in such a folder tells whether texts are lower-cased. Without `lowercase` it is what `do_lower_case` in a
-    `tokenizer_config.json` beside the checkpoint says; without that, everything is lower-cased unless the folder's
-    name holds "cased" but not "uncased", as in "cased_L-12_H-768_A-12" and "multi_cased_L-12_H-768_A-12".
-
-    "gelu" is computed exactly, as when Google trained the models of the paper, and as Hugging Face does; since then
-    `modeling.py` approximates it, by up to 0.0005. What an optimizer keeps is not read. A pooler that the checkpoint
-    lacks starts fresh, with a warning. What stands on the encoder is left out; see `load_pretraining_heads`.
-
-    Args:
-        folder: with `bert_config.json`, `vocab.txt`, and the files of a checkpoint, `bert_model.ckpt.index` and
-            `bert_model.ckpt.data-?????-of-?????`; or one of another name, if it is the only one.
-        lowercase: whether the tokenizer lower-cases texts; None finds out as told above.
-        dtype: Keras dtype or policy of the encoder, by default Keras's global policy.
-
-    Returns:
-        `(encoder, tokenizer)`: `bert(config, pooled=True)` with the weights, and a WordPieceTokenizer that cuts at the
-        length of the position table.
-
-    Raises:
-        InputError: a file is missing or damaged, a tensor is missing or misshapen.
-    """
-    folder = pathlib.Path(folder)
-    config = read_config(folder)
-    tokenizer = fitted(_read_tokenizer(folder, config, lowercase), config, folder / "bert_config.json")
-    tensors = read_tensors(folder, names_in(encoder_weights(config.num_layers) + POOLER_WEIGHTS, GOOGLE))
-    encoder = bert(config, pooled=True, dtype=dtype)
-    if not fill(encoder, config, tensors, GOOGLE, folder):
-        warnings.warn(f"The checkpoint in {folder} has no pooler; it starts fresh.", stacklevel=2)
-    return encoder, tokenizer
+_NAMES = {
+    "cls/predictions/output_bias": "cls.predictions.bias",
+    "cls/seq_relationship/output_weights": "cls.seq_relationship.weight",
+    "cls/seq_relationship/output_bias": "cls.seq_relationship.bias",
+}
 
 
 def is_google_folder(folder):
     """Whether `folder` holds a model as google-research/bert writes it, and not one of Hugging Face."""
-    folder = pathlib.Path(folder)
     return (folder / "bert_config.json").is_file() and not (folder / "config.json").is_file()
 
 
-def read_config(folder):
-    """The BertConfig in `bert_config.json`.
+def read_google_settings(folder):
+    """The fields of `bert_config.json`, which are those of a `config.json` without `model_type`.
 
-    Raises:
-        InputError: there is none, or it cannot be used.
+    "gelu" is computed exactly, as when Google trained the models of the paper, and as Hugging Face does; since then
+    `modeling.py` approximates it, by up to 0.0005.
     """
-    path = folder / "bert_config.json"
-    if not folder.is_dir():
-        raise InputError(f"A folder with bert_config.json and a checkpoint is needed. No folder: {folder}")
-    if not path.is_file():
-        raise InputError(f"A folder of google-research/bert holds bert_config.json. Not found in {folder}")
-    return config_from(read_settings(path), path)
+    settings = read_settings(folder / "bert_config.json")
+    return Settings(settings | {"model_type": "bert"}, settings.path)
 
 
-def read_tensors(folder, names):
-    """Those of the named tensors that the checkpoint holds, `{name: float32 array}`.
+def open_google_tensors(folder):
+    """The tensors of the checkpoint by their names in the family "bert", `{name: Tensor}`; without an optimizer's.
 
     Raises:
         InputError: there is no checkpoint, or more than one, or it cannot be read.
     """
     prefix = _checkpoint_prefix(folder).as_posix()
     if "[" in prefix or "\\" in prefix:
-        # It takes the path for a pattern, and knows no way to write such a character in one.
+        # It takes the path for a pattern, which has no way to quote these characters.
         raise InputError(
             f"TensorFlow reads no checkpoint whose path holds '[' or '\\': rename the folder. Path: {prefix}"
         )
+    reader = _reading(prefix, tf.train.load_checkpoint, prefix)
+    types = reader.get_variable_to_dtype_map()
+    tensors = {}
+    for name, shape in _reading(prefix, reader.get_variable_to_shape_map).items():
+        if name.startswith(("bert/", "cls/", "output_")) and not name.endswith(("/adam_m", "/adam_v")):
+            is_kernel = name.endswith("/kernel")
+            read = functools.partial(_read, prefix, reader, name, is_kernel)
+            shape = tuple(shape[::-1] if is_kernel else shape)
+            tensors[_theirs(name)] = Tensor(shape, types[name].name, read)
+    return tensors
+
+
+def _theirs(name):
+    """Hugging Face's name, but for normalizations, whose older names every family reads."""
+    if name in _NAMES:
+        return _NAMES[name]
+    name = re.sub(r"/kernel$", "/weight", re.sub(r"_embeddings$", "_embeddings/weight", name))
+    return name.replace("layer_", "layer.").replace("/", ".")
+
+
+def _read(prefix, reader, name, is_kernel):
+    value = _reading(prefix, reader.get_tensor, name)
+    return value.T if is_kernel else value
+
+
+def _reading(prefix, function, *arguments):
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        present = reader.get_variable_to_shape_map()
-        return {name: reader.get_tensor(name).astype(np.float32) for name in names if name in present}
-    # What TensorFlow's reader raises for a file that is missing, cut off or overwritten.
+        return function(*arguments)
+    # What TensorFlow's reader raises for a file that is missing, truncated or overwritten.
     except (tf.errors.OpError, LookupError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
@@ -110,18 +101,16 @@ def _checkpoint_prefix(folder):
     return folder / found[0]
 
 
-def _read_tokenizer(folder, config, lowercase):
-    if not (folder / "vocab.txt").is_file():
-        raise InputError(f"A folder of google-research/bert holds vocab.txt. Not found in {folder}")
-    arguments = {
-        "lowercase": _is_lowercase(folder),
-        "max_word_length": _MAX_WORD_LENGTH,
-        "max_length": config.max_sequence_length,
-    }
-    arguments |= read_tokenizer(folder)
-    return WordPieceTokenizer(**arguments | ({} if lowercase is None else {"lowercase": lowercase}))
+def google_tokenizer(folder, lowercase=None):
+    """The tokenizer of a folder, as the object of a `tokenizer.json`.
 
-
-def _is_lowercase(folder):
+    Nothing in such a folder says whether texts are lower-cased. Without `lowercase` it is what `do_lower_case` in a
+    `tokenizer_config.json` beside the checkpoint says; without that, texts are lower-cased unless the folder's name
+    holds "cased" but not "uncased", as in "cased_L-12_H-768_A-12" and "multi_cased_L-12_H-768_A-12".
+    """
     name = os.path.basename(os.path.abspath(folder)).lower()
-    return "uncased" in name or "cased" not in name
+    guess = "uncased" in name or "cased" not in name
+    found = wordpiece(folder, lowercase=guess, max_word_length=_MAX_WORD_LENGTH)
+    if lowercase is not None:
+        found["normalizer"]["lowercase"] = lowercase
+    return found

@@ -282,7 +282,8 @@ def _view(storage, offset, shape, strides):
     # No more elements than the storage holds: strides of 0 make any number of them out of one.
     if 0 not in shape and (last >= storage.length or math.prod(shape) > storage.length):
         raise _Refused(
-            f"a tensor of shape {str(shape)[:60]} is larger than its storage of {storage.length} numbers, or reaches beyond it"
+            f"a tensor of shape {str(shape)[:60]} is larger than its storage of {storage.length} numbers, "
+            "or reaches beyond it"
         )
     size = storage.dtype.itemsize
     start, strides = (storage.start + offset * size, strides) if 0 not in shape else (0, [0] * len(shape))

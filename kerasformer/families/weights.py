@@ -93,6 +93,11 @@ def weights_of(rows, model):
                 yield Weight(values, names, _widths(model, paths[0], len(names), total), row.transposed)
 
 
+def names_in(rows):
+    """The names of all tensors in rows without `{i}`."""
+    return [name + word for row in rows for name in row.theirs for _, word in row.weights]
+
+
 def _indices(row, model):
     before, found, _ = row.ours[0].partition(".{i}")
     if not found:

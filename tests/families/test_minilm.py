@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kerasformer.errors import InputError
-from kerasformer.interop import load_huggingface, minilm_folder
+from kerasformer.families import load_encoder, minilm_folder
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 TOLERANCE = 2e-5
@@ -26,7 +26,7 @@ def recorded():
 @pytest.fixture(scope="module")
 def computed():
     """Ids, segments, hidden states and pooled outputs of each example, padding cut off, in batches of mixed lengths."""
-    encoder, tokenizer = load_huggingface(minilm_folder())
+    encoder, tokenizer = load_encoder(minilm_folder())
     assert tokenizer.max_length == 512
     mixed = json.loads((FIXTURES / "mixed_texts.json").read_text(encoding="utf-8"))
     pairs = tuple(zip(*mixed["pairs"], strict=True))
@@ -75,7 +75,7 @@ def test_pooled_output(computed, recorded):
 
 
 def test_other_weights_are_refused(monkeypatch):
-    monkeypatch.setattr("kerasformer.interop.encoders.MINILM_SHA256", "0" * 64)
+    monkeypatch.setattr("kerasformer.families.encoders.MINILM_SHA256", "0" * 64)
     with pytest.raises(InputError, match="install it again"):
         minilm_folder()
 

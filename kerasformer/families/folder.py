@@ -1,0 +1,317 @@
+"""Folders of checkpoints: `config.json` and weights, read and written for all families."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import types
+import warnings
+
+from safetensors.numpy import save_file
+
+from kerasformer.errors import InputError
+from kerasformer.families import bert, gpt2, roberta
+from kerasformer.families.family import Family, Settings, read_settings
+from kerasformer.families.google_bert import (
+    google_tokenizer,
+    is_google_folder,
+    open_google_tensors,
+    read_google_settings,
+)
+from kerasformer.families.tensors import open_tensors
+from kerasformer.families.weights import assign, collect, names_in
+from kerasformer.models import decoder, encoder
+
+FAMILIES = {family.model_type: family for family in (bert.FAMILY, roberta.FAMILY, gpt2.FAMILY)}
+# Heads that a model is pretrained with. Who loads the backbone to fine-tune it does not miss them.
+_PRETRAINING = ("masked_lm", "next_sentence", "pretraining", "causal_lm")
+_SCORE_A_VOCABULARY = ("masked_lm", "pretraining", "causal_lm")
+_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A folder that is open: what its config says, and tensors that are read when they are asked for.
+
+    Attributes:
+        folder: path.
+        family: its Family.
+        settings: the fields of `config.json`, `Settings`.
+        tensors: `{name: Tensor}` by the names of the family's tables.
+        kind: what the head is for, a key of `family.heads`; None for a backbone alone or a head not known here. Where
+            the config does not say, the heads that a model is pretrained with are known by their tensors.
+    """
+
+    folder: pathlib.Path
+    family: Family
+    settings: Settings
+    tensors: dict
+    kind: str | None
+
+    @functools.cached_property
+    def config(self):
+        """Our config of the backbone."""
+        return self.family.config(self.settings)
+
+    @property
+    def architecture(self):
+        """The class name in `config.json`, or None."""
+        return _architecture(self.settings)
+
+    @property
+    def kinds(self):
+        """The heads whose tensors are all there, a list; without those that score a vocabulary with another table than
+        the embeddings."""
+        untied = self.family.tied.keys() & self.tensors.keys()
+        return [
+            kind
+            for kind, rows in self.family.heads.items()
+            if rows and set(names_in(rows)) <= self.tensors.keys() and not (untied and kind in _SCORE_A_VOCABULARY)
+        ]
+
+    @property
+    def pooler(self):
+        """Rows of the pooler, the head's or the backbone's own, that the tensors fill; [] where there is none."""
+        rows = [row for row in self.family.heads.get(self.kind, []) if row.ours == ("pooler",)] or self.family.pooler
+        return rows if set(names_in(rows)) & self.tensors.keys() else []
+
+    @functools.cached_property
+    def labels(self):
+        """The names of a classification head's outputs, a list.
+
+        Raises:
+            InputError: `id2label` has gaps, or not as many labels as the head has outputs.
+        """
+        name = next(row.theirs[0] for row in self.family.heads[self.kind] if row.ours == ("head.output",)) + ".weight"
+        if name not in self.tensors:
+            raise InputError(f"The checkpoint in {self.folder} lacks the tensor {name!r}.")
+        outputs = self.tensors[name].shape[0]
+        given = self.settings.get("id2label") or {place: f"LABEL_{place}" for place in range(outputs)}
+        path = self.settings.path
+        try:
+            labels = {int(place): str(label) for place, label in given.items()}
+        except (AttributeError, ValueError):
+            raise InputError(f"`id2label` in {path} must be an object from numbers to names.") from None
+        if sorted(labels) != list(range(len(labels))):
+            raise InputError(
+                f"`id2label` in {path} must number its labels from 0 without gaps. Received: {sorted(labels)[:20]}."
+            )
+        if len(labels) != outputs:
+            raise InputError(
+                f"`id2label` in {path} names {len(labels)} labels, but the head has {outputs} outputs ({name!r}): "
+                "the files do not belong together."
+            )
+        return [labels[place] for place in range(outputs)]
+
+    @property
+    def problem_type(self):
+        """What a sequence classifier's scores are: of one label, of several, or a number ("regression").
+
+        Raises:
+            InputError: `config.json` says something else.
+        """
+        default = "regression" if len(self.labels) == 1 else "single_label_classification"
+        found = self.settings.get("problem_type") or default
+        if found not in _PROBLEM_TYPES:
+            raise InputError(
+                f"`problem_type` must be one of {list(_PROBLEM_TYPES)}. {self.settings.path} has {found!r}."
+            )
+        return found
+
+    def backbone(self, *, pooled=False, dtype=None):
+        """A randomly initialized `Backbone` of `config`, for `assign`.
+
+        Args:
+            pooled: of an encoder, whether it has a pooler.
+            dtype: Keras dtype or policy, by default Keras's global policy.
+        """
+        if self.config.blocks[0].causal:
+            return decoder(self.config, dtype=dtype)
+        return encoder(self.config, pooled=pooled, dtype=dtype)
+
+    def assign(self, backbone, head=None, kind=None):
+        """Puts the tensors into a model, one at a time. What is left over is named in a warning.
+
+        Args:
+            backbone: a `Backbone` made of `config`.
+            head: an object with the attributes that the family's rows of this `kind` name: `output`, or `transform`,
+                `norm` and `bias`. None leaves the head out.
+            kind: another of the `kinds` of head.
+
+        Raises:
+            InputError: a tensor is missing, misshapen, or not of floating-point numbers; the head has a table of its
+                own.
+        """
+        family, source = self.family, self.folder
+        used = assign(family.names, backbone, self.tensors, source)
+        pooler = self.pooler
+        if backbone.pooler is not None and not pooler:
+            warnings.warn(f"The checkpoint in {source} has no pooler: it is randomly initialized.", stacklevel=3)
+        elif backbone.pooler is not None:
+            used |= assign(pooler, backbone, self.tensors, source)
+        used.update(names_in(pooler + family.pooler))
+        if head is not None:
+            rows = [row for row in family.heads[kind or self.kind] if row.ours != ("pooler",)]
+            if untied := sorted(family.tied.keys() & self.tensors.keys()):
+                raise InputError(
+                    f"The checkpoint in {source} must make its scores with {family.tied[untied[0]]!r}. "
+                    f"Received: {untied[0]!r}, which differs."
+                )
+            used |= assign(rows, types.SimpleNamespace(head=head), self.tensors, source)
+        for known in _PRETRAINING:
+            used.update(names_in(family.heads.get(known, [])))
+        if left := sorted(self.tensors.keys() - used - family.tied.keys()):
+            more = f" and {len(left) - 8} more" if len(left) > 8 else ""
+            warnings.warn(
+                f"The checkpoint in {source} ({self.architecture}) holds tensors that are not used: "
+                f"{', '.join(left[:8])}{more}." + (" `kf.load` reads the head too." if self.kind else ""),
+                stacklevel=3,
+            )
+
+    def tokenizer_json(self):
+        """The tokenizer as the object of a `tokenizer.json`: that file, or what the family makes of older files.
+
+        Raises:
+            InputError: files are missing or damaged.
+        """
+        if (self.folder / "tokenizer.json").is_file():
+            return read_settings(self.folder / "tokenizer.json")
+        if is_google_folder(self.folder):
+            return google_tokenizer(self.folder)
+        if self.family.tokenizer is None:
+            raise InputError(f"{self.folder} must hold tokenizer.json: the family has no other tokenizer files.")
+        return self.family.tokenizer(self.folder)
+
+
+def open_checkpoint(folder):
+    """Opens a folder of Hugging Face Transformers or of google-research/bert; needs neither torch nor transformers.
+
+    Args:
+        folder: with `config.json` and weights as `open_tensors` reads them, or with `bert_config.json` and a
+            TensorFlow 1 checkpoint.
+
+    Returns:
+        A `Checkpoint`.
+
+    Raises:
+        InputError: a file is missing or damaged, the family is not known, the model needs code of its own, or the
+            weights are of another family.
+    """
+    folder = pathlib.Path(folder)
+    if is_google_folder(folder):
+        return _checked(folder, bert.FAMILY, read_google_settings(folder), open_google_tensors(folder))
+    if not folder.is_dir():
+        raise InputError(f"A folder with config.json and model.safetensors is needed. No folder: {folder}")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"A Hugging Face folder holds config.json. Not found in {folder}")
+    settings = read_settings(folder / "config.json")
+    return _checked(folder, _family(settings), settings, open_tensors(folder))
+
+
+def _architecture(settings):
+    return (settings.get("architectures") or [None])[0]
+
+
+def _family(settings):
+    if settings.get("auto_map"):
+        raise InputError(
+            f"{settings.path} asks for code of its own (`auto_map`), which is never run. Models of these families "
+            f"without it can be read: {', '.join(FAMILIES)}."
+        )
+    # Files of BERT's first years do not name their family.
+    model_type = settings.get("model_type", "bert")
+    if model_type not in FAMILIES:
+        raise InputError(
+            f"`model_type` must be one of {', '.join(FAMILIES)}. {settings.path} has {settings['model_type']!r}."
+        )
+    return FAMILIES[model_type]
+
+
+def _checked(folder, family, settings, stored):
+    """The Checkpoint, if its weights are of its family."""
+    checkpoint = Checkpoint(folder, family, settings, family.canonical(stored), family.kind_of(_architecture(settings)))
+    if _first_name(family) not in checkpoint.tensors:
+        others = [name for name, other in FAMILIES.items() if _first_name(other) in other.canonical(stored)]
+        found = f"They are named as those of {others[0]!r}" if others else f"Found: {', '.join(sorted(stored)[:3])}"
+        raise InputError(
+            f"The checkpoint in {folder} lacks the tensor {_first_name(family)!r} of `model_type` "
+            f"{family.model_type!r}. {found}."
+        )
+    if checkpoint.architecture is None:
+        kinds = [kind for kind in reversed(_PRETRAINING) if kind in checkpoint.kinds]
+        return dataclasses.replace(checkpoint, kind=kinds[0] if kinds else None)
+    return checkpoint
+
+
+def _first_name(family):
+    return names_in(family.names[:1])[0]
+
+
+def family_of(config):
+    """The first family whose `config.json` can describe a backbone.
+
+    Raises:
+        InputError: there is none.
+    """
+    for family in FAMILIES.values():
+        try:
+            if family.config(Settings(family.settings(config), "config.json")) == config:
+                return family
+        except (InputError, AttributeError, LookupError, TypeError):
+            continue
+    raise InputError(
+        f"The model must be of one of the families {', '.join(FAMILIES)} to be written. Received: {config!r}."
+    )
+
+
+def write_checkpoint(
+    folder, backbone, kind=None, head=None, *, labels=None, problem_type=None, model_type=None, **further
+):
+    """Writes `config.json` and `model.safetensors`, which Hugging Face Transformers loads, into a folder.
+
+    The weights are float32, with low-rank updates merged, and read back to the last bit. Call it inside of
+    `kerasformer.files.written_beside`, so that nobody sees a part of the folder.
+
+    Args:
+        folder: path of a folder that exists.
+        backbone: a `Backbone`.
+        kind: what the head is for, a key of the family's `heads`; None writes the backbone alone.
+        head: an object with the attributes that the family's rows of this kind name, as for `Checkpoint.assign`.
+        labels: names of the outputs of a classification head.
+        problem_type: of a sequence classifier, as in `Checkpoint`.
+        model_type: name of the family; by default the first whose config can describe the backbone.
+        further: fields of `config.json`, such as `pad_token_id`.
+
+    Raises:
+        InputError: no family can describe the model, or its family has no head of this kind.
+    """
+    folder = pathlib.Path(folder)
+    family = family_of(backbone.config) if model_type is None else FAMILIES[model_type]
+    if kind is not None and kind not in family.heads:
+        raise InputError(
+            f"`kind` must be one of {list(family.heads)} in the family {family.model_type!r}. Received: {kind!r}."
+        )
+    rows = family.heads.get(kind, [])
+    pooler = [] if backbone.pooler is None or any(row.ours == ("pooler",) for row in rows) else family.pooler
+    prefix = "" if kind is None else f"{family.prefix}."
+    tensors = {prefix + name: value for name, value in collect(family.names + pooler, backbone).items()}
+    tensors |= collect(rows, types.SimpleNamespace(pooler=backbone.pooler, head=head))
+    settings = {
+        "architectures": [family.architecture(kind)],
+        "model_type": family.model_type,
+        **family.settings(backbone.config),
+        "tie_word_embeddings": True,
+        "dtype": "float32",
+        **further,
+    }
+    if labels is not None:
+        settings["id2label"] = {str(place): label for place, label in enumerate(labels)}
+        settings["label2id"] = {label: place for place, label in enumerate(labels)}
+    if problem_type is not None:
+        settings["problem_type"] = problem_type
+    description, weights = folder / "config.json", folder / "model.safetensors"
+    description.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    # Transformers takes no file that does not say for which library it was written.
+    save_file(tensors, weights, metadata={"format": "pt"})
+    # safetensors makes a file that its owner alone can read, whatever the user's mask.
+    weights.chmod(description.stat().st_mode)

@@ -1,0 +1,159 @@
+"""The older tokenizer files of a folder as one `tokenizer.json`, for folders that have none.
+
+Each function gives the object that `tokenizer.json` would hold, as `transformers` converts these files.
+"""
+
+import pathlib
+
+from kerasformer.errors import InputError
+from kerasformer.families.family import read_settings
+
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
+_MAPS = ("special_tokens_map.json", "tokenizer_config.json")
+
+
+def wordpiece(folder, lowercase=True, max_word_length=100):
+    """BERT's tokenizer, from `vocab.txt` with a token a line.
+
+    Args:
+        folder: with `vocab.txt`, and where there are any `tokenizer_config.json`, `special_tokens_map.json` and
+            `added_tokens.json`.
+        lowercase: where `do_lower_case` in `tokenizer_config.json` does not say.
+        max_word_length: longer words, in characters, are unknown.
+
+    Raises:
+        InputError: a file is missing or damaged, a special token is not in the vocabulary, or the words are those of a
+            tokenizer that splits them otherwise (MeCab, Juman++).
+    """
+    folder = pathlib.Path(folder)
+    settings = _settings(folder, ("BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "ElectraTokenizer"))
+    lines = _text(folder / "vocab.txt").split("\n")
+    # Where a token is twice, the last one counts.
+    vocabulary = {line.rstrip(): place for place, line in enumerate(lines[:-1] if lines[-1] == "" else lines)}
+    names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
+    special, places, added = _special_tokens(folder, settings, vocabulary, names | {"mask_token": "[MASK]"})
+    ends = {name: [special[f"{name}_token"], places[special[f"{name}_token"]]] for name in ("cls", "sep")}
+    return {
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": settings.get("tokenize_chinese_chars", True),
+            "strip_accents": settings.get("strip_accents"),
+            "lowercase": settings.get("do_lower_case", lowercase),
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", **ends},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": special["unk_token"],
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": settings.get("max_word_length", max_word_length),
+            "vocab": vocabulary,
+        },
+    }
+
+
+def byte_level_bpe(folder, classes, special_tokens, post_processor):
+    """GPT-2's tokenizer, byte-level byte-pair encoding, from `vocab.json` and `merges.txt`.
+
+    Args:
+        folder: with both, and where there are any the smaller files that `wordpiece` reads too.
+        classes: names that `tokenizer_class` may have.
+        special_tokens: `{name: token}`, such as `{"eos_token": "<|endoftext|>"}`, where the files do not say.
+        post_processor: "ByteLevel", or "RobertaProcessing" which puts `cls_token` before and `sep_token` after a text.
+
+    Raises:
+        InputError: a file is missing or damaged, or a special token is not in the vocabulary.
+    """
+    folder = pathlib.Path(folder)
+    settings = _settings(folder, classes)
+    vocabulary = dict(read_settings(folder / "vocab.json"))
+    lines = [line for line in _text(folder / "merges.txt").split("\n") if line.strip()]
+    merges = [line.split(" ") for line in lines[lines[:1] != [] and lines[0].startswith("#version") :]]
+    if bad := [merge for merge in merges if len(merge) != 2]:
+        raise InputError(f"{folder / 'merges.txt'} must hold two tokens a line. Received: {' '.join(bad[0])[:60]!r}.")
+    special, places, added = _special_tokens(folder, settings, vocabulary, special_tokens)
+    byte_level = {"type": "ByteLevel", "add_prefix_space": settings.get("add_prefix_space", False)}
+    if post_processor == "RobertaProcessing":
+        ends = {name: [special[f"{name}_token"], places[special[f"{name}_token"]]] for name in ("cls", "sep")}
+        processor = byte_level | ends | {"type": "RobertaProcessing", "trim_offsets": True}
+    else:
+        processor = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False}
+    return {
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": byte_level | {"trim_offsets": True},
+        "post_processor": processor,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "vocab": vocabulary,
+            "merges": merges,
+        },
+    }
+
+
+def _settings(folder, classes):
+    """The fields of the smaller files together; `tokenizer_config.json` decides."""
+    settings = {}
+    for name in _MAPS:
+        if (folder / name).is_file():
+            settings |= read_settings(folder / name)
+    kind = settings.get("tokenizer_class") or classes[0]
+    if kind not in (*classes, "PreTrainedTokenizerFast"):
+        raise InputError(
+            f"{folder} has no tokenizer.json, and its files are read for {', '.join(classes)}. Received: "
+            f"tokenizer_class {kind!r}. If `transformers` gives it a fast tokenizer, save that: it is a tokenizer.json."
+        )
+    return settings
+
+
+def _special_tokens(folder, settings, vocabulary, defaults):
+    """`{name: token}`, `{token: id}` of the vocabulary and what is added to it, and the list `added_tokens`."""
+    added = {place: {"content": token} for token, place in _added_tokens_json(folder).items()}
+    added |= {int(place): token for place, token in settings.get("added_tokens_decoder", {}).items()}
+    places = vocabulary | {token["content"]: place for place, token in added.items()}
+    special = {}
+    for name, default in defaults.items():
+        token = settings.get(name) or default
+        token = token if isinstance(token, dict) else {"content": token}
+        if token["content"] in places:
+            place = places[token["content"]]
+            special[name] = token["content"]
+            added[place] = {"special": True} | token | added.get(place, {})
+        elif name != "mask_token":
+            raise InputError(f"{folder}: the vocabulary must hold {name} {token['content']!r}.")
+    more = settings.get("additional_special_tokens") or settings.get("extra_special_tokens") or []
+    for token in more.values() if isinstance(more, dict) else more:
+        content = token["content"] if isinstance(token, dict) else token
+        if content in places:
+            added.setdefault(places[content], {"content": content, "special": True})
+    listed = [
+        {"id": place, "special": token.get("special", False), "content": token["content"]}
+        | {flag: token.get(flag, False) for flag in _FLAGS}
+        for place, token in sorted(added.items())
+    ]
+    return special, places, listed
+
+
+def _added_tokens_json(folder):
+    path = folder / "added_tokens.json"
+    return dict(read_settings(path)) if path.is_file() else {}
+
+
+def _text(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path.parent} must hold tokenizer.json or {path.name} ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} must be a text file in UTF-8.") from None

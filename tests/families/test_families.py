@@ -1,0 +1,217 @@
+"""Every family against tiny checkpoints recorded from transformers: numbers, heads, and folders out and in."""
+
+import importlib
+import json
+import pathlib
+import types
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from safetensors.numpy import load_file, save_file
+
+from kerasformer.families import FAMILIES, family_of, open_checkpoint, write_checkpoint
+from kerasformer.families.weights import collect
+from kerasformer.layers import MaskedLanguageModelHead
+
+FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
+ENCODERS = ["bert", "roberta"]
+CLASSIFIERS = ["sequence_classification", "several_labels", "regression", "token_classification", "question_answering"]
+HIDDEN, LOGITS, GRADIENTS = 2e-5, 1e-4, 1e-4
+
+
+class Recorded:
+    """One family's recording, see `record_encoders.py`."""
+
+    def __init__(self, path):
+        self.arrays = dict(np.load(path))
+        self.inputs = {key: self.arrays[key] for key in ("token_ids", "segment_ids", "padding_mask") if key in self}
+        self.mask = self.inputs["padding_mask"][..., None]
+
+    def __contains__(self, key):
+        return key in self.arrays
+
+    def __getitem__(self, key):
+        return self.arrays[key]
+
+    def below(self, prefix):
+        return {key[len(prefix) :]: value for key, value in self.arrays.items() if key.startswith(prefix)}
+
+    def write(self, folder, kind=None, **changes):
+        """The folder that transformers writes for a model with a head, or for the bare one."""
+        config = json.loads(str(self["config"])) | changes
+        tensors = self.below("weight/")
+        if kind:
+            config |= json.loads(str(self[f"labels/{kind}"])) | {"architectures": [str(self[f"architecture/{kind}"])]}
+            prefix = FAMILIES[config["model_type"]].prefix
+            tensors = {f"{prefix}.{name}": value for name, value in tensors.items()} | self.below(f"head/{kind}/")
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(config))
+        save_file(tensors, folder / "model.safetensors")
+        return folder
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def recorded(request):
+    return Recorded(FIXTURES / f"encoder_{request.param}.npz")
+
+
+@pytest.fixture(scope="module")
+def gpt2():
+    return Recorded(FIXTURES / "gpt2.npz")
+
+
+def loaded(folder, **arguments):
+    checkpoint = open_checkpoint(folder)
+    backbone = checkpoint.backbone(**arguments)
+    checkpoint.assign(backbone)
+    return backbone
+
+
+def assert_gradients(backbone, expected, loss):
+    """Gradients by their names in the family's files, through the reversed table."""
+    with tf.GradientTape() as tape:
+        value = loss()
+    variables = backbone.trainable_variables
+    gradients = tape.gradient(value, variables, unconnected_gradients="zero")
+    for variable, gradient in zip(variables, gradients, strict=True):
+        variable.assign(tf.convert_to_tensor(gradient))
+    family = family_of(backbone.config)
+    compared = 0
+    for name, gradient in collect(family.names, backbone).items():
+        if name in expected:
+            scale = max(1.0, np.abs(expected[name]).max())
+            np.testing.assert_allclose(gradient / scale, expected[name] / scale, rtol=0, atol=GRADIENTS, err_msg=name)
+            compared += 1
+    assert compared == len(expected)
+
+
+def test_hidden_states_and_pooler(recorded, tmp_path):
+    outputs = loaded(recorded.write(tmp_path / "model"), pooled=True)(recorded.inputs)
+    expected = recorded["hidden/2"] * recorded.mask
+    np.testing.assert_allclose(outputs["sequence_output"], expected, rtol=0, atol=HIDDEN)
+    np.testing.assert_allclose(outputs["pooled_output"], recorded["pooled"], rtol=0, atol=HIDDEN)
+
+
+def test_each_layer(recorded, tmp_path):
+    states = loaded(recorded.write(tmp_path / "model")).expose()(recorded.inputs)["hidden_states"]
+    assert len(states) == 3
+    for place, state in enumerate(states):
+        np.testing.assert_allclose(state, recorded[f"hidden/{place}"] * recorded.mask, rtol=0, atol=HIDDEN)
+
+
+def test_gradients(recorded, tmp_path):
+    backbone = loaded(recorded.write(tmp_path / "model"))
+    expected = {name: value for name, value in recorded.below("gradient/").items() if "pooler" not in name}
+
+    def loss():
+        return tf.reduce_sum(backbone(recorded.inputs, training=True)["sequence_output"] * recorded["coefficients"])
+
+    assert_gradients(backbone, expected, loss)
+
+
+def dense(inputs, outputs):
+    layer = keras.layers.Dense(outputs)
+    layer.build((None, inputs))
+    return layer
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_classification_heads(recorded, kind, tmp_path):
+    checkpoint = open_checkpoint(recorded.write(tmp_path / "model", kind))
+    settings = json.loads(str(recorded[f"labels/{kind}"]))
+    labels = list(settings.get("id2label", {}).values()) or ["start", "end"]
+    if "id2label" in settings:
+        assert checkpoint.labels == labels
+    is_sequence = "SequenceClassification" in checkpoint.architecture
+    assert checkpoint.kind == ("sequence_classification" if is_sequence else kind)
+    if is_sequence:
+        assert checkpoint.problem_type == settings.get("problem_type", "single_label_classification")
+    backbone = checkpoint.backbone(pooled=is_sequence)
+    head = types.SimpleNamespace(output=dense(32, len(labels)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checkpoint.assign(backbone, head)
+    outputs = backbone(recorded.inputs)
+    logits = head.output(outputs["pooled_output" if is_sequence else "sequence_output"])
+    mask = 1 if is_sequence else recorded.mask
+    np.testing.assert_allclose(logits * mask, recorded[f"logits/{kind}"] * mask, rtol=0, atol=LOGITS)
+
+    target = tmp_path / "again"
+    target.mkdir()
+    write_checkpoint(target, backbone, checkpoint.kind, head, labels=settings.get("id2label") and labels)
+    written, read = (load_file(tmp_path / name / "model.safetensors") for name in ("again", "model"))
+    for name, value in written.items():
+        np.testing.assert_array_equal(value, read[name])
+    assert {name for name in read.keys() - written.keys() if ".pooler." not in name} == set()
+
+
+def masked_head(backbone):
+    block = backbone.config.blocks[0]
+    head = MaskedLanguageModelHead(
+        backbone.config.vocabulary_size, activation=block.feed_forward.activation, epsilon=block.norm.epsilon
+    )
+    head.build((None, None, backbone.config.hidden_dim))
+    return head
+
+
+def test_masked_language_model_head(recorded, tmp_path):
+    checkpoint = open_checkpoint(recorded.write(tmp_path / "model", "masked_lm"))
+    backbone = checkpoint.backbone()
+    head = masked_head(backbone)
+    checkpoint.assign(backbone, head)
+    batch, length = recorded.inputs["token_ids"].shape
+    positions = np.where(recorded.inputs["padding_mask"], np.arange(length), -1).astype("int32")
+    states = backbone(recorded.inputs)["sequence_output"]
+    logits = head(states, positions, backbone.embeddings.token.embeddings)
+    expected = recorded["logits/masked_lm"][recorded.inputs["padding_mask"] > 0]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=LOGITS)
+    assert batch == 4
+
+
+def test_gpt2_logits_and_gradients(gpt2, tmp_path):
+    backbone = loaded(gpt2.write(tmp_path / "model"))
+    outputs = backbone(gpt2.inputs)
+    np.testing.assert_allclose(outputs["logits"] * gpt2.mask, gpt2["logits"] * gpt2.mask, rtol=0, atol=HIDDEN)
+    np.testing.assert_allclose(outputs["sequence_output"], gpt2["hidden"] * gpt2.mask, rtol=0, atol=HIDDEN)
+
+    def loss():
+        return tf.reduce_sum(backbone(gpt2.inputs, training=True)["logits"] * gpt2["coefficients"])
+
+    expected = {name.removeprefix("transformer."): value for name, value in gpt2.below("gradient/").items()}
+    assert_gradients(backbone, expected, loss)
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, "gpt2"])
+def test_transformers_loads_what_we_write(name, tmp_path):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    recorded = Recorded(FIXTURES / (f"encoder_{name}.npz" if name in ENCODERS else "gpt2.npz"))
+    kind = None if name in ENCODERS else "causal_lm"
+    backbone = loaded(recorded.write(tmp_path / "model"), pooled=True)
+    target = tmp_path / "again"
+    target.mkdir()
+    write_checkpoint(target, backbone, kind)
+    family = family_of(backbone.config)
+    assert family.model_type == name
+    model = getattr(transformers, family.architecture(kind))
+    model, report = model.from_pretrained(target, output_loading_info=True, attn_implementation="eager")
+    assert not any(report.values())
+    names = {"token_ids": "input_ids", "padding_mask": "attention_mask", "segment_ids": "token_type_ids"}
+    with torch.no_grad():
+        outputs = model.eval()(**{names[key]: torch.tensor(value).long() for key, value in recorded.inputs.items()})
+    ours = backbone(recorded.inputs)
+    if kind is None:
+        found, expected = ours["sequence_output"], outputs.last_hidden_state.numpy()
+        np.testing.assert_allclose(ours["pooled_output"], outputs.pooler_output.numpy(), rtol=0, atol=HIDDEN)
+    else:
+        found, expected = ours["logits"], outputs.logits.numpy()
+    np.testing.assert_allclose(found * recorded.mask, expected * recorded.mask, rtol=0, atol=HIDDEN)
+    assert open_checkpoint(target).config == backbone.config
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, "gpt2"])
+def test_a_family_is_a_small_file(name):
+    path = pathlib.Path(importlib.import_module(f"kerasformer.families.{name}").__file__)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 150

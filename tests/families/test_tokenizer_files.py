@@ -1,0 +1,124 @@
+"""Older tokenizer files as one `tokenizer.json`: the `tokenizers` library gives the ids of the published one."""
+
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from kerasformer.errors import InputError
+from kerasformer.families import FAMILIES
+from kerasformer.families.tokenizer_files import wordpiece
+
+tokenizers = pytest.importorskip("tokenizers")
+
+DATA = pathlib.Path(os.environ.get("KF_DATA", "nowhere")) / "tokenizers"
+TEXTS = [
+    "Hello world, it's 3.14 — naïve café 😀 日本語",
+    "",
+    "  two  spaces\n\tand a tab ",
+    "a <mask> [MASK] <|endoftext|> </s>[SEP]",
+    "ÉCOLE Straße ǅ ﬁ",
+    "x" * 150,
+]
+FILES = {
+    "bert-base-uncased": "bert",
+    "bert-base-cased": "bert",
+    "bert-base-chinese": "bert",
+    "roberta-base": "roberta",
+    "gpt2": "gpt2",
+}
+SMALL = ("vocab.txt", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def older_files(name, target):
+    if not (DATA / name).is_dir():
+        pytest.skip("needs $KF_DATA/tokenizers")
+    target.mkdir(exist_ok=True)
+    for file in SMALL:
+        if (DATA / name / file).is_file():
+            shutil.copy(DATA / name / file, target)
+    return target
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_as_the_published_tokenizer(name, tmp_path):
+    folder = older_files(name, tmp_path)
+    found = tokenizers.Tokenizer.from_str(json.dumps(FAMILIES[FILES[name]].tokenizer(folder)))
+    expected = tokenizers.Tokenizer.from_file(str(DATA / name / "tokenizer.json"))
+    pairs = list(zip(TEXTS, reversed(TEXTS), strict=True))
+    for texts in (TEXTS, pairs):
+        for one, other in zip(found.encode_batch(texts), expected.encode_batch(texts), strict=True):
+            assert (one.ids, one.offsets) == (other.ids, other.offsets)
+    if name != "roberta-base":  # the published one gives both texts of a pair the same type
+        assert [row.type_ids for row in found.encode_batch(pairs)] == [
+            row.type_ids for row in expected.encode_batch(pairs)
+        ]
+
+
+def test_words_split_by_another_tool(tmp_path):
+    folder = older_files("bert-base-japanese-v3", tmp_path)
+    with pytest.raises(InputError, match=r"Received: tokenizer_class 'BertJapaneseTokenizer'") as error:
+        wordpiece(folder)
+    assert "\n" not in str(error.value)
+
+
+def write(folder, lines, **settings):
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+def test_settings_and_added_tokens(tmp_path):
+    folder = write(
+        tmp_path,
+        [*SPECIAL, "cat", "dog", "cow"],
+        do_lower_case=False,
+        strip_accents=True,
+        tokenize_chinese_chars=False,
+        additional_special_tokens=["<user>"],
+        added_tokens_decoder={"8": {"content": "covid19", "normalized": True, "single_word": True}},
+    )
+    (folder / "added_tokens.json").write_text('{"<user>": 7}')
+    found = wordpiece(folder)
+    assert found["normalizer"] == {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": False,
+        "strip_accents": True,
+        "lowercase": False,
+    }
+    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(found))
+    assert tokenizer.encode("cat <user>dog covid19 covid19s").ids == [2, 4, 7, 5, 8, 1, 3]
+
+
+def test_of_a_token_that_is_there_twice_the_last_one_counts(tmp_path):
+    found = wordpiece(write(tmp_path, [*SPECIAL, "cat", "dog", "cat"]))
+    assert tokenizers.Tokenizer.from_str(json.dumps(found)).encode("cat dog").ids == [2, 6, 5, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda folder: (folder / "vocab.txt").unlink(), "must hold tokenizer.json or vocab.txt"),
+        (lambda folder: (folder / "vocab.txt").write_bytes(b"\xff\n"), "must be a text file in UTF-8"),
+        (lambda folder: write(folder, SPECIAL[:-1]), r"must hold sep_token '\[SEP\]'"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "is not JSON"),
+    ],
+)
+def test_files_that_cannot_be_read(change, words, tmp_path):
+    change(write(tmp_path, SPECIAL))
+    with pytest.raises(InputError, match=words) as error:
+        wordpiece(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_merges_that_cannot_be_read(tmp_path):
+    (tmp_path / "vocab.json").write_text(json.dumps({"<|endoftext|>": 0, "a": 1}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na a\na b c\n")
+    with pytest.raises(InputError, match=r"two tokens a line\. Received: 'a b c'"):
+        FAMILIES["gpt2"].tokenizer(tmp_path)
