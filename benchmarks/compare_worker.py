@@ -80,6 +80,7 @@ class Export:
         import tensorflow as tf
         import tensorflow_text  # noqa: F401, registers its ops
 
+        tf.get_logger().setLevel("ERROR")  # of the loader's deprecation: servers load in this way
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         with self._session.graph.as_default():

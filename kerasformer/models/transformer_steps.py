@@ -1,17 +1,4 @@
-"""Decoding with a Transformer step by step: what is computed once, and what is computed for each token.
-
-The contract of a step, which `kerasformer.decoding` decodes with, whatever the model: an object with
-
-- `start(inputs) -> (context, state)`: from the model's source inputs, a dictionary of `[batch, ...]`. `context` is what
-  stays, `state` what each step changes, for one beam a row; both any nest of tensors whose first dimension is the batch
-- `step(token_ids, context, state) -> (outputs, state)`: `token_ids`, int32 `[batch, beams]`, are the tokens chosen
-  last, at first the start token for one beam; `outputs["logits"]` is `[batch, beams, vocabulary]`, and
-  `outputs["attention"]` `[batch, beams, source length]`, where there is one, for the coverage penalty
-- `reorder(state, parents) -> state`: the state for other beams, each of which goes on from the beam of its row that
-  `parents`, int32 `[batch, new beams]`, names
-
-Rows whose search has ended are left out of context and state by gathering their first dimension.
-"""
+"""The steps of an encoder-decoder with a cache: see `kerasformer.decoding.Steps`."""
 
 import tensorflow as tf
 
