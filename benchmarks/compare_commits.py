@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -85,7 +86,9 @@ def main(arguments: Arguments) -> None:
     everything = arguments.answers == arguments.times
     texts = read_texts(arguments.texts)
     commit = run_git("rev-parse", "--short=12", arguments.commit)
-    folder = arguments.cache.resolve() / f"{commit}{'-tiny' if arguments.tiny else ''}"
+    # What the older side draws changes with its program.
+    drawn = zlib.crc32((HERE / "compare_old.py").read_bytes())
+    folder = arguments.cache.resolve() / f"{commit}-{drawn:08x}{'-tiny' if arguments.tiny else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         sides = Sides(stack, commit, folder, arguments.tiny, texts)

@@ -10,7 +10,7 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasformer.decoding import Beam, Greedy, RecomputingSteps, Sample, TransformersBeam, search
+from kerasformer.decoding import Beam, ForbiddenTokens, Greedy, RecomputingSteps, Sample, TransformersBeam, search
 from kerasformer.errors import InputError
 from kerasformer.models import TransformerConfig, TransformerSteps, transformer, with_precision
 
@@ -66,6 +66,24 @@ def test_a_beam_that_holds_everything_is_exhaustive_search(wide_search, seed, pe
         count = min(8, len(expected))
         assert_alike(results(found, row)[:count], expected[:count])
         assert not found["ended"].numpy()[row, count:].any()
+
+
+@pytest.mark.parametrize("penalty", [-0.5, 0.0, 1.0, 2.0])
+def test_in_the_way_of_transformers_cut_results_compete_with_ended_ones(penalty):
+    tables = np.random.default_rng(7).normal(size=(2, 4, 4)) * 2
+    select = TransformersBeam(40, penalty, early_stopping="never")
+    # Without the start token, no two sequences have the same transitions and so the same score.
+    options = IDS | {"max_length": 3, "num_results": 12, "processors": [ForbiddenTokens((START,))]}
+    found = search(toy.TableSteps(tables), toy.inputs(2), **options, select=select)
+    for row in range(2):
+        expected = [
+            (total / (len(tokens) + ended) ** penalty, total, tokens, ended)
+            for _, total, tokens, ended in toy.all_sequences(tables[row], START, END, 3, 0.0)
+            if START not in tokens
+        ]
+        expected = sorted(expected, key=lambda result: -result[0])[:12]
+        assert len({ended for *_, ended in expected}) == 2, "the test must see both kinds"
+        assert_alike(results(found, row), expected)
 
 
 @pytest.mark.parametrize("penalty", [-60.0, -8.0, 60.0])
