@@ -1,11 +1,34 @@
-"""Searching for output sequences inside the graph: greedy, beam search, sampling.
+"""Generation inside the graph: one search loop with greedy search, beam search and sampling as its methods.
 
-All decode whatever has `start`, `step` and `reorder` as `kerasformer.models.transformer_steps` tells.
+The loop decodes any object with `start`, `step` and `reorder`: see `Steps`.
 """
 
-from kerasformer.decoding.beam import beam_search, greedy_search
-from kerasformer.decoding.recomputing import RecomputingSteps
-from kerasformer.decoding.rules import Rules
-from kerasformer.decoding.sampling import sample
+from kerasformer.decoding.beams import Beam, TransformersBeam
+from kerasformer.decoding.draws import Greedy, Sample
+from kerasformer.decoding.loop import search
+from kerasformer.decoding.processors import (
+    ForbiddenTokens,
+    ForcedTokens,
+    MinLength,
+    NoRepeatNgram,
+    Processor,
+    RepetitionPenalty,
+)
+from kerasformer.decoding.steps import RecomputingDecoderSteps, RecomputingSteps, Steps
 
-__all__ = ["RecomputingSteps", "Rules", "beam_search", "greedy_search", "sample"]
+__all__ = [
+    "Beam",
+    "ForbiddenTokens",
+    "ForcedTokens",
+    "Greedy",
+    "MinLength",
+    "NoRepeatNgram",
+    "Processor",
+    "RecomputingDecoderSteps",
+    "RecomputingSteps",
+    "RepetitionPenalty",
+    "Sample",
+    "Steps",
+    "TransformersBeam",
+    "search",
+]

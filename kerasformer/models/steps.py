@@ -1,6 +1,6 @@
 """Decoding with a decoder, or an encoder-decoder, step by step: what is computed once, and what for each token.
 
-The contract of steps is in `kerasformer.decoding`; here are the steps of the models of this package.
+The contract is `kerasformer.decoding.Steps`; here are the steps of the models of this package.
 """
 
 import tensorflow as tf
@@ -11,9 +11,9 @@ from kerasformer.layers.masks import is_open
 
 
 class DecoderSteps:
-    """The steps of a model that `encoder_decoder(config)` or `transformer(config)` made.
+    """The steps of a model that `decoder(config)`, `encoder_decoder(config)` or `transformer(config)` made.
 
-    The encoder runs once, and the memory's keys and values are projected once. Keys and values of earlier steps are
+    The encoder runs once, and the memory's keys and values are projected once; a prompt is read in one call. Keys and values of earlier steps are
     kept in caches of a fixed capacity. They are never copied when beams change places: all beams of a row write into
     one cache, and each beam keeps which columns are its own past (`visible`). Attention of all beams of a row is then
     one product, and changing places moves a few booleans.
@@ -40,11 +40,12 @@ class DecoderSteps:
 
         Args:
             inputs: of an encoder-decoder, `source_token_ids` and `source_padding_mask`, int32 `[batch, source length]`;
-                of a decoder, `token_ids` and `padding_mask`, int32 `[batch, prompt length]`, the prompts without their
-                last token, which the first step reads.
+                of a decoder, the prompts, `token_ids` and `padding_mask`, int32 `[batch, prompt length]`, padded on
+                either side, with at least one token each.
 
         Returns:
-            `(context, state)`, see `kerasformer.decoding`.
+            `(context, state)`; of a decoder `(context, state, outputs)`, with the scores of the token after the
+            prompts. See `kerasformer.decoding.Steps`.
         """
         if self.encoder is None:
             return self._prefill(inputs)
@@ -58,27 +59,42 @@ class DecoderSteps:
         return {"mask": memory.mask, "keys": list(keys), "values": list(values)}, state
 
     def _prefill(self, inputs):
-        """The prompts' keys and values, computed in one call of each block."""
-        mask = tf.cast(is_open(inputs["padding_mask"]), tf.int32)
-        rows = self.decoder.embed(inputs["token_ids"], mask)
+        """The prompts' keys and values, computed in one call of each block, and the scores of the token after them."""
+        mask = is_open(inputs["padding_mask"])
+        # The real tokens of each row first, in their order.
+        order = tf.argsort(tf.cast(~mask, tf.int32), axis=-1, stable=True)
+        token_ids, mask = (tf.gather(value, order, batch_dims=1) for value in (inputs["token_ids"], mask))
+        rows = self.decoder.embed(token_ids, tf.cast(mask, tf.int32))
         batch, length = tf.unstack(tf.shape(mask))
+        lengths = tf.reduce_sum(rows.mask, 1)
         columns = tf.broadcast_to(tf.range(length), [batch, length])
-        state = self._state(batch, tf.reduce_sum(mask, 1), columns, is_open(mask)[:, None])
-        before = tf.range(length)[:, None] >= tf.range(length)[None, :]
-        visible = before[None] & is_open(mask)[:, None, :]
+        state = self._state(batch, lengths, columns, mask[:, None])
+        earlier = tf.range(length)[:, None] >= tf.range(length)[None, :]
         hidden, caches = rows.hidden, []
         for block, cache in zip(self.decoder.blocks, state["caches"], strict=True):
             hidden, cache = block(
                 hidden,
                 padding_mask=rows.mask,
                 layout=rows.layout,
-                attention_mask=visible,
+                attention_mask=earlier[None] & mask[:, None, :],
                 bias=rows.bias,
                 cache={"self": cache},
                 cache_index=0,
             )
             caches.append(cache)
-        return {}, state | {"caches": caches}
+        last = tf.maximum(lengths - 1, 0)
+        if rows.layout is None:
+            slots = tf.range(batch) * length + last
+        else:
+            slots = tf.gather(rows.layout["unpack"], last, batch_dims=1)
+        outputs = {"logits": self._logits(tf.gather(hidden, slots))[:, None]}
+        return {}, state | {"caches": caches}, outputs
+
+    def _logits(self, hidden):
+        """`[rows, hidden_dim]` to scores of the vocabulary."""
+        if self.decoder.norm is not None:
+            hidden = self.decoder.norm(hidden)
+        return self.decoder.embeddings(hidden, reverse=True) if self.output_head is None else self.output_head(hidden)
 
     def _state(self, batch, position, columns, visible):
         """The state of one beam a row.
@@ -131,9 +147,7 @@ class DecoderSteps:
             caches.append(grown)
             if scores:
                 attention = tf.reduce_mean(scores[0], 1)
-        if self.decoder.norm is not None:
-            x = self.decoder.norm(x)
-        logits = embeddings(x, reverse=True) if self.output_head is None else self.output_head(x)
+        logits = self._logits(x)
         outputs = {"logits": tf.reshape(logits, [batch, beams, logits.shape[-1]])}
         return outputs | ({} if attention is None else {"attention": attention}), state | {"caches": caches}
 

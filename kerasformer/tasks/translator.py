@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasformer.decoding import Rules, beam_search
+from kerasformer.decoding import Beam, ForbiddenTokens, MinLength, search
 from kerasformer.errors import InputError
 from kerasformer.models import DecoderSteps, with_precision
 from kerasformer.tasks.alignment import attention_over_source
@@ -26,7 +26,7 @@ class Translator(Task):
         target_tokenizer: of the translations, for a model with two vocabularies; None: the same.
         target_languages: for one model of several target languages: texts begin with `language_tag(language)`, which
             must be a piece of the tokenizer's. Texts without tag get the first language's.
-        beam_size, length_penalty, coverage_penalty: of `beam_search`; the paper's 4 and 0.6, and none.
+        beam_size, length_penalty, coverage_penalty: of `Beam`; the paper's 4 and 0.6, and none.
         label_smoothing: of the loss.
 
     Attributes:
@@ -196,20 +196,18 @@ class Translator(Task):
         return with_precision(self.transformer, precision)
 
     def core_outputs(self, model, inputs):
-        """The best sequences of each row, see `beam_search`."""
+        """The best sequences of each row, see `search`."""
         tokenizer = self.target_tokenizer
-        found = beam_search(
+        found = search(
             DecoderSteps(model, with_attention=self.coverage_penalty > 0),
             {name: inputs[name] for name in ("source_token_ids", "source_padding_mask")},
             start_id=tokenizer.start_id,
             end_id=tokenizer.end_id,
             padding_id=tokenizer.padding_id,
             max_length=inputs["max_length"],
-            beam_size=inputs["beam_size"],
             num_results=inputs["num_results"],
-            length_penalty=inputs["length_penalty"],
-            coverage_penalty=self.coverage_penalty,
-            rules=Rules(forbidden=tuple(self._pieces.unsayable), min_length=self.min_length),
+            select=Beam(inputs["beam_size"], inputs["length_penalty"], self.coverage_penalty),
+            processors=[ForbiddenTokens(tuple(self._pieces.unsayable)), MinLength(self.min_length)],
         )
         return {
             "token_ids": found["token_ids"],

@@ -10,7 +10,7 @@ import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasformer.decoding import RecomputingSteps, beam_search, greedy_search
+from kerasformer.decoding import Beam, ForbiddenTokens, Greedy, RecomputingSteps, Sample, TransformersBeam, search
 from kerasformer.errors import InputError
 from kerasformer.models import DecoderSteps, TransformerConfig, transformer, with_precision
 
@@ -42,20 +42,18 @@ def wide_search():
     """A search that keeps every sequence of 4 tokens, 1 of them the end, up to length 3."""
 
     @tf.function(reduce_retracing=True)
-    def search(tables, max_length, penalty):
-        return beam_search(
+    def wide(tables, max_length, penalty):
+        return search(
             toy.TableSteps(tables),
             toy.inputs(tf.shape(tables)[0]),
             **IDS,
-            beam_size=40,
             num_results=8,
             max_length=max_length,
-            length_penalty=penalty,
-            stop_early=False,
+            select=Beam(40, length_penalty=penalty, stop_early=False),
         )
 
     types = (tf.float32, tf.int32, tf.float32)
-    return lambda *arguments: search(*[tf.constant(a, t) for a, t in zip(arguments, types, strict=True)])
+    return lambda *arguments: wide(*[tf.constant(a, t) for a, t in zip(arguments, types, strict=True)])
 
 
 @settings(max_examples=25, deadline=None)
@@ -68,6 +66,24 @@ def test_a_beam_that_holds_everything_is_exhaustive_search(wide_search, seed, pe
         count = min(8, len(expected))
         assert_alike(results(found, row)[:count], expected[:count])
         assert not found["ended"].numpy()[row, count:].any()
+
+
+@pytest.mark.parametrize("penalty", [-0.5, 0.0, 1.0, 2.0])
+def test_in_the_way_of_transformers_cut_results_compete_with_ended_ones(penalty):
+    tables = np.random.default_rng(7).normal(size=(2, 4, 4)) * 2
+    select = TransformersBeam(40, penalty, early_stopping="never")
+    # Without the start token, no two sequences have the same transitions and so the same score.
+    options = IDS | {"max_length": 3, "num_results": 12, "processors": [ForbiddenTokens((START,))]}
+    found = search(toy.TableSteps(tables), toy.inputs(2), **options, select=select)
+    for row in range(2):
+        expected = [
+            (total / (len(tokens) + ended) ** penalty, total, tokens, ended)
+            for _, total, tokens, ended in toy.all_sequences(tables[row], START, END, 3, 0.0)
+            if START not in tokens
+        ]
+        expected = sorted(expected, key=lambda result: -result[0])[:12]
+        assert len({ended for *_, ended in expected}) == 2, "the test must see both kinds"
+        assert_alike(results(found, row), expected)
 
 
 @pytest.mark.parametrize("penalty", [-60.0, -8.0, 60.0])
@@ -87,12 +103,12 @@ def test_no_penalty_is_too_large_for_a_sequence_to_be_found(wide_search, penalty
     assert (extreme["ended"].numpy()[:, 0]).all()
 
 
-@pytest.mark.parametrize("stop_early", [False, True])
-def test_greedy_is_the_likeliest_token_each_time(stop_early):
+@pytest.mark.parametrize(
+    "select", [Greedy(), Beam(1, length_penalty=0.0, stop_early=False), Beam(1, length_penalty=0.0)]
+)
+def test_greedy_is_the_likeliest_token_each_time(select):
     tables = np.random.default_rng(0).normal(size=(20, 6, 6))
-    found = greedy_search(
-        toy.TableSteps(tables), toy.inputs(20), **IDS, max_length=7, length_penalty=0.0, stop_early=stop_early
-    )
+    found = search(toy.TableSteps(tables), toy.inputs(20), **IDS, max_length=7, select=select)
     for row in range(20):
         tokens, last, total, ended = [], START, 0.0, False
         while len(tokens) < 7 and not ended:
@@ -108,21 +124,26 @@ def test_rows_are_independent_and_leave_when_they_are_done():
     tables[:3, :, END] = 50  # these end at once
     tables[3:, :, END] = -50  # and these never
     steps = toy.TableSteps(tables)
-    together = beam_search(steps, toy.inputs(6), **IDS, max_length=tf.constant([9, 9, 9, 9, 4, 0]), beam_size=2)
+    together = search(steps, toy.inputs(6), **IDS, max_length=tf.constant([9, 9, 9, 9, 4, 0]), select=Beam(2))
     computed = int(steps.computed)
     # The first token for one beam in five rows, then two beams in two rows up to 4, in one up to 9.
     assert computed == 5 + 2 * 2 * 3 + 2 * 5
     assert together["lengths"].numpy().ravel().tolist() == [0, 0, 0, 9, 4, 0]
     assert together["ended"].numpy().ravel().tolist() == [True] * 3 + [False] * 3
     for row in range(5):
-        alone = beam_search(
-            toy.TableSteps(tables[row : row + 1]), toy.inputs(1), **IDS, max_length=[9, 9, 9, 9, 4][row], beam_size=2
+        alone = search(
+            toy.TableSteps(tables[row : row + 1]),
+            toy.inputs(1),
+            **IDS,
+            max_length=[9, 9, 9, 9, 4][row],
+            select=Beam(2),
         )
         assert_alike(results(together, row), results(alone, 0))
 
 
-def test_no_rows():
-    found = beam_search(toy.TableSteps(np.zeros((1, 4, 4))), toy.inputs(0), **IDS, max_length=5)
+@pytest.mark.parametrize("select", [Greedy(), Beam(3), TransformersBeam(3), Sample(seed=1)])
+def test_no_rows(select):
+    found = search(toy.TableSteps(np.zeros((1, 4, 4))), toy.inputs(0), **IDS, max_length=5, select=select)
     assert {name: value.shape.as_list()[0] for name, value in found.items()} == dict.fromkeys(found, 0)
 
 
@@ -154,12 +175,12 @@ def sentences(count):
 def test_cached_decoding_is_full_recomputation(model, beam_size):
     """200 sentences: the same tokens, and scores within 1e-4."""
 
-    def search(steps):
-        return tf.function(
-            lambda inputs: beam_search(steps, inputs, **IDS, max_length=8, beam_size=beam_size, num_results=beam_size)
-        )(sentences(200))
+    options = IDS | {"max_length": 8, "select": Beam(beam_size), "num_results": beam_size}
 
-    cached, recomputed = search(DecoderSteps(model)), search(RecomputingSteps(model))
+    def run(steps):
+        return tf.function(lambda inputs: search(steps, inputs, **options))(sentences(200))
+
+    cached, recomputed = run(DecoderSteps(model)), run(RecomputingSteps(model))
     for name, value in cached.items():
         np.testing.assert_allclose(value, recomputed[name], atol=1e-4)
     assert len(np.unique(cached["lengths"])) > 2, "the test must see sentences of several lengths"
@@ -181,9 +202,8 @@ def test_cached_decoding_is_full_recomputation(model, beam_size):
 
 def test_coverage_penalty(model):
     steps, inputs = DecoderSteps(model, with_attention=True), sentences(6)
-    found = beam_search(
-        steps, inputs, **IDS, max_length=5, beam_size=9, num_results=3, length_penalty=0.0, coverage_penalty=0.2
-    )
+    options = IDS | {"max_length": 5, "num_results": 3}
+    found = search(steps, inputs, **options, select=Beam(9, length_penalty=0.0, coverage_penalty=0.2))
     mask = inputs["source_padding_mask"].numpy()
     checked = 0
     for row, result in itertools.product(range(6), range(3)):
@@ -205,7 +225,7 @@ def test_coverage_penalty(model):
     kept = found["scores"].numpy()[found["ended"].numpy().all(1)]
     assert len(kept)
     assert (np.diff(kept, axis=1) <= 0).all()
-    plain = beam_search(steps, inputs, **IDS, max_length=5, beam_size=9, num_results=3, length_penalty=0.0)
+    plain = search(steps, inputs, **options, select=Beam(9, length_penalty=0.0))
     assert (plain["token_ids"].shape != found["token_ids"].shape) or (
         plain["token_ids"].numpy() != found["token_ids"].numpy()
     ).any(), "coverage changes what is best"
@@ -213,35 +233,41 @@ def test_coverage_penalty(model):
 
 def test_coverage_in_bfloat16(model):
     half = with_precision(model, "mixed_bfloat16")
-    options = IDS | {"max_length": 5, "beam_size": 9, "length_penalty": 0.0, "coverage_penalty": 0.2}
-    found = beam_search(DecoderSteps(half, with_attention=True), sentences(6), **options)
-    expected = beam_search(DecoderSteps(model, with_attention=True), sentences(6), **options)
+    options = IDS | {"max_length": 5, "select": Beam(9, length_penalty=0.0, coverage_penalty=0.2)}
+    found = search(DecoderSteps(half, with_attention=True), sentences(6), **options)
+    expected = search(DecoderSteps(model, with_attention=True), sentences(6), **options)
     assert found["scores"].dtype == tf.float32
     np.testing.assert_allclose(found["scores"], expected["scores"], atol=0.2)
 
 
 def test_coverage_needs_attention_and_a_mask(model):
-    options = IDS | {"max_length": 5, "coverage_penalty": 0.2}
+    options = IDS | {"max_length": 5, "select": Beam(coverage_penalty=0.2)}
     with pytest.raises(InputError, match="with_attention=True"):
-        beam_search(DecoderSteps(model), sentences(2), **options)
+        search(DecoderSteps(model), sentences(2), **options)
     with pytest.raises(InputError, match="source_padding_mask"):
-        beam_search(toy.TableSteps(np.zeros((1, 4, 4))), toy.inputs(1), **options)
+        search(toy.TableSteps(np.zeros((1, 4, 4))), toy.inputs(1), **options)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("beam", "arguments", "words"),
     [
-        ({"beam_size": 0}, "beam_size=0"),
-        ({"num_results": 5}, "num_results=5"),
-        ({"max_length": 0}, "max_length=0"),
-        ({"max_length": [3, -1]}, r"max_length=\[3, -1\]"),
-        ({"length_penalty": float("nan")}, "length_penalty=nan"),
-        ({"coverage_penalty": -1.0}, "coverage_penalty=-1.0"),
-        ({"coverage_penalty": float("nan")}, "coverage_penalty=nan"),
+        ({"size": 0}, {}, "size=0"),
+        ({"size": 2}, {"num_results": 5}, "num_results=5"),
+        ({}, {"max_length": 0}, "max_length=0"),
+        ({}, {"max_length": [3, -1]}, r"max_length=\[3, -1\]"),
+        ({}, {"start_id": None}, "`start_id`"),
+        ({"length_penalty": float("nan")}, {}, "length_penalty=nan"),
+        ({"coverage_penalty": -1.0}, {}, "coverage_penalty=-1.0"),
+        ({"coverage_penalty": float("nan")}, {}, "coverage_penalty=nan"),
     ],
 )
-def test_bad_arguments(arguments, words):
+def test_bad_arguments(beam, arguments, words):
+    steps, inputs = toy.TableSteps(np.zeros((2, 4, 4))), toy.inputs(2)
     with pytest.raises(InputError, match=words):
-        beam_search(
-            toy.TableSteps(np.zeros((2, 4, 4))), toy.inputs(2), **{**IDS, "max_length": 5, "beam_size": 2, **arguments}
-        )
+        search(steps, inputs, **{**IDS, "max_length": 5, "select": Beam(**beam), **arguments})
+
+
+@pytest.mark.parametrize("num_results", [0, 2])
+def test_greedy_search_has_one_result(num_results):
+    with pytest.raises(InputError, match=f"num_results={num_results}"):
+        search(toy.TableSteps(np.zeros((2, 4, 4))), toy.inputs(2), **IDS, max_length=5, num_results=num_results)

@@ -49,7 +49,7 @@ def test_copying_sequences_of_10_to_40():
 
     ids, mask = sequences(random, 100)
     found = tf.function(
-        lambda inputs: kf.decoding.greedy_search(
+        lambda inputs: kf.decoding.search(
             kf.models.DecoderSteps(model), inputs, start_id=START, end_id=END, max_length=45
         )
     )({"source_token_ids": tf.constant(ids), "source_padding_mask": tf.constant(mask)})

@@ -162,15 +162,15 @@ def test_n_best(trained, served):
         assert len(set(found["translations"][row])) == 3
         assert (np.diff(found["scores"][row]) < 0).all()
         inputs = task.tokenizer([texts[row]])
-        direct = kf.decoding.beam_search(
+        direct = kf.decoding.search(
             kf.models.DecoderSteps(task.transformer),
             {f"source_{name}": value for name, value in inputs.items()},
             start_id=task.tokenizer.start_id,
             end_id=task.tokenizer.end_id,
             max_length=20,
-            beam_size=3,
             num_results=3,
-            rules=kf.decoding.Rules(forbidden=(0, 1, 2)),
+            select=kf.decoding.Beam(3),
+            processors=[kf.decoding.ForbiddenTokens((0, 1, 2))],
         )
         words = task.tokenizer.detokenize(tf.RaggedTensor.from_tensor(direct["token_ids"][0], direct["lengths"][0]))
         assert [text.decode() for text in words.numpy()] == found["translations"][row].tolist()
