@@ -21,7 +21,7 @@ def with_shared_weights(concrete):
         concrete: `tf.ConcreteFunction` of a flat list of tensor inputs, with weights of less than 2 GiB.
 
     Returns:
-        `(function, variables)`: a `tf.function` from the same inputs to the list of outputs, and the list of
+        `(function, variables)`: a function from the same inputs to the list of outputs, and the list of
         `tf.Variable`s that it reads, which must be tracked by what is saved.
     """
     specs = concrete.structured_input_signature[0]
@@ -32,13 +32,13 @@ def with_shared_weights(concrete):
     graph_def, placed = _without(frozen, folded, weights)
     outputs = [tensor.name for tensor in frozen.outputs]
 
-    @tf.function(input_signature=specs)
     def function(*inputs):
         replaced = {f"{spec.name}:0": value for spec, value in zip(specs, inputs, strict=True)}
         replaced |= {placed[name]: tf.convert_to_tensor(variable) for name, variable in variables.items()}
         return tf.graph_util.import_graph_def(graph_def, input_map=replaced, return_elements=outputs, name="")
 
-    return function, list(variables.values())
+    # Not a `tf.function`, which would order operations that have effects: across the bounds of a loop, too.
+    return tf.compat.v1.wrap_function(function, specs), list(variables.values())
 
 
 def _folded(graph):
