@@ -4,28 +4,29 @@ import pathlib
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from kerasformer.errors import InputError
 from kerasformer.files import written_beside
 from kerasformer.layers.serving_form import use_serving_form
+from kerasformer.serving.shared_weights import with_shared_weights
 from kerasformer.serving.warmup import write_warmup
 
 PRECISIONS = ("float32", "bfloat16")
 
-# A GraphDef ends at 2 GiB; the rest is room for the graph itself.
-_LARGEST_CONSTANTS = 1_900_000_000
+# While weights are folded they are in a GraphDef, which ends at 2 GiB; the rest is room for the graph itself.
+_LARGEST_FOLDED = 1_900_000_000
 
 
 def export(task, folder, *, precision="float32"):
     """Writes `task` as a SavedModel with the signatures of `task.serving_functions`.
 
-    All signatures call one function, so that the weights are stored once: as constants, which TensorFlow fuses more
-    of, or, beyond 1.9 GB, as variables. Warmup requests go into `assets.extra`. Nothing is checked: `publish` does.
+    All signatures call one function. Its weights are variables: stored once, restored once, and shared by whatever
+    outputs a server is asked for. Warmup requests for every signature go into `assets.extra`. Nothing is checked:
+    `publish` does.
 
     Args:
         task: as in `kerasformer.tasks`.
-        folder: written whole or not at all; an older SavedModel is replaced.
+        folder: written atomically; an older SavedModel is replaced.
         precision: "float32", or "bfloat16" to store and multiply in bfloat16.
 
     Raises:
@@ -59,13 +60,13 @@ def write_saved_model(task, folder, precision):
 
 
 def _core(task, model, module):
-    """`task.core_outputs` as a function of a dictionary of its inputs, the weights frozen where they fit.
+    """`task.core_outputs` as a function of a dictionary of its inputs, called by all signatures.
 
     `model` is the export's own: it is changed.
     """
     size = sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables)
-    frozen = size <= _LARGEST_CONSTANTS
-    if frozen:
+    folds = size <= _LARGEST_FOLDED
+    if folds:
         use_serving_form(model, task.row_groups)
     specs = task.core_inputs()
     structure = []
@@ -73,31 +74,22 @@ def _core(task, model, module):
     @tf.function(input_signature=list(specs.values()))
     def forward(*inputs):
         inputs = dict(zip(specs, inputs, strict=True))
-        in_order = frozen and task.row_groups > 1
+        in_order = folds and task.row_groups > 1
         outputs = _by_length(task, model, inputs) if in_order else task.core_outputs(model, inputs)
         structure[:] = outputs
         # Callers see float32, whatever the model computes in.
         return [tf.cast(value, tf.float32) if value.dtype.is_floating else value for value in outputs.values()]
 
     concrete = forward.get_concrete_function()
-    if frozen:
-        constant = convert_variables_to_constants_v2(concrete)
-        # Freezing orders the inputs by itself.
-        order = [tensor.name.split(":")[0] for tensor in constant.inputs]
-        names = [spec.name for spec in specs.values()]
-
-        def function(*inputs):
-            by_name = dict(zip(names, inputs, strict=True))
-            return constant(*[by_name[name] for name in order])
-
+    if folds:
+        function, module.weights = with_shared_weights(concrete)
     else:
-        # TensorFlow's variables themselves: what it finds by way of the Keras model, a session does not restore.
-        module.weights = [weight.value for weight in model.variables]
-        function = forward
+        # TensorFlow's variables themselves: a session does not restore what it finds by way of the Keras model.
+        function, module.weights = forward, [weight.value for weight in model.variables]
 
     def core(inputs):
         outputs = function(*[inputs[name] for name in specs])
-        # Freezing forgets what was known of the shapes.
+        # A graph that was imported knows less of its shapes.
         return {
             name: tf.ensure_shape(value, known.shape)
             for name, value, known in zip(structure, outputs, concrete.outputs, strict=True)
