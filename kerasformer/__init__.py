@@ -7,6 +7,7 @@
 - `kf.text`: strings to token ids inside the graph
 - `kf.data`: examples from files, folders, TFDS and Hugging Face data sets
 - `kf.decoding`: greedy, beam search, sampling, inside the graph
+- `kf.metrics`: of classification, answers, entities, ROUGE and translation
 - `kf.tasks`: model + tokenizer + answer
 - `kf.interop`: other people's checkpoints
 - `kf.training`: the trainer, optimizers and schedules
@@ -17,7 +18,10 @@ import importlib
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("data", "decoding", "errors", "interop", "layers", "models", "serving", "tasks", "text", "training")
+_SUBMODULES = (
+    *("data", "decoding", "errors", "interop", "layers", "metrics", "models", "serving", "tasks", "text"),
+    "training",
+)
 
 __all__ = [*_SUBMODULES, "load", "__version__"]
 

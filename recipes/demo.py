@@ -16,10 +16,11 @@ SENTENCES = ["The soup was cold and the waiter was rude.", "A joy from start to 
 
 
 def main():
+    print("training a classifier of reviews; TensorFlow takes some seconds to start", flush=True)
     workdir, model = PROJECT / "work" / "demo", PROJECT / "savedmodels" / "sentiment"
     recipe = [sys.executable, str(PROJECT / "recipes" / "sentiment.py"), "--workdir", str(workdir)]
     if subprocess.run([*recipe, "--export", str(model)]).returncode:
-        raise InputError("The recipe did not end well; its last lines tell why.")
+        raise InputError("The recipe failed; its last lines say why.")
     metrics = json.loads((workdir / "metrics.json").read_text())
     test = (PROJECT / "recipes" / "samples" / "reviews" / "test.jsonl").read_text(encoding="utf-8")
     labels = [json.loads(line)["label"] for line in test.splitlines()]
@@ -33,7 +34,7 @@ def main():
         answers = json.load(urllib.request.urlopen(request))["predictions"]
 
     print(f"\naccuracy on {len(labels)} held-out reviews: {metrics['test']['accuracy']:.3f}")
-    print(f"always the commonest class:        {majority:.3f}\n")
+    print(f"majority-class baseline:         {majority:.3f}\n")
     for sentence, answer in zip(SENTENCES, answers, strict=True):
         print(f"{answer['label']:>9} {answer['score']:.3f}  {sentence}")
     body = json.dumps({"instances": SENTENCES[:1]})

@@ -9,10 +9,10 @@ import tensorflow as tf
 from kerasformer.data import huggingface, tfds
 from kerasformer.data.batching import epoch_order
 from kerasformer.data.columns import object_column, whole_characters
-from kerasformer.data.entities import entities_of, split_tag
 from kerasformer.data.files import file_ending, find_files, label_names_beside, read_lines
 from kerasformer.data.sources import read_records
 from kerasformer.errors import InputError
+from kerasformer.metrics.entities import entities_of, split_tag
 
 TAG_FIELDS = ("tags", "ner_tags", "ner", "labels")
 WORD_FIELDS = ("tokens", "words")

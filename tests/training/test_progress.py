@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from rich.console import Console
+from terminal import run_in_terminal
 
 from kerasformer.training import ProgressBar
-from terminal import run_in_terminal
 
 PROGRAM = [sys.executable, str(pathlib.Path(__file__).with_name("progress_program.py"))]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasformer.data.entities import count_entities, entities_of, precision_recall_f1, split_tag
+from kerasformer.metrics import count_entities, entities_of, precision_recall_f1, split_tag
 
 
 class Conlleval:
