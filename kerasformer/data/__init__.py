@@ -4,7 +4,7 @@ from kerasformer.data.batching import batches, batches_of_rows, epoch_order, tok
 from kerasformer.data.corpus import Corpus, smoothed_lines
 from kerasformer.data.corpus_records import write_corpus, written_source
 from kerasformer.data.documents import Documents, document_batches, load_documents
-from kerasformer.data.examples import Examples, load_classification
+from kerasformer.data.examples import Examples, from_lists, load_classification
 from kerasformer.data.masking import TokenMasking
 from kerasformer.data.oracle import greedy_oracle, with_oracle_labels
 from kerasformer.data.pretraining import PretrainingData
@@ -26,6 +26,7 @@ __all__ = [
     "batches_of_rows",
     "document_batches",
     "epoch_order",
+    "from_lists",
     "greedy_oracle",
     "join_examples",
     "join_questions",
