@@ -190,7 +190,7 @@ def _text_fields(record, where, text_column, pair_column):
             return fields
     pairs = ", ".join("+".join(pair) for pair in PAIR_FIELDS)
     raise InputError(
-        f"{where}: expected a field {', '.join(TEXT_FIELDS)} or {pairs}, or one that `text_column` (--text-column) names. "
+        f"{where}: expected a field {', '.join(TEXT_FIELDS)} or {pairs}, or one that --text-column names. "
         f"Received the fields {_received(record, where)}."
     )
 

@@ -33,9 +33,11 @@ class ProgressBar(keras.callbacks.Callback):
         self._now = types.SimpleNamespace(epoch=0, start=0.0, tokens=0.0, row=0, last_line=0.0, is_moving=False)
 
     def on_train_begin(self, logs=None):
-        steps = self.params["steps"]
+        steps, epochs = self.params["steps"], self.params["epochs"]
         length = "of unknown length" if steps is None else f"of {steps:,} steps" if steps > 1 else "of 1 step"
-        self._say(f"training: {self.params['epochs']} epochs {length}; the first step also builds the graph")
+        self._say(
+            f"training: {epochs} {'epoch' if epochs == 1 else 'epochs'} {length}; the first step also builds the graph"
+        )
         self._now.is_moving = self.console.is_terminal and not self.console.is_dumb_terminal
         self._now.last_line = -float("inf")
 
