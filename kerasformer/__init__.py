@@ -1,32 +1,39 @@
 """kerasformer: Transformers and BERT for TensorFlow and Keras, from text to a served answer.
 
-`import kerasformer as kf` is light: a submodule is imported when it is first touched.
+`import kerasformer as kf` registers the layers with Keras, so that `keras.models.load_model` finds them; any other
+submodule is imported when it is first used.
 
-- `kf.layers`: attention, positions, padding removal, encoder blocks
+- `kf.layers`: attention, positions, norms, the Transformer block, padding removal
 - `kf.models`: functional Keras models from a frozen config
 - `kf.text`: strings to token ids inside the graph
-- `kf.data`: examples from files, folders, TFDS and Hugging Face data sets
-- `kf.decoding`: greedy, beam search, sampling, inside the graph
-- `kf.tasks`: model + tokenizer + answer
 - `kf.families`: other people's checkpoints, one file a family
+- `kf.decoding`: greedy, beam search, sampling, inside the graph
+- `kf.metrics`: of classification, answers, entities, ROUGE and translation
+- `kf.data`: examples from files, folders, TFDS and Hugging Face data sets
+- `kf.tasks`: preprocess, model, postprocess
 - `kf.training`: the trainer, optimizers and schedules
 - `kf.serving`: export, publish, check, preview and client
+- `kf.load`, `kf.load_encoder`, `kf.publish`: a folder to a task, to an encoder and tokenizer; a task to a served model
 """
 
 import importlib
 
+# Registers what Keras saves by name.
+from kerasformer import layers, models
+
 __version__ = "0.1.0"
 
-_SUBMODULES = ("data", "decoding", "errors", "families", "layers", "models", "serving", "tasks", "text", "training")
+_SUBMODULES = ("data", "decoding", "errors", "families", "metrics", "serving", "tasks", "text", "training")
+_FUNCTIONS = {"load": "tasks", "load_encoder": "families", "publish": "serving"}
 
-__all__ = [*_SUBMODULES, "load", "__version__"]
+__all__ = ["__version__", "layers", "models", *_SUBMODULES, *_FUNCTIONS]
 
 
 def __getattr__(name):
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name == "load":
-        return importlib.import_module(f"{__name__}.tasks").load
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

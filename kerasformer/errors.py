@@ -14,6 +14,20 @@ class InputError(ValueError):
 
 
 @contextlib.contextmanager
+def input_errors():
+    """Raises an InputError that TensorFlow has wrapped, of a generator or a check in a graph, as what it is."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        told = re.search(r"InputError: ([^\n]+)", str(error))
+        if told is None:
+            raise
+        raise InputError(told[1].strip()) from error
+
+
+@contextlib.contextmanager
 def one_line_errors():
     """Ends the program with one line and exit code 1 on a mistake that its user can mend; other errors are bugs and
     keep their traceback."""

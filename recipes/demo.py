@@ -12,28 +12,30 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from kerasformer.errors import InputError, one_line_errors
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
+WORKDIR, MODELS = PROJECT / "work" / "demo", PROJECT / "savedmodels"
 SENTENCES = ["The soup was cold and the waiter was rude.", "A joy from start to finish."]
 
 
-def main():
-    workdir, model = PROJECT / "work" / "demo", PROJECT / "savedmodels" / "sentiment"
-    recipe = [sys.executable, str(PROJECT / "recipes" / "sentiment.py"), "--workdir", str(workdir)]
-    if subprocess.run([*recipe, "--export", str(model)]).returncode:
-        raise InputError("The recipe did not end well; its last lines tell why.")
-    metrics = json.loads((workdir / "metrics.json").read_text())
+def main(flags=()):
+    """Trains, publishes, serves and asks; `flags` are further ones of the recipe."""
+    print("training a classifier of reviews; TensorFlow takes some seconds to start", flush=True)
+    recipe = [sys.executable, str(PROJECT / "recipes" / "sentiment.py"), "--workdir", str(WORKDIR)]
+    if subprocess.run([*recipe, "--export", str(MODELS / "sentiment"), *flags]).returncode:
+        raise InputError("The recipe failed; its last lines say why.")
+    metrics = json.loads((WORKDIR / "metrics.json").read_text())
     test = (PROJECT / "recipes" / "samples" / "reviews" / "test.jsonl").read_text(encoding="utf-8")
     labels = [json.loads(line)["label"] for line in test.splitlines()]
     majority = max(labels.count(label) for label in set(labels)) / len(labels)
 
     from kerasformer.serving import PreviewServer
 
-    with PreviewServer(PROJECT / "savedmodels", rest_port=0, grpc_port=0, tell=lambda *_: None) as server:
+    with PreviewServer(MODELS, rest_port=0, grpc_port=0, tell=lambda *_: None) as server:
         url = f"http://127.0.0.1:{server.rest_port}/v1/models/sentiment:predict"
         request = urllib.request.Request(url, json.dumps({"instances": SENTENCES}).encode(), method="POST")
         answers = json.load(urllib.request.urlopen(request))["predictions"]
 
     print(f"\naccuracy on {len(labels)} held-out reviews: {metrics['test']['accuracy']:.3f}")
-    print(f"always the commonest class:        {majority:.3f}\n")
+    print(f"majority-class baseline:         {majority:.3f}\n")
     for sentence, answer in zip(SENTENCES, answers, strict=True):
         print(f"{answer['label']:>9} {answer['score']:.3f}  {sentence}")
     body = json.dumps({"instances": SENTENCES[:1]})

@@ -10,35 +10,27 @@ Transformers.
 """
 
 import dataclasses
-import os
 import pathlib
-import shutil
 import time
 from typing import Literal
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
+import common
 import tensorflow as tf
-import tyro
 
 import kerasformer as kf
-from kerasformer.errors import InputError, one_line_errors
+from kerasformer.errors import InputError
 
-# Flags that may differ between a training that was killed and the one that goes on with it.
-CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "data_service"}
-# Seconds that the other workers wait for the first one to write the text down.
+# Seconds that the other workers wait for the first one to write the text.
 CACHE_TIMEOUT = 3600
 VALIDATION_BATCHES = 200
 LENGTHS = ("first_length", "length", "long_length")
-SAMPLES = pathlib.Path(__file__).parent / "samples" / "pretraining"
 
 
 @dataclasses.dataclass
-class Flags:
+class Flags(common.Flags):
     """Pretrains a BERT and exports it."""
 
-    train: list[str] = dataclasses.field(default_factory=lambda: [str(SAMPLES / "train.txt")])
+    train: list[str] = dataclasses.field(default_factory=lambda: [str(common.SAMPLES / "pretraining" / "train.txt")])
     """Training text, one source or several, such as one a language: file, folder, glob, tfds:NAME[/CONFIG]:SPLIT or
     hf:FOLDER:SPLIT."""
     validation: str | None = None
@@ -51,10 +43,6 @@ class Flags:
     None: a new BERT."""
     workdir: str = "work/pretrain_bert"
     """Where metrics.json, checkpoints, the trained task and the Hugging Face folder go."""
-    export: str | None = None
-    """Base folder to publish a SavedModel in, such as savedmodels/fill_mask."""
-    export_precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the exported weights and computation."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "mini"
     """Of a new BERT, as published (Turc et al. 2019)."""
     vocabulary: int = 8000
@@ -106,43 +94,25 @@ class Flags:
     """Parts of a batch that are computed one after the other, to save memory."""
     data_service: str | None = None
     """Address of a tf.data service that prepares the batches, see kerasformer.training.data_service."""
-    seed: int = 0
-    """Of the sequences, their order, the masks, the dropout and new weights."""
-    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
-    """How to spread the training over devices."""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """Of the computation in training; weights are kept in float32."""
+
+    changeable = common.CHANGEABLE | {"data_service"}
 
 
 def main(flags):
-    least = {name: getattr(flags, name) for name in ("epochs", "steps", "batch_size")}
-    if any(value is not None and value < 1 for value in least.values()):
-        raise InputError(f"{', '.join(least)} must be at least 1. Received: {least}.")
-    lengths = {name: getattr(flags, name) for name in LENGTHS}
-    shortest = 5 if flags.next_sentence else 3
-    if min(lengths.values()) < shortest:
-        raise InputError(
-            f"{', '.join(LENGTHS)} must be at least {shortest}, for special tokens and text. Received: {lengths}."
-        )
-    first_share = first_part(flags)
-    if min(first_share, flags.long_share) < 0 or first_share + flags.long_share >= 1:
-        raise InputError(
-            "first_share and long_share must be 0 or more, and together less than 1. "
-            f"Received: {first_share} and {flags.long_share}."
-        )
-    if flags.first_mask_rate is not None and not 0 < flags.first_mask_rate < 1:
-        raise InputError(f"first_mask_rate must be in (0, 1). Received: {flags.first_mask_rate}.")
-    strategy = kf.training.make_strategy(flags.strategy)
-    keras.utils.set_random_seed(flags.seed)
-    workdir = pathlib.Path(flags.workdir)
-    on_samples = flags.train == [str(SAMPLES / "train.txt")]
-    held_out = flags.validation or (str(SAMPLES / "validation.txt") if on_samples else None)
+    check(flags)
+    strategy = common.begin(flags)
+    train, held_out, test = common.sources(flags)
+    common.say(f"reading training data: {', '.join(train)}")
     corpora = [open_corpus(source, bool(held_out)) for source in cached(flags)]
     with strategy.scope():
         task = starting_point(flags, corpora)
         data = pretraining_data(flags, corpora, task.tokenizer)
+        common.say("counting sequences")
         plan = make_plan(flags, data)
         steps = sum(steps for *_, steps in plan)
+        common.say(
+            "\n".join(f"  {steps:,} steps of {batch} sequences of {length} tokens" for batch, length, steps in plan)
+        )
         usual_rate = 1e-3 if flags.init is None else 1e-4
         rate = usual_rate if flags.learning_rate is None else flags.learning_rate
         optimizer = kf.training.adamw(kf.training.linear_warmup(rate, steps), weight_decay=flags.weight_decay)
@@ -162,45 +132,43 @@ def main(flags):
     else:
         validation = not_empty(data.batches(64, flags.length, held_out=True), "The held-out text")
     validation = validation.take(VALIDATION_BATCHES)
-    test = evaluation_batches(flags, flags.test, task.tokenizer) if flags.test else None
-    history = trainer.fit(
-        epoch_data,
-        validation,
-        epochs=len(plan),
-        callbacks=[kf.training.ProgressBar(), kf.training.MetricsLog(workdir)],
-        # A run that was killed goes on from here when the same command is given again.
-        checkpoint_folder=workdir / "checkpoints",
-        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE} | {"plan": plan},
-    )
+    test = evaluation_batches(flags, test, task.tokenizer) if test else None
+    speed = common.fit(flags, trainer, epoch_data, validation, 0, settings={"plan": plan}, epochs=len(plan))
+    speed["examples_per_second"] = sum(batch * steps for batch, _, steps in plan) / max(speed["seconds"], 1e-9)
+    results = common.evaluate(trainer, validation=validation, test=test) | {"train": speed}
+    common.finish(flags, task, results, lambda: save_huggingface(flags, task))
 
-    results = {"validation": trainer.evaluate(validation)}
-    if test is not None:
-        results["test"] = trainer.evaluate(test)
-    if not kf.training.is_chief():
-        return
-    seconds = sum(history.history["seconds"])
-    examples = sum(batch_size * steps for batch_size, _, steps in plan)
-    results["train"] = {"examples_per_second": examples / max(seconds, 1e-9), "seconds": seconds}
-    kf.training.write_metrics(workdir, results)
-    task.save(workdir / "task")
-    # A new BERT that learned without dropout is fine-tuned with the usual one; one of --init keeps its own.
-    dropout = 0.1 if flags.init is None and flags.dropout == 0 else None
-    pooling = "first" if flags.init is None else kf.interop.pooling_of(flags.init)
+
+def check(flags):
+    """Raises InputError for flags that do not fit together."""
+    common.check_least(flags, epochs=1, steps=1, batch_size=1)
+    lengths = {name: getattr(flags, name) for name in LENGTHS}
+    shortest = 5 if flags.next_sentence else 3
+    if min(lengths.values()) < shortest:
+        raise InputError(
+            f"{', '.join(LENGTHS)} must be at least {shortest}, for special tokens and text. Received: {lengths}."
+        )
+    first_share = first_part(flags)
+    if min(first_share, flags.long_share) < 0 or first_share + flags.long_share >= 1:
+        raise InputError(
+            "first_share and long_share must be 0 or more, and together less than 1. "
+            f"Received: {first_share} and {flags.long_share}."
+        )
+    if flags.first_mask_rate is not None and not 0 < flags.first_mask_rate < 1:
+        raise InputError(f"first_mask_rate must be in (0, 1). Received: {flags.first_mask_rate}.")
+
+
+def save_huggingface(flags, task):
+    """Writes `WORKDIR/huggingface`."""
     kf.interop.save_huggingface(
         task.encoder,
         task.tokenizer,
-        workdir / "huggingface",
+        pathlib.Path(flags.workdir) / "huggingface",
         heads=task.heads(),
-        dropout=dropout,
-        pooling=pooling,
+        # A new BERT that learned without dropout is fine-tuned with the usual one; one of --init keeps its own.
+        dropout=0.1 if flags.init is None and flags.dropout == 0 else None,
+        pooling="first" if flags.init is None else kf.interop.pooling_of(flags.init),
     )
-    splits = [split for split in ("validation", "test") if split in results]
-    rows = [[metric, *[results[split][metric] for split in splits]] for metric in results[splits[0]]]
-    kf.training.print_table("results", ["metric", *splits], rows)
-    if flags.export:
-        print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
-    # Last of all: a publication that fails is not worth training again.
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
 def with_mask_rates(batches, first_step, steps, flags):
@@ -263,6 +231,7 @@ def starting_point(flags, corpora):
     lengths = {name: getattr(flags, name) for name, share in zip(LENGTHS, shares, strict=True) if share}
     longest = max(lengths.values())
     if flags.init is None:
+        common.say(f"learning a vocabulary for a randomly initialized BERT-{flags.size}")
         lines = kf.data.smoothed_lines(corpora, flags.smoothing)
         pieces = kf.text.learn_wordpiece(lines, flags.vocabulary, lowercase=not flags.cased)
         tokenizer = kf.text.WordPieceTokenizer(pieces, lowercase=not flags.cased, max_length=longest)
@@ -277,6 +246,7 @@ def starting_point(flags, corpora):
         return kf.tasks.BertPretraining(encoder, tokenizer, **options)
     if flags.pack:
         raise InputError("--pack is for a new BERT, without --init.")
+    common.say(f"starting from {flags.init}")
     encoder, tokenizer = kf.interop.load_encoder(flags.init, dtype=flags.precision)
     most = encoder.config.max_sequence_length
     if longest > most:
@@ -286,7 +256,7 @@ def starting_point(flags, corpora):
     task = kf.tasks.BertPretraining(encoder, tokenizer, **options)
     missing = task.assign_heads(kf.interop.load_pretraining_heads(flags.init))
     if missing:
-        print(f"not in {flags.init}, so they start fresh: {', '.join(missing)}")
+        common.say(f"not in {flags.init}, so randomly initialized: {', '.join(missing)}")
     return task
 
 
@@ -345,5 +315,4 @@ def _epochs(batch_size, length, steps, sequences):
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main(tyro.cli(Flags))
+    common.run(main, Flags)

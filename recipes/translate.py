@@ -4,65 +4,49 @@
     python recipes/translate.py --train pairs.jsonl --validation valid.jsonl --test test.jsonl --source en --target de \
         --export savedmodels/en-de
 
-Each record holds a field a language; or PREFIX.en and PREFIX.de hold a sentence a line. With several targets,
+Each record holds a field per language; or PREFIX.en and PREFIX.de hold a sentence per line. With several targets,
 `--target de,fr`, one model learns them all, and its texts begin with a tag: "<2fr> A dog runs."
 """
 
 import dataclasses
-import os
 import pathlib
-import shutil
 from typing import Literal
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
+import common
 import numpy as np
-import tyro
 
 import kerasformer as kf
-from kerasformer.errors import InputError, one_line_errors
+from kerasformer.errors import InputError
 from kerasformer.tasks.translation_pieces import language_tag
-
-# Flags that may differ between a training that was killed and the one that goes on with it.
-CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy"}
-CHANGEABLE |= {"beam_size", "length_penalty", "coverage_penalty"}
-SAMPLES = pathlib.Path(__file__).parent / "samples" / "translation"
 
 
 @dataclasses.dataclass
-class Flags:
+class Flags(common.Flags):
     """Trains a translator and exports it."""
 
-    train: str = str(SAMPLES / "train.jsonl")
+    train: str = str(common.SAMPLES / "translation" / "train.jsonl")
     """Training data: file, folder, glob, prefix of two files, tfds:NAME[/CONFIG]:SPLIT or hf:FOLDER:SPLIT."""
     validation: str | None = None
     """Validation data. None: the samples', or a tenth of the training data, at most 1,000 pairs."""
-    test: str | None = None
-    """Test data, translated once at the end."""
     source: str = "en"
-    """Language, as the field is named."""
+    """Source language, as the field is named."""
     target: str = "de"
-    """Language, or several with commas between them."""
+    """Target language, or several separated by commas."""
     init: str | None = None
-    """A translator that this recipe saved, to train on; its size, dropout, vocabulary and languages stay. None: a new
-    one."""
+    """A translator that this recipe saved, to train on; its size, dropout, vocabulary and languages are kept. None: a
+    randomly initialized one."""
     workdir: str = "work/translate"
-    """Where metrics.json, checkpoints and the trained task go."""
-    export: str | None = None
-    """Base folder to publish a SavedModel in, such as savedmodels/en-de."""
-    export_precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the exported weights and computation."""
+    epochs: int = 60
     size: Literal["tiny", "small", "base", "big"] = "tiny"
-    """Of the model: tiny has 4 + 4 layers, 128 wide (Wu et al. 2021); base and big are the paper's."""
+    """Size of the model: tiny has 4 + 4 layers, 128 wide (Wu et al. 2021); base and big are the paper's."""
     positions: Literal["sinusoidal", "learned", "rotary", "relative"] = "sinusoidal"
-    """How it knows positions."""
+    """Position scheme."""
     norm_first: bool = False
     """Pre-norm in place of the paper's post-norm."""
     dropout: float | None = None
     """None: as published for the size, 0.3 for tiny."""
     label_smoothing: float = 0.1
-    """Share of the target that goes to all tokens evenly."""
+    """Share of the target that is spread over all tokens."""
     vocabulary: int | None = None
     """Pieces of a vocabulary. None: 10,000, fewer for small corpora."""
     shared_vocabulary: bool = True
@@ -72,96 +56,79 @@ class Flags:
     lowercase: bool = False
     """Lower-case all texts, and score lower-cased."""
     max_length: int = 256
-    """Longest sentence, in pieces; what is longer is cut."""
-    epochs: int = 60
-    """Passes over the training data."""
+    """Maximum pieces of a sentence; longer ones are cut."""
     batch_tokens: int | None = None
-    """Target pieces an update. None: 4,096, or a fiftieth of a small corpus."""
+    """Target pieces per update. None: 4,096, or a fiftieth of a small corpus."""
     learning_rate: float = 5e-3
-    """Highest learning rate, after the warmup; then down with the inverse square root of the step."""
+    """Peak learning rate, after the warmup; then it decays with the inverse square root of the step."""
     warmup: int | None = None
-    """Updates in which the learning rate goes up. None: 2,000, or a quarter of a short training."""
+    """Updates of the warmup. None: 2,000, or a quarter of a short training."""
     average: int = 10
-    """Epochs at the end whose weights are averaged."""
+    """Last epochs whose weights are averaged."""
     beam_size: int = 5
     """Beams of the translations that are scored and served."""
     length_penalty: float = 1.0
     """Above 0 favours longer translations."""
     coverage_penalty: float = 0.0
-    """Above 0 favours translations that look at every word of their source; 0.2 is usual."""
-    seed: int = 0
-    """Of the order of the data, the dropout and new weights."""
-    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
-    """How to spread the training over devices."""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """Of the computation in training; weights are kept in float32."""
+    """Above 0 favours translations that attend to every word of their source; 0.2 is usual."""
+    bleu_tokenize: str | None = None
+    """Tokenizer of BLEU, as sacrebleu names it: 13a, intl, char, zh, ja-mecab, ko-mecab, flores200, ... None: by the
+    script of the references: zh for Chinese, ja-mecab and ko-mecab where installed, char for others without spaces
+    between words, else 13a."""
+
+    changeable = common.CHANGEABLE | {"beam_size", "length_penalty", "coverage_penalty", "bleu_tokenize"}
 
 
 def main(flags):
     names = ("epochs", "batch_tokens", "warmup", "average", "beam_size", "vocabulary")
-    least = {name: getattr(flags, name) for name in names}
-    if any(value is not None and value < 1 for value in least.values()):
-        raise InputError(f"{', '.join(least)} must be at least 1. Received: {least}.")
-    strategy = kf.training.make_strategy(flags.strategy)
-    keras.utils.set_random_seed(flags.seed)
-    workdir = pathlib.Path(flags.workdir)
+    common.check_least(flags, **dict.fromkeys(names, 1))
+    if flags.bleu_tokenize is not None:
+        kf.metrics.bleu_tokenizer([], flags.bleu_tokenize)
     languages = flags.target.split(",")
     if len(set(languages)) < len(languages):
         raise InputError(f"--target must be different languages. Received: {flags.target}")
+    strategy = common.begin(flags)
     train, validation, test = load_data(flags, languages)
     with strategy.scope():
         task = starting_point(flags, train, languages)
+        task.bleu_tokenize = flags.bleu_tokenize
+        common.say_lengths(task.tokenizer, train.texts, what="source sentences")
         lengths = target_lengths(task, train)
-        batch_tokens = flags.batch_tokens or min(4096, max(lengths.sum() // 50, lengths.max()))
-        warmup = flags.warmup or min(2000, 1 + flags.epochs * lengths.sum() // batch_tokens // 4)
-        # The paper's schedule, scaled such that it is at its highest what was asked for.
-        schedule = kf.training.noam(1, int(warmup), flags.learning_rate * warmup**0.5)
+        batch_tokens = int(flags.batch_tokens or min(4096, max(lengths.sum() // 50, lengths.max())))
+        steps = flags.epochs * lengths.sum() // batch_tokens
+        warmup = int(flags.warmup or min(2000, 1 + steps // 4))
+        common.say(f"about {steps:,} steps of {batch_tokens:,} target pieces")
+        # The paper's schedule, scaled to its peak.
+        schedule = kf.training.noam(1, warmup, flags.learning_rate * warmup**0.5)
         optimizer = kf.training.adamw(schedule, weight_decay=0.0, beta_2=0.98, epsilon=1e-9)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, clip_norm=None)
-    history = trainer.fit(
+    averaged = min(flags.average, flags.epochs)
+    speed = common.fit(
+        flags,
+        trainer,
         lambda epoch: kf.data.token_batches(
-            train, lengths, int(batch_tokens), shuffle_seed=flags.seed, epoch=epoch, length_pool=10_000
+            train, lengths, batch_tokens, shuffle_seed=flags.seed, epoch=epoch, length_pool=10_000
         ),
         kf.data.batches(validation, 64),
-        epochs=flags.epochs,
-        callbacks=[kf.training.ProgressBar(), kf.training.MetricsLog(workdir)],
-        # A run that was killed goes on from here when the same command is given again.
-        checkpoint_folder=workdir / "checkpoints",
-        # One an epoch, for averaging.
+        len(train),
+        # One per epoch, for averaging.
         checkpoint_every=10**9,
-        keep_checkpoints=min(flags.average, flags.epochs),
-        settings={name: value for name, value in vars(flags).items() if name not in CHANGEABLE},
+        keep_checkpoints=averaged,
     )
-    kf.training.average_checkpoints(task.model, workdir / "checkpoints", last=min(flags.average, flags.epochs))
-
+    kf.training.average_checkpoints(task.model, pathlib.Path(flags.workdir) / "checkpoints", last=averaged)
     task.evaluation_beam = flags.beam_size
-    results = {"validation": trainer.evaluate(kf.data.batches(validation, 64))}
-    if test is not None:
-        results["test"] = trainer.evaluate(kf.data.batches(test, 64))
-    if not kf.training.is_chief():
-        return
-    seconds = sum(history.history["seconds"])
-    examples = len(train) * len(history.history["seconds"])
-    results["train"] = {"examples_per_second": examples / max(seconds, 1e-9), "seconds": seconds}
-    kf.training.write_metrics(workdir, results)
-    task.save(workdir / "task")
-    splits = [split for split in ("validation", "test") if split in results]
-    rows = [[metric, *[results[split].get(metric, "") for split in splits]] for metric in results[splits[0]]]
-    kf.training.print_table("results", ["metric", *splits], rows)
-    print("BLEU:", task.bleu_signature)
-    print("chrF:", task.chrf_signature)
-    if flags.export:
-        print("published", kf.serving.publish(task, flags.export, precision=flags.export_precision))
-    # Last of all: a publication that fails is not worth training again.
-    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+    batches = {name: part and kf.data.batches(part, 64) for name, part in (("validation", validation), ("test", test))}
+    results = common.evaluate(trainer, **batches)
+    common.finish(
+        flags,
+        task,
+        results | {"train": speed},
+        lambda: print(f"BLEU: {task.bleu_signature}\nchrF: {task.chrf_signature}"),
+    )
 
 
 def load_data(flags, languages):
     """Training, validation and test pairs; those of several targets one after the other, with tags."""
-    validation, test = flags.validation, flags.test
-    if flags.train == str(SAMPLES / "train.jsonl"):
-        validation = validation or str(SAMPLES / "validation.jsonl")
-        test = test or str(SAMPLES / "test.jsonl")
 
     def load(source):
         return [kf.data.load_translation(source, flags.source, language) for language in languages]
@@ -174,10 +141,14 @@ def load_data(flags, languages):
             ]
         return kf.data.join_examples(parts)
 
-    train, test = load(flags.train), load(test) if test else None
-    if validation is not None:
-        validation = load(validation)
-    else:
+    def describe(parts):
+        return f"target languages, {sum(map(len, parts)):,} pairs" if len(parts) > 1 else f"({len(parts[0]):,} pairs)"
+
+    train, validation, test = (
+        source and common.read(split, source, load, describe)
+        for split, source in zip(("training", "validation", "test"), common.sources(flags), strict=True)
+    )
+    if validation is None:
         # The same sentences for all languages: none is held out in one and learned in another.
         count = max(map(len, train))
         if count < 2:
@@ -186,6 +157,7 @@ def load_data(flags, languages):
             )
         order = np.random.default_rng(flags.seed).permutation(count)
         held_out = min(max(count // 10, 1), 1000)
+        common.say(f"no --validation: {held_out:,} pairs of the training data are held out")
         parts = [[part.select(chosen[chosen < len(part)]) for part in train] for chosen in np.split(order, [held_out])]
         validation, train = parts
     return joined(train), joined(validation), joined(test) if test else None
@@ -197,6 +169,7 @@ def starting_point(flags, train, languages):
         name: getattr(flags, name) for name in ("beam_size", "length_penalty", "coverage_penalty", "label_smoothing")
     }
     if flags.init is not None:
+        common.say(f"starting from {flags.init}")
         task = kf.load(flags.init)
         if not isinstance(task, kf.tasks.Translator):
             raise InputError(f"--init must be a translator that this recipe saved. Received: {flags.init}")
@@ -209,6 +182,7 @@ def starting_point(flags, train, languages):
         model = kf.models.with_precision(task.transformer, flags.precision)
         further = task.further_tokenizers()
         return kf.tasks.Translator(model, task.tokenizer, **further, target_languages=asked, **options)
+    common.say("learning a vocabulary for a randomly initialized Transformer")
     tags = [language_tag(language) for language in languages] if len(languages) > 1 else []
     if flags.shared_vocabulary:
         tokenizer, target = learn_tokenizer(flags, [*train.texts, *train.pairs], tags), None
@@ -253,5 +227,4 @@ def target_lengths(task, train):
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main(tyro.cli(Flags))
+    common.run(main, Flags)

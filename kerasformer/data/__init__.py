@@ -4,10 +4,10 @@ from kerasformer.data.batching import batches, batches_of_rows, epoch_order, tok
 from kerasformer.data.corpus import Corpus, smoothed_lines
 from kerasformer.data.corpus_records import write_corpus, written_source
 from kerasformer.data.documents import Documents, document_batches, load_documents
-from kerasformer.data.examples import Examples, load_classification
+from kerasformer.data.examples import Examples, from_lists, load_classification
 from kerasformer.data.masking import TokenMasking
+from kerasformer.data.oracle import greedy_oracle, with_oracle_labels
 from kerasformer.data.pretraining import PretrainingData
-from kerasformer.data.question_generation import generate_questions
 from kerasformer.data.question_variants import join_questions, shuffle_sentences, vary_question_marks
 from kerasformer.data.questions import Questions, load_questions, question_batches
 from kerasformer.data.sources import read_label_names, read_records
@@ -26,7 +26,8 @@ __all__ = [
     "batches_of_rows",
     "document_batches",
     "epoch_order",
-    "generate_questions",
+    "from_lists",
+    "greedy_oracle",
     "join_examples",
     "join_questions",
     "load_classification",
@@ -43,6 +44,7 @@ __all__ = [
     "token_batch_rows",
     "token_batches",
     "vary_question_marks",
+    "with_oracle_labels",
     "with_prefix",
     "write_corpus",
     "written_source",

@@ -13,6 +13,16 @@ def object_column(values):
     return column
 
 
+def find_field(record, name):
+    """The key of a record that is called `name`, exactly or else by case and outer spaces ignored; None if there is
+    none, or several of which none is exact."""
+    if name in record:
+        return name
+    wanted = name.strip().casefold()
+    found = [key for key in record if isinstance(key, str) and key.strip().casefold() == wanted]
+    return found[0] if len(found) == 1 else None
+
+
 def whole_characters(text, where, name):
     """`text`, which is UTF-8 once it is encoded.
 

@@ -57,7 +57,10 @@ def load_documents(source: str | Path) -> Documents:
         InputError: the source cannot be read or is empty, a record lacks a field that others have or has an unusable
             one, or a document without sentences; one line that tells where.
     """
-    records = list(read_records(source))
+    records = [
+        ({str(name).strip().casefold(): value for name, value in record.items()}, where)
+        for record, where in read_records(source)
+    ]
     if not records:
         raise InputError(f"{source}: expected at least one record. Received an empty data set.")
     first = records[0][0]

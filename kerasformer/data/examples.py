@@ -2,11 +2,10 @@
 
 import dataclasses
 import re
-from pathlib import Path
 
 import numpy as np
 
-from kerasformer.data.columns import object_column, whole_characters
+from kerasformer.data.columns import find_field, object_column, whole_characters
 from kerasformer.data.sources import read_label_names, read_records
 from kerasformer.errors import InputError
 
@@ -57,22 +56,30 @@ class Examples:
 
 
 def load_classification(
-    source: str | Path, *, label_names: tuple[str, ...] | None = None, regression: bool | None = None
+    source,
+    *,
+    label_names: tuple[str, ...] | None = None,
+    regression: bool | None = None,
+    text_column: str | None = None,
+    pair_column: str | None = None,
+    label_column: str | None = None,
 ) -> Examples:
     """Reads texts, or pairs of texts, with a label or a score each.
 
     The fields are `text`, `sentence`, `content` or `review`; for pairs `text_a` and `text_b`, `sentence1` and
     `sentence2`, `premise` and `hypothesis`, `question1` and `question2`, `question` and `sentence`; and `label` or
-    `score`. A label is a name or an integer from 0; a string of digits is an integer, unless it is one of the names.
-    Integers mean the names that come with the source (see `read_label_names`). Without such names they are taken from
-    the data: names in sorted order, or "0", "1", ... for integers.
+    `score`, all in capitals or not. A label is a name or an integer from 0; a string of digits is an integer, unless it
+    is one of the names. Integers mean the names that come with the source (see `read_label_names`). Without such names
+    they are taken from the data: names in sorted order, or "0", "1", ... for integers.
 
     Args:
-        source: what `read_records` takes.
+        source: what `read_records` takes, or a pandas `DataFrame`.
         label_names: the names of the training data, for validation and test data: their labels must be among them,
             and are numbered as they are.
         regression: `True` reads a score, `False` a label; by default a field `score` without a field `label`, or a
             `label` that is a fraction, makes a regression.
+        text_column, pair_column, label_column: names of the fields, case ignored, where they are others. A
+            `pair_column` needs a `text_column`; with a `text_column` alone there are no pairs.
 
     Returns:
         `Examples`. Its targets are `None` where no record has a label (for TFDS and Hugging Face: where all are -1).
@@ -80,20 +87,75 @@ def load_classification(
     Raises:
         InputError: the source cannot be read or is empty, or a record lacks its text or has an unusable label.
     """
+    columns = text_column, pair_column, label_column
+    if hasattr(source, "columns") and hasattr(source, "itertuples"):
+        return _examples(_frame_records(source), "DataFrame", None, label_names, regression, columns)
     source = str(source)
+    own_names = None if regression else read_label_names(source)
+    return _examples(read_records(source), source, own_names, label_names, regression, columns)
+
+
+def from_lists(
+    texts, labels=None, *, pairs=None, label_names: tuple[str, ...] | None = None, regression: bool | None = None
+) -> Examples:
+    """`Examples` of lists, NumPy arrays or pandas `Series`.
+
+    Args:
+        texts: N str; `pairs` the second texts, if any.
+        labels: N labels or scores as `load_classification` reads them, or None.
+        label_names, regression: as there; integers mean `label_names` where these are given.
+
+    Raises:
+        InputError: the lists are of different lengths, or hold anything else; the message names the place.
+    """
+    columns = {"text": texts, "text_pair": pairs, "label": labels}
+    columns = {name: _as_list(column, name) for name, column in columns.items() if column is not None}
+    if len({len(column) for column in columns.values()}) > 1:
+        sizes = ", ".join(f"{len(column)} of {name}" for name, column in columns.items())
+        raise InputError(f"Texts, pairs and labels must be lists of one length. Received: {sizes}.")
+    records = (
+        (dict(zip(columns, row, strict=True)), f"item {place}")
+        for place, row in enumerate(zip(*columns.values(), strict=True))
+    )
+    named = ("text", "text_pair" if pairs is not None else None, "label" if labels is not None else None)
+    return _examples(records, "lists", None, label_names, regression, named)
+
+
+def _as_list(column, name):
+    if isinstance(column, (str, bytes)) or not hasattr(column, "__len__") or isinstance(column, dict):
+        raise InputError(f"The {name} column must be a list. Received: {str(column)[:40]!r}.")
+    return column.tolist() if hasattr(column, "tolist") else list(column)
+
+
+def _frame_records(frame):
+    """`(record, place)` of the rows of a pandas `DataFrame`; missing values are None."""
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        raise InputError(f"DataFrame: the columns must have different names. Received: {names}.")
+    columns = {str(name): frame[name].tolist() for name in frame.columns}
+    missing = {str(name): frame[name].isna().tolist() for name in frame.columns}
+    for place in range(len(frame)):
+        record = {name: None if missing[name][place] else values[place] for name, values in columns.items()}
+        yield record, f"DataFrame: row {place}"
+
+
+def _examples(records, source, own_names, label_names, regression, columns):
     if label_names is not None:
         label_names = tuple(label_names)
         if regression:
             raise InputError("`label_names` cannot be given for a regression. Received: regression=True.")
     if regression is None and label_names is not None:
         regression = False
-    own_names = None if regression else read_label_names(source)
+    text_column, pair_column, label_column = columns
+    if pair_column is not None and text_column is None:
+        raise InputError(f"A pair column needs a text column. Received: pair_column={pair_column!r} alone.")
     unlabelled_class = -1 if source.startswith(("tfds:", "hf:")) and not regression else None
     texts, pairs, values, places = [], [], [], []
     fields = target_field = None
-    for record, where in read_records(source):
+    for record, where in records:
         if fields is None:
-            fields = _text_fields(record, where)
+            fields = _text_fields(record, where, text_column, pair_column)
+            target_field = label_column and _named_field(record, label_column, where)
         first, *second = (_text(record, field, where) for field in fields)
         texts.append(first)
         pairs.extend(second)
@@ -110,7 +172,8 @@ def load_classification(
         raise InputError(f"{unlabelled[0]}: no label or score, though other records of {source} have one.")
     if not unlabelled:
         if regression is None:
-            regression = target_field == "score" or _are_scores(values, places, own_names)
+            is_score = target_field.strip().casefold() == "score" and not label_column
+            regression = is_score or _are_scores(values, places, own_names)
         if regression:
             targets = np.array([_score(*item) for item in zip(values, places, strict=True)], np.float32)
         else:
@@ -118,16 +181,30 @@ def load_classification(
     return Examples(object_column(texts), object_column(pairs) if pairs else None, targets, names, source)
 
 
-def _text_fields(record, where):
-    for fields in (*PAIR_FIELDS, *((field,) for field in TEXT_FIELDS)):
-        if all(field in record for field in fields):
+def _text_fields(record, where, text_column, pair_column):
+    if text_column is not None:
+        return tuple(_named_field(record, name, where) for name in (text_column, pair_column) if name is not None)
+    for names in (*PAIR_FIELDS, *((field,) for field in TEXT_FIELDS)):
+        fields = tuple(find_field(record, name) for name in names)
+        if None not in fields:
             return fields
     pairs = ", ".join("+".join(pair) for pair in PAIR_FIELDS)
-    received = ", ".join(str(name)[:40] for name in record) or "none"
-    hint = " (its first row names them)" if re.search(r"\.[ct]sv(\.gz)?:\d+$", where) else ""
     raise InputError(
-        f"{where}: expected a field {', '.join(TEXT_FIELDS)} or {pairs}. Received the fields {received}{hint}."
+        f"{where}: expected a field {', '.join(TEXT_FIELDS)} or {pairs}, or one that --text-column names. "
+        f"Received the fields {_received(record, where)}."
     )
+
+
+def _named_field(record, name, where):
+    field = find_field(record, name)
+    if field is None:
+        raise InputError(f"{where}: expected one field {name!r}. Received the fields {_received(record, where)}.")
+    return field
+
+
+def _received(record, where):
+    received = ", ".join(str(name)[:40] for name in record) or "none"
+    return received + (" (its first row names them)" if re.search(r"\.[ct]sv(\.gz)?:\d+$", where) else "")
 
 
 def _text(record, field, where):
@@ -140,7 +217,7 @@ def _text(record, field, where):
 
 def _target_field(record, regression):
     preferred = ("score", "label") if regression else ("label",) if regression is False else ("label", "score")
-    return next((field for field in preferred if field in record), None)
+    return next((field for name in preferred if (field := find_field(record, name)) is not None), None)
 
 
 def _are_scores(values, places, own_names):

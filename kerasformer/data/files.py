@@ -1,5 +1,6 @@
 """Find data files and iterate over their lines: the one place that opens, decompresses and decodes."""
 
+import codecs
 import difflib
 import glob
 import gzip
@@ -12,6 +13,14 @@ from kerasformer.errors import InputError
 
 ENDINGS = (".jsonl", ".json", ".tsv", ".csv", ".txt")
 LABELS_FILE = "labels.json"
+# Byte order marks; that of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _SPLIT_WORDS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 _SPLIT_WORDS |= {"dev": "validation", "test": "test"}
 
@@ -60,30 +69,69 @@ def find_files(source: str | Path) -> list[Path]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields `(line number from 1, line)` of a UTF-8 file, plain or `.gz`, without the line's end.
+    """Yields `(line number from 1, line)` of a text file, plain or `.gz`, without the line's end.
 
-    Lines end at `\\n` (or `\\r\\n`) alone, since texts may hold other Unicode line separators. A byte order mark at
-    the beginning is dropped.
+    The text is UTF-8, or UTF-16 or UTF-32 where a byte order mark says so; the mark is dropped. Lines end at `\\n` (or
+    `\\r\\n`) alone, since texts may hold other Unicode line separators; at `\\r` in files that have no `\\n`.
 
     Raises:
-        InputError: the file cannot be read, its gzip data are damaged or cut off, or a line is not UTF-8.
+        InputError: the file cannot be read, its gzip data are damaged or cut off, or a line is in another encoding.
     """
     number = 0
     try:
         with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield number, text.removesuffix("\n").removesuffix("\r")
+            for line in _decoded_lines(file, path):
+                number += 1
+                yield number, line.removesuffix("\n").rstrip("\r")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip data after line {number} ({error}); fetch the file again.") from error
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise InputError(
-            f"{path}:{number}: expected UTF-8 text. Received byte 0x{byte:02x} ({error.reason}) at position "
-            f"{error.start} of the line; convert the file to UTF-8."
+            f"{path}:{number + 1}: expected {error.encoding.upper()} text. Received byte 0x{byte:02x} ({error.reason}) "
+            f"at position {error.start} of the line; convert the file to UTF-8."
         ) from error
     except OSError as error:
         raise InputError(f"{path}: the file cannot be read ({error.strerror or error}).") from error
+
+
+def _decoded_lines(file, path) -> Iterator[str]:
+    """The lines of a binary file, each with its end."""
+    head = file.peek(4)[:4]
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+    if encoding is None:
+        if 0 in head[:2] and len(head) > 1:
+            raise InputError(f"{path}:1: expected UTF-8 text. Received NUL bytes, as of UTF-16: convert it to UTF-8.")
+        lines = (line.decode("utf-8") for line in file)
+    elif encoding == "utf-8-sig":
+        lines = (line.decode("utf-8-sig" if place == 0 else "utf-8") for place, line in enumerate(file))
+    else:
+        # Read whole: a byte of a line's end may be half of another character. Decoded line by line, for the error.
+        lines = _wide_lines(file.read(), encoding)
+    first = next(lines, None)
+    if first is None:
+        return
+    if "\r" in first and not first.endswith("\n"):
+        # The only line: a file of old Macs, or one line that holds carriage returns.
+        yield from first.removesuffix("\r").split("\r")
+        return
+    yield first
+    yield from lines
+
+
+def _wide_lines(content, encoding):
+    """The lines of UTF-16 or UTF-32 with a byte order mark."""
+    width = 4 if encoding == "utf-32" else 2
+    order = "little" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF32_LE)) else "big"
+    encoding += "-le" if order == "little" else "-be"
+    newline, start = (10).to_bytes(width, order), width
+    while start < len(content):
+        end = content.find(newline, start)
+        while end >= 0 and (end - start) % width:
+            end = content.find(newline, end + 1)
+        end = len(content) if end < 0 else end + width
+        yield content[start:end].decode(encoding)
+        start = end
 
 
 def read_json(path: Path):

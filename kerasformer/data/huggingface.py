@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kerasformer.data.files import read_json
 from kerasformer.errors import InputError
+from kerasformer.extras import require
 
 _BATCH = 1024
 _SHARD = re.compile(r"(?P<split>.+?)(-\d{5}-of-(?P<count>\d{5})(-[0-9a-f]+)?)?\.parquet")
@@ -110,9 +111,13 @@ def _json(path):
     return read_json(path) if path.is_file() else {}
 
 
-def _batches(path):
-    import pyarrow.parquet
+def _pyarrow():
+    require("pyarrow.parquet", "data", "A source hf:")
+    return require("pyarrow", "data", "A source hf:")
 
+
+def _batches(path):
+    pyarrow = _pyarrow()
     with _readable(path):
         if path.suffix == ".parquet":
             with pyarrow.parquet.ParquetFile(path) as file:
@@ -123,8 +128,7 @@ def _batches(path):
 
 
 def _schema(path):
-    import pyarrow.parquet
-
+    pyarrow = _pyarrow()
     with _readable(path):
         if path.suffix == ".parquet":
             return pyarrow.parquet.read_schema(path)
@@ -134,8 +138,7 @@ def _schema(path):
 
 @contextlib.contextmanager
 def _readable(path):
-    import pyarrow
-
+    pyarrow = _pyarrow()
     try:
         yield
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from kerasformer.data import huggingface, tfds
 from kerasformer.data.batching import epoch_order
-from kerasformer.data.columns import object_column, whole_characters
-from kerasformer.data.entities import entities_of, split_tag
+from kerasformer.data.columns import find_field, object_column, whole_characters
 from kerasformer.data.files import file_ending, find_files, label_names_beside, read_lines
 from kerasformer.data.sources import read_records
 from kerasformer.errors import InputError
+from kerasformer.metrics.entities import entities_of, split_tag
 
 TAG_FIELDS = ("tags", "ner_tags", "ner", "labels")
 WORD_FIELDS = ("tokens", "words")
@@ -59,7 +59,7 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
     Args:
         source: one source or several in a tuple or list. A `.tsv` or `.txt` file is in CoNLL's form: a line for each
             word, `word<TAB>tag` or, in files without tabs, `word tag`; an empty line after each sentence; lines that
-            begin with -DOCSTART- are passed over. Everything else is what `read_records` takes, each record with
+            begin with -DOCSTART- end a sentence as well. Everything else is what `read_records` takes, each record with
             `tokens` (or `words`) and `tags` (or `ner_tags`, `ner`), lists of one length; tags are names, or numbers of
             the names that come with the source (`labels.json`, `ClassLabel`).
         entity_types: those of the training data; all others are then an error.
@@ -157,12 +157,11 @@ def _read_conll(path):
     separator = None
     for number, line in read_lines(path):
         where = f"{path}:{number}"
-        if not line.strip():
+        is_boundary = line.startswith("-DOCSTART-")
+        if is_boundary or not line.strip():
             if words:
                 yield words, tags, places
                 words, tags, places = [], [], []
-            continue
-        if line.startswith("-DOCSTART-"):
             continue
         separator = separator or ("\t" if "\t" in line else " ")
         columns = line.split(separator)
@@ -180,7 +179,8 @@ def _read_conll(path):
 
 def _fields(record, where):
     """Words and tags of a record."""
-    fields = [next((name for name in names if name in record), None) for names in (WORD_FIELDS, TAG_FIELDS)]
+    found = [[find_field(record, name) for name in names] for names in (WORD_FIELDS, TAG_FIELDS)]
+    fields = [next((name for name in names if name is not None), None) for names in found]
     if None in fields:
         raise InputError(
             f"{where}: expected the fields tokens and tags (or {', '.join(TAG_FIELDS[1:])}). "

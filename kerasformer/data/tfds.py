@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
+from kerasformer.extras import require
 
 _SOURCE = re.compile(r"tfds:(?P<name>[^:]+(?::\d+\.\d+\.\d+)?):(?P<split>.+)")
 _BATCH = 512
@@ -26,8 +27,7 @@ def read_tfds(source: str) -> Iterator[tuple[dict, str]]:
     Raises:
         InputError: unknown name or split, or the data set is neither prepared nor to be had.
     """
-    import tensorflow_datasets as tfds
-
+    tfds = require("tensorflow_datasets", "data", "A source tfds:")
     name, split = _parse(source)
     builder = _builder(source)
     if not builder.is_prepared():
@@ -70,8 +70,7 @@ def _parse(source):
 
 
 def _builder(source):
-    import tensorflow_datasets as tfds
-
+    tfds = require("tensorflow_datasets", "data", "A source tfds:")
     name, _ = _parse(source)
     try:
         return tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))

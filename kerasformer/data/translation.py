@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasformer.data.columns import object_column, whole_characters
+from kerasformer.data.columns import find_field, object_column, whole_characters
 from kerasformer.data.examples import Examples
 from kerasformer.data.files import read_lines
 from kerasformer.data.sources import read_records
@@ -74,7 +74,7 @@ def _read_fields(source, *languages):
     for record, where in read_records(source):
         fields = record.get("translation") if isinstance(record.get("translation"), dict) else record
         for language, column in zip(languages, columns, strict=True):
-            text = fields.get(language)
+            text = fields.get(find_field(fields, language))
             if not isinstance(text, str):
                 received = ", ".join(str(name)[:40] for name in fields) or "none"
                 raise InputError(

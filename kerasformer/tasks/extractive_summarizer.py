@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.layers import InterSentenceEncoder
-from kerasformer.tasks.rouge import rouge
+from kerasformer.metrics.rouge import rouge
 from kerasformer.tasks.selection import select_sentences
 from kerasformer.tasks.task import Task, string_spec, tokens_function
 from kerasformer.text import split_sentences

@@ -9,7 +9,7 @@ import tensorflow as tf
 from kerasformer.data.questions import NO_ANSWER
 from kerasformer.errors import InputError
 from kerasformer.layers import SpanHead
-from kerasformer.tasks.answer_metrics import best_threshold, score_answer
+from kerasformer.metrics.answers import best_threshold, score_answer
 from kerasformer.tasks.task import Task, as_strings, string_spec, tokens_function
 from kerasformer.text.windows import check_window, include_marks, window_texts
 

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasformer.data.entities import count_entities, entities_of, precision_recall_f1
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, Transitions, crf_decode, crf_marginals
+from kerasformer.metrics.entities import count_entities, entities_of, precision_recall_f1
 from kerasformer.tasks.tag_sequences import FOLLOWS, crf_loss, tag_constraints
 from kerasformer.tasks.task import Task, string_spec, tokens_function
 from kerasformer.text.windows import check_window, include_marks, window_texts

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasformer import metrics
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, MeanPooling
-from kerasformer.tasks import metrics
+from kerasformer.tasks.labelled_batches import labelled_form
 from kerasformer.tasks.task import Task, concatenate, string_spec, tokens_function
 from kerasformer.text.tweets import normalize_tweets
 
@@ -81,17 +82,23 @@ class TextClassifier(Task):
             features = {name: normalize_tweets(texts) for name, texts in features.items()}
         return super().batch_inputs(features)
 
+    def batch_form(self, spec):
+        """What `Trainer` reads batches with: sample weights, one-hot labels and more, see `labelled_form`."""
+        return labelled_form(spec, None if self.is_regression else len(self.label_names))
+
     def loss(self, targets, outputs, weights=None):
         """Sum of the losses of a batch, and what to divide it by.
 
         Args:
-            targets: int32 `[N]` labels, or float32 `[N]` numbers.
+            targets: int32 `[N]` labels, or float32 `[N]` numbers; or `{"labels": these, "weights": float32 [N]}`.
             outputs: of the model, `{"logits": [N, classes]}`.
             weights: float32 `[N]`, or None for ones.
 
         Returns:
             `(sum, count)`: float32 scalars, the weighted sum of the losses and the sum of the weights.
         """
+        if isinstance(targets, dict):
+            targets, weights = targets["labels"], targets["weights"]
         logits = tf.cast(outputs["logits"], tf.float32)
         if self.is_regression:
             losses = tf.math.squared_difference(logits[:, 0], tf.cast(targets, tf.float32))
@@ -105,28 +112,31 @@ class TextClassifier(Task):
         for _, batch_targets, batch_outputs in batches:
             targets.append(batch_targets)
             outputs.append(batch_outputs)
-        return self.evaluate_outputs(np.concatenate(targets), concatenate(outputs))
+        joined = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *targets)
+        return self.evaluate_outputs(joined, concatenate(outputs))
 
     def evaluate_outputs(self, targets, outputs):
-        """Metrics of a data set: `targets` `[N]` and `{"logits": [N, classes]}`, NumPy arrays of all of it."""
-        loss_sum, count = self.loss(tf.constant(targets), {"logits": tf.constant(outputs["logits"])})
+        """Metrics of a data set: `targets` `[N]` and `{"logits": [N, classes]}`, NumPy arrays of all of it.
+
+        Sample weights, as `loss` takes them, weight the loss alone, as in Keras.
+        """
+        loss_sum, count = self.loss(
+            tf.nest.map_structure(tf.constant, targets), {"logits": tf.constant(outputs["logits"])}
+        )
+        targets = targets["labels"] if isinstance(targets, dict) else targets
         result = {"loss": float(tf.math.divide_no_nan(loss_sum, count))}
         if self.is_regression:
-            numbers = outputs["logits"][:, 0]
-            return result | {
-                "pearson": metrics.pearson(targets, numbers),
-                "spearman": metrics.spearman(targets, numbers),
-            }
+            return result | metrics.correlations(targets, outputs["logits"][:, 0])
         predictions = outputs["logits"].argmax(-1)
         return result | metrics.classification_metrics(targets, predictions, len(self.label_names))
 
     def class_report(self, targets, predictions):
         """How each class fares: rows of `(label name, precision, recall, F1, number of examples)`, from label numbers
-        `[N]`."""
-        matrix = metrics.confusion_matrix(targets, predictions, len(self.label_names))
-        return list(
-            zip(self.label_names, *[x.tolist() for x in (*metrics.per_class(matrix), matrix.sum(1))], strict=True)
-        )
+        `[N]`; none where scikit-learn is not installed."""
+        columns = metrics.per_class(targets, predictions, len(self.label_names))
+        if columns is None:
+            return []
+        return list(zip(self.label_names, *[column.tolist() for column in columns], strict=True))
 
     def answer(self, outputs):
         """What is served for the model's outputs: `label`, `score` and `scores`, or for a regression `score`."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.layers import FirstToken, MaxPooling, MeanPooling, keyed_dropout
 from kerasformer.layers.keyed_dropout import keys_in_force
-from kerasformer.tasks import metrics
+from kerasformer.metrics import correlations
 from kerasformer.tasks.task import Task, concatenate, string_spec, tokens_function
 
 _POOLINGS = {"mean": MeanPooling, "max": MaxPooling, "cls": FirstToken}
@@ -122,10 +122,7 @@ class TextEmbedder(Task):
         cosines = (first * second).sum(-1)
         if np.ptp(scores) == 0:
             return result | {"accuracy": _own_is_nearest(first, second, cosines)}
-        return result | {
-            "spearman": metrics.spearman(scores, cosines),
-            "pearson": metrics.pearson(scores, cosines),
-        }
+        return result | correlations(scores, cosines)
 
     def answer(self, outputs):
         """What is served for the model's outputs: `embedding` `[N, width]`."""

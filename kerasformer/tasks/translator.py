@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from kerasformer.decoding import Beam, ForbiddenTokens, MinLength, search
 from kerasformer.errors import InputError
+from kerasformer.metrics.translation import corpus_scores
 from kerasformer.models import DecoderSteps, with_precision
 from kerasformer.tasks.alignment import attention_over_source
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Task, as_strings
-from kerasformer.tasks.translation_metrics import corpus_scores
 from kerasformer.tasks.translation_pieces import TranslationPieces, language_tag
 from kerasformer.tasks.translator_serving import translator_signatures
 
@@ -31,6 +31,7 @@ class Translator(Task):
 
     Attributes:
         evaluation_beam: beams of the translations that `evaluate_batches` scores with BLEU and chrF; 0: none are made.
+        bleu_tokenize: BLEU's tokenizer, see `kf.metrics.bleu_tokenizer`; None: by the script of the references.
         min_length: tokens before which no translation ends, 0 unless set; exported, but not saved.
         bleu_signature, chrf_signature: of `sacrebleu`, after an evaluation with translations.
 
@@ -83,6 +84,7 @@ class Translator(Task):
         self.beam_size, self.length_penalty, self.coverage_penalty = beam_size, length_penalty, coverage_penalty
         self.label_smoothing = label_smoothing
         self.evaluation_beam, self.min_length = 0, 0
+        self.bleu_tokenize = None
         self.bleu_signature = self.chrf_signature = None
         self._pieces = TranslationPieces(tokenizer, target, self.target_languages)
         # The loss scores the vocabulary itself, so training stops at the hidden states.
@@ -171,12 +173,14 @@ class Translator(Task):
     def _score(self, sources, references):
         found = self.translate(sources, beam_size=self.evaluation_beam)["translation"].tolist()
         lowercase, asked = self.target_tokenizer.lowercase, np.maximum(self._pieces.asks_for(sources), 0)
-        scores, signatures = corpus_scores(found, references, lowercase)
-        self.bleu_signature, self.chrf_signature = signatures["bleu"], signatures["chrf"]
+        scores, signatures = corpus_scores(found, references, lowercase, self.bleu_tokenize)
+        self.bleu_signature, self.chrf_signature = signatures.get("bleu"), signatures.get("chrf")
         for place, language in enumerate(self.target_languages):
             rows = np.flatnonzero(asked == place)
             if rows.size:
-                own, _ = corpus_scores([found[row] for row in rows], [references[row] for row in rows], lowercase)
+                own, _ = corpus_scores(
+                    [found[row] for row in rows], [references[row] for row in rows], lowercase, self.bleu_tokenize
+                )
                 scores |= {f"{name}_{language}": value for name, value in own.items()}
         return scores
 

@@ -1,9 +1,27 @@
 """What Keras's callbacks remember, so that a training that goes on stops, waits and restores as if never killed."""
 
+import re
+
 import numpy as np
 
 # Given to a callback at the start of each training.
 _SET_ANEW = {"params", "model", "_model", "validation_data"}
+
+# Words in the names of metrics that are better when lower; all other metrics are better when higher.
+_LOWER_IS_BETTER = {
+    *("loss", "perplexity", "error", "bits", "seconds", "mse", "rmse", "mae", "mape", "ter", "wer", "cer"),
+    *("brier", "ece", "nll"),
+}
+
+
+def resolve_modes(callbacks):
+    """Gives callbacks with mode "auto" (`EarlyStopping`, `ModelCheckpoint`, `ReduceLROnPlateau`) "min" or "max", by the
+    name of the metric that they monitor. Keras knows the direction of compiled metrics only."""
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if getattr(callback, "mode", None) == "auto" and isinstance(monitor, str):
+            words = re.split(r"[^a-z]+", monitor.lower())
+            callback.mode = "min" if _LOWER_IS_BETTER.intersection(words) else "max"
 
 
 def callback_states(callbacks):

@@ -2,9 +2,12 @@
 
 import json
 import pathlib
+import sys
 
 import keras
 
+from kerasformer.errors import InputError
+from kerasformer.extras import require
 from kerasformer.training.cluster import is_chief
 
 
@@ -47,7 +50,10 @@ class MetricsLog(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         if is_chief() and self._path.is_file():
-            draw_curves(self._path.parent)
+            try:
+                draw_curves(self._path.parent)
+            except InputError as error:  # matplotlib is not installed; the training is not lost for it
+                print(error, file=sys.stderr)
 
     def _write(self, row):
         if is_chief():
@@ -72,8 +78,11 @@ def draw_curves(folder):
 
     Metrics between -1 and 1, such as shares and correlations, have an axis in common. So have the others, such as
     perplexities, a logarithmic one if all of them are positive.
+
+    Raises:
+        InputError: matplotlib is not installed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    canvas = require("matplotlib.backends.backend_agg", "recipes", "Drawing curves.png").FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = read_metrics(pathlib.Path(folder) / "metrics.jsonl")
@@ -89,7 +98,7 @@ def draw_curves(folder):
             panels[title] = [(epochs, name, name.removeprefix("val_")) for name in names]
     panels["learning rate"] = [(steps, "learning_rate", None)]
     figure = Figure(figsize=(4 * len(panels), 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    canvas(figure)
     for axes, (title, lines) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for line in lines:
             _plot(axes, *line, alpha=0.5 if line[2] == "training" else 1)

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from kerasformer.errors import InputError
+
 
 def replica_batches(data, prepare, strategy, *, every_worker_all=False, service=None):
     """Splits each batch over the replicas, as evenly as it goes; where it is too small some get none of it.
@@ -46,6 +48,25 @@ def replica_batches(data, prepare, strategy, *, every_worker_all=False, service=
         return mapped.prefetch(4 * local)
 
     return strategy.distribute_datasets_from_function(for_worker)
+
+
+def checked_form(task, spec):
+    """A function from the parts of a batch to `(features, targets)`, or None where the batches are that already.
+
+    Args:
+        task: with `batch_form(spec)`, which returns such a function, where it takes other batches.
+        spec: the data set's `element_spec`.
+
+    Raises:
+        InputError: the task does not take batches of this form.
+    """
+    if hasattr(task, "batch_form"):
+        return task.batch_form(spec)
+    if isinstance(spec, tuple) and len(spec) == 2:
+        return None
+    received = f"{len(spec)} parts" if isinstance(spec, (tuple, list)) else f"{type(spec).__name__} alone"
+    weights = "; it takes no sample weights" if isinstance(spec, tuple) and len(spec) == 3 else ""
+    raise InputError(f"A batch for {type(task).__name__} must be `(features, targets)`{weights}. Received: {received}.")
 
 
 def _part(features, targets, part, parts):

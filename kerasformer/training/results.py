@@ -7,6 +7,7 @@ import pathlib
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def write_metrics(folder, results):
@@ -23,11 +24,12 @@ def write_metrics(folder, results):
 
 def print_table(title, columns, rows):
     """Prints a table: the first column to the left, numbers to the right with four digits."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title, "italic"), title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(Text(str(column)), justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*[_cell(value) for value in row])
+        # As text: a label named "[/b]" is no markup.
+        table.add_row(*[Text(_cell(value)) for value in row])
     Console().print(table)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.training.callback_state import callback_states, restore_callbacks
+from kerasformer.training.callback_state import callback_states, resolve_modes, restore_callbacks
 from kerasformer.training.checkpoints import restore_latest, save_checkpoint, training_variables
 from kerasformer.training.cluster import is_chief
 
@@ -65,6 +65,7 @@ class TrainingRun:
             self.step, self.epoch, self.batch = restored[0], state["epoch"], state["batch"]
             self._totals, self._seconds = np.array(state["totals"]), state["seconds"]
             self._skipped = state["skipped"]
+        resolve_modes(self._own_callbacks)
         data = self._data()
         steps = _length(data)
         self.callbacks = keras.callbacks.CallbackList(
@@ -108,6 +109,9 @@ class TrainingRun:
                 "`tf.data.experimental.assert_cardinality`, or `steps_per_call=1`."
             )
         self.logs = {}
+        # An epoch may have another number of batches than the one before.
+        steps = _length(data)
+        self.callbacks.set_params({**self.callbacks.params, "steps": steps if math.isfinite(steps) else None})
         self.callbacks.on_epoch_begin(self.epoch)
         return data, number
 

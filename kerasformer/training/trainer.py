@@ -6,8 +6,8 @@ import itertools
 import keras
 import tensorflow as tf
 
-from kerasformer.errors import InputError
-from kerasformer.training.feeding import replica_batches
+from kerasformer.errors import InputError, input_errors
+from kerasformer.training.feeding import checked_form, replica_batches
 from kerasformer.training.plain_model import PlainModel
 from kerasformer.training.run import TrainingRun
 from kerasformer.training.step import UpdateStep
@@ -62,6 +62,7 @@ class Trainer:
         self.optimizer = optimizer
         self.strategy = make_strategy(strategy)
         self.steps_per_call = steps_per_call
+        self._has_own_loss = loss is not None
         self.data_service = data_service
         with self.strategy.scope():
             optimizer.build(self.model.trainable_variables)
@@ -101,7 +102,8 @@ class Trainer:
 
         Args:
             train: a function from the epoch's number to its `tf.data.Dataset` of `(features, targets)` batches, or one
-                such data set for all epochs. Batches must be the same, in the same order, each time it is called.
+                such data set for all epochs. Batches must be the same, in the same order, each time it is called. Some
+                tasks take other forms: `TextClassifier` also sample weights, one-hot labels and more.
             validation: a data set of the same form, evaluated after each epoch; its metrics are logged as `val_…`.
             epochs: how often; by default once, or as often as `steps` take.
             steps: updates after which it ends, in the middle of an epoch if need be.
@@ -123,7 +125,7 @@ class Trainer:
         run = TrainingRun(
             self, train, epochs, steps, callbacks, checkpoint_folder, checkpoint_every, keep_checkpoints, settings
         )
-        with TerminationSignal() as signal:
+        with TerminationSignal() as signal, input_errors():
             run.begin()
             try:
                 while not run.is_over:
@@ -146,7 +148,9 @@ class Trainer:
     def _fit_epoch(self, run, signal):
         """An epoch, or the rest of it from `run.batch` on."""
         data, number = run.begin_epoch()
-        prepared = replica_batches(data.skip(run.batch), self._prepared, self.strategy, service=self.data_service)
+        prepared = replica_batches(
+            self._formed(data).skip(run.batch), self._prepared, self.strategy, service=self.data_service
+        )
         iterator = iter(prepared)
         while run.batch < number and not signal.agreed:
             now = int(min(self.steps_per_call, number - run.batch))
@@ -164,6 +168,15 @@ class Trainer:
             # On every worker at the same step, or those that go on would wait for the others.
             signal.agreed = bool(sums[-1, 3] > 0)
         run.check_not_empty()
+
+    def _formed(self, data):
+        """The data set as one of `(features, targets)`."""
+        form = checked_form(self.task, data.element_spec)
+        if form is None:
+            return data
+        if len(data.element_spec) == 3 and self._has_own_loss:
+            raise InputError("A `loss` of your own takes no sample weights: weight inside it, or leave it out.")
+        return data.map(form, num_parallel_calls=1)
 
     def _prepared(self, features, targets, places):
         inputs, targets = self.task.training_batch(features, targets)
@@ -203,23 +216,26 @@ class Trainer:
         Raises:
             InputError: the data set is empty.
         """
-        batches = self._evaluation_batches(data)
-        first = next(batches, None)
-        if first is None:
-            raise InputError("There is nothing to evaluate: the data set is empty.")
-        return self.task.evaluate_batches(itertools.chain([first], batches))
+        with input_errors():
+            batches = self._evaluation_batches(data)
+            first = next(batches, None)
+            if first is None:
+                raise InputError("There is nothing to evaluate: the data set is empty.")
+            return self.task.evaluate_batches(itertools.chain([first], batches))
 
     def predict(self, data):
-        """The model's outputs for a data set of `(features, targets)` batches.
+        """The model's outputs for a data set of `(features, targets)` batches, or of features alone.
 
         Returns:
             An iterator of nested structures of NumPy arrays, one a batch (and replica), in the data's order.
         """
+        if not isinstance(data.element_spec, tuple):
+            data = data.map(lambda features: (features, tf.zeros(tf.shape(tf.nest.flatten(features)[0])[:1], tf.int32)))
         return (outputs for _, _, outputs in self._evaluation_batches(data))
 
     def _evaluation_batches(self, data):
         prepared = replica_batches(
-            data, lambda features, targets, _: (features, targets), self.strategy, every_worker_all=True
+            self._formed(data), lambda features, targets, _: (features, targets), self.strategy, every_worker_all=True
         )
         settings = str(getattr(self.task, "settings", dict)())
         for batch in prepared:

@@ -125,7 +125,8 @@ def test_wrong_ending(write):
         ("a.json", '[{"text": "fine"}, 5]', r"a\.json: record 2: expected a JSON object"),
         ("a.json", '"text"', r"a\.json: expected a JSON list of objects"),
         ("a.txt", b"fine\nna\xefve\n", r"a\.txt:2: expected UTF-8 text\. Received byte 0xef .* at position 2"),
-        ("a.txt", "UTF-16".encode("utf-16"), r"a\.txt:1: expected UTF-8 text"),
+        ("a.txt", "UTF-16".encode("utf-16-le"), r"a\.txt:1: expected UTF-8 text\. Received NUL bytes, as of UTF-16"),
+        ("a.txt", "two\nlines".encode("utf-16")[:-1], r"a\.txt:2: expected UTF-16-LE text"),
         ("a.csv.gz", b"text,label\nfine,1\n\xff,0\n", r"a\.csv\.gz:3: expected UTF-8 text"),
     ],
 )

@@ -74,7 +74,7 @@ def test_trains_reports_saves_and_publishes(tiny, asked, tmp_path, capsys):
     assert task.predict(["who left", "what ."], [CONTEXT] * 2)["answer"].tolist() == ["bob", ""]
     assert (tmp_path / "models" / "mine" / "1" / "saved_model.pb").is_file()
     shown = capsys.readouterr().out
-    assert "8 answers do not stand where their offset says, found elsewhere" in shown
+    assert "8 answers are not at their offset, moved to their nearest occurrence" in shown
     assert "question 1" in shown
 
 
@@ -86,19 +86,17 @@ def test_each_epoch_has_its_own_form_of_the_questions(tmp_path):
     ]
     (tmp_path / "t.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
     train = kf.data.load_questions(str(tmp_path / "t.json"))
-    same = question_answering.questions_of_epoch(train, contexts, question_answering.Flags(), 1)
+    same = question_answering.questions_of_epoch(train, question_answering.Flags(), 1)
     assert same is train
-    flags = question_answering.Flags(generate=1, shuffle_sentences=True, question_marks=0.5)
-    epochs = [question_answering.questions_of_epoch(train, contexts, flags, epoch) for epoch in range(40)]
-    again = question_answering.questions_of_epoch(train, contexts, flags, 5)
+    flags = question_answering.Flags(shuffle_sentences=True, question_marks=0.5)
+    epochs = [question_answering.questions_of_epoch(train, flags, epoch) for epoch in range(40)]
+    again = question_answering.questions_of_epoch(train, flags, 5)
     assert again.questions.tolist() == epochs[5].questions.tolist()
     assert again.contexts.tolist() == epochs[5].contexts.tolist()
     other_seed = dataclasses.replace(flags, seed=1)
-    others = [question_answering.questions_of_epoch(train, contexts, other_seed, epoch) for epoch in range(5)]
+    others = [question_answering.questions_of_epoch(train, other_seed, epoch) for epoch in range(5)]
     assert [o.contexts.tolist() for o in others] != [o.contexts.tolist() for o in epochs[:5]]
-    # One that was made of the context with a verb that has an object; the two real ones before it.
-    assert {len(questions) for questions in epochs} == {3}
-    assert {questions.answers[2][0].lower() for questions in epochs} >= {"rome", "1843", "mayor"}
+    assert {len(questions) for questions in epochs} == {2}
     assert {tuple(questions.questions[:2]) for questions in epochs} == {
         (first, second) for first in ("who", "who?") for second in ("who", "who?")
     }
@@ -108,29 +106,6 @@ def test_each_epoch_has_its_own_form_of_the_questions(tmp_path):
             questions.contexts, questions.answers, questions.starts, questions.ends, strict=True
         ):
             assert text[start:end] == answers[0]
-
-
-def test_generated_questions_are_learned_among_the_others(tiny, tmp_path):
-    context = "We all saw how Anna left Rome with them in 1843."
-    qas = [{"id": id, "question": "who saw", "answers": [{"text": "Anna", "answer_start": 15}]} for id in "abcdef"]
-    source = tmp_path / "train.json"
-    source.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}))
-    question_answering.main(
-        question_answering.Flags(
-            train=str(source),
-            validation=str(source),
-            init=tiny,
-            workdir=str(tmp_path / "w"),
-            generate=3,
-            shuffle_sentences=True,
-            question_marks=0.5,
-            epochs=2,
-            batch_size=3,
-        )
-    )
-    rows = [json.loads(line) for line in (tmp_path / "w" / "metrics.jsonl").read_text().splitlines()]
-    # Three questions of one context and the six, in each epoch.
-    assert [row["step"] for row in rows if "epoch" in row] == [3, 6]
 
 
 def test_the_mean_of_two_is_evaluated_and_published(tiny, asked, tmp_path, capsys):
@@ -202,8 +177,6 @@ def test_long_contexts_are_left_out(tiny, tmp_path, capsys):
     ("change", "told"),
     [
         ({"train": "nowhere.json"}, "nowhere.json"),
-        ({"generate": -1}, "generate"),
-        ({"generate": 2, "train": "{verbless}"}, "could be turned into a question"),
         ({"question_marks": 1.5}, "question_marks"),
         ({"average": ("nowhere/task",)}, "Received also: train, init"),
         ({"average": (), "train": SAMPLES, "init": None}, "at least two"),
@@ -223,9 +196,7 @@ def test_long_contexts_are_left_out(tiny, tmp_path, capsys):
 def test_mistakes_are_told_in_one_line(change, told, tiny, asked, tmp_path):
     broken = tmp_path / "broken.json"
     broken.write_text('{"data": [{"paragraphs": [{"context": "c"}]}]}')
-    verbless = tmp_path / "verbless.json"
-    verbless.write_text(pathlib.Path(asked).read_text().replace("saw rome", "and me").replace("bob left", "and bob"))
-    files = {"broken": broken, "verbless": verbless}
+    files = {"broken": broken}
     change = {key: value.format(**files) if isinstance(value, str) else value for key, value in change.items()}
     settings = {"train": asked, "validation": asked, "init": tiny, "workdir": str(tmp_path / "w"), **change}
     with pytest.raises(kf.errors.InputError) as error:

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
+from kerasformer.metrics import rouge
 from kerasformer.models import BertConfig, bert
 from kerasformer.serving.preview.loaded_model import LoadedModel
 from kerasformer.tasks import ExtractiveSummarizer
-from kerasformer.tasks.rouge import rouge
 from kerasformer.text import WordPieceTokenizer
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", "good", "bad", "so", "very", "it", "is"]

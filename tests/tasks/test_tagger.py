@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import kerasformer as kf
-from kerasformer.data.entities import entities_of, precision_recall_f1, split_tag
 from kerasformer.errors import InputError
+from kerasformer.metrics import entities_of, precision_recall_f1, split_tag
 from kerasformer.models import BertConfig, bert
 from kerasformer.serving.preview.loaded_model import LoadedModel
 from kerasformer.tasks import Tagger

@@ -31,6 +31,8 @@ VARIANTS = {
     "two_means_microbatches": {"microbatches": 3},
     "two_means_xla": {"jit": True},
     "translator": {},
+    "weights": {},
+    "weights_microbatches": {"microbatches": 3},
 }
 
 
@@ -65,6 +67,21 @@ def make_translator():
     )
     data = tf.data.Dataset.from_generator(lambda: iter(pairs), output_signature=signature)
     return task, data.apply(tf.data.experimental.assert_cardinality(len(pairs)))
+
+
+def make_classifier():
+    """With weighted labels, of which a whole part of a batch may weigh nothing."""
+    random = np.random.default_rng(5)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "day"]
+    texts = [" ".join(random.choice(words[5:], random.integers(1, 9))) for _ in range(sum(SIZES))]
+    labels = random.integers(0, 2, [len(texts), 1]).astype("float32")
+    weights = random.choice([0.0, 0.0, 0.5, 3.0], len(texts)).astype("float32")
+    keras.utils.set_random_seed(1)
+    config = kf.models.BertConfig(len(words), 8, 1, 2, 16, LENGTH, dropout=0.0, attention_dropout=0.0)
+    encoder, tokenizer = kf.models.bert(config, pooled=True), kf.text.WordPieceTokenizer(words, max_length=LENGTH)
+    task = kf.tasks.TextClassifier(encoder, tokenizer, ["no", "yes"], dropout=0.0)
+    rows = tf.data.Dataset.from_tensor_slices(tf.RaggedTensor.from_row_lengths(tf.range(len(texts)), SIZES))
+    return task, rows.map(lambda row: tuple(tf.gather(column, row) for column in (texts, labels, weights)))
 
 
 def loss(targets, logits):
@@ -119,11 +136,14 @@ def train(strategy, variant, path):
         if variant == "translator":
             task, data = make_translator()
             model = task.model
+        elif variant.startswith("weights"):
+            task, data = make_classifier()
+            model = task.model
         else:
             model = make_model(0.2 if "dropout" in variant else 0.0)
             task = TwoMeans(model) if variant.startswith("two_means") else (model, loss)
         # SGD shows a wrong scale of the gradients, which AdamW hides.
-        is_sgd = variant in ("plain", "microbatches", "translator") or "two_means" in variant
+        is_sgd = variant in ("plain", "microbatches", "translator") or variant.startswith(("two_means", "weights"))
         optimizer = keras.optimizers.SGD(0.3, momentum=0.9) if is_sgd else kf.training.adamw(1e-2)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, clip_norm=0.5, **options)
     folder = f"{path}.{variant}"

@@ -19,6 +19,8 @@ WAYS = {
     "two_means_microbatches": "two_means",
     "two_means_xla": "two_means",
     "translator": "translator",
+    "weights": "weights",
+    "weights_microbatches": "weights",
 }
 
 

@@ -6,13 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from rich.console import Console
 
 from kerasformer.errors import InputError
 from kerasformer.models import BertConfig, bert
 from kerasformer.tasks import TextClassifier
 from kerasformer.text import WordPieceTokenizer
-from kerasformer.training import ProgressBar, Trainer, adamw, make_strategy, print_table, write_metrics
+from kerasformer.training import Trainer, adamw, make_strategy, print_table, write_metrics
 
 WORDS = ["good", "bad", "so", "very", "it", "is"]
 TOKENIZER = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS], max_length=8)
@@ -158,14 +157,6 @@ def test_the_logs_of_a_step():
     masks = [TOKENIZER(part)["padding_mask"].numpy().sum() for part in (texts[:8], texts[8:])]
     assert [logs["tokens"] for logs in logs_seen] == masks
     assert all(logs["learning_rate"] == pytest.approx(3e-3) for logs in logs_seen)
-
-
-def test_a_progress_bar_prints_an_epoch_a_line(capsys):
-    console = Console(width=200, force_terminal=False)
-    Trainer(make_task(), adamw(1e-3)).fit(batches(), epochs=2, callbacks=[ProgressBar(console)])
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
-    assert len(lines) == 2
-    assert lines[0].startswith("epoch 1/2  loss ")
 
 
 def test_empty_data():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasformer.tasks.answer_metrics import best_threshold, normalize_answer, score_answer
+from kerasformer.metrics import best_threshold, normalize_answer, score_answer
 
 
 def official_normalize(s):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasformer.tasks.metrics import classification_metrics, confusion_matrix, pearson, spearman
+from kerasformer.metrics import classification_metrics, confusion_matrix, pearson, spearman
 
 quick = settings(max_examples=100, deadline=None, derandomize=True)
 LABELS = st.integers(2, 4).flatmap(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import kerasformer as kf
-from kerasformer.tasks.rouge import greedy_oracle, rouge, with_oracle_labels
+from kerasformer.data import greedy_oracle, with_oracle_labels
+from kerasformer.metrics import rouge
 
 SCITLDR = pathlib.Path(os.environ.get("KF_DATA", "")) / "summarization/scitldr_a/validation.jsonl.gz"
 

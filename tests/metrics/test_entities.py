@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasformer.data.entities import count_entities, entities_of, precision_recall_f1, split_tag
+from kerasformer.metrics import count_entities, entities_of, precision_recall_f1, split_tag
 
 
 class Conlleval:
@@ -98,3 +98,23 @@ def test_what_is_no_tag(tag):
 def test_types_are_counted_apart():
     wanted, guessed = [(0, 0, 1, "x"), (0, 2, 3, "y")], [(0, 0, 1, "x"), (0, 2, 3, "x")]
     assert count_entities(wanted, guessed) == {"x": [1, 2, 1], "y": [0, 0, 1]}
+
+
+@given(st.lists(st.lists(st.tuples(*[st.sampled_from(["O", "B-x", "I-x", "B-y", "I-y"])] * 2), min_size=1, max_size=8)))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_seqeval_gives_the_same_numbers(rows):
+    metrics = pytest.importorskip("seqeval.metrics")
+    expected, predicted = ([[pair[side] for pair in row] for row in rows] for side in (0, 1))
+    found = [
+        {
+            (number, *entity)
+            for number, row in enumerate(side)
+            for entity in entities_of([split_tag(tag) for tag in row])
+        }
+        for side in (expected, predicted)
+    ]
+    counts = count_entities(*found).values()
+    ours = precision_recall_f1(*(sum(column) for column in zip((0, 0, 0), *counts, strict=True)))
+    theirs = metrics.precision_score, metrics.recall_score, metrics.f1_score
+    if found[0] and found[1]:
+        assert ours == pytest.approx([score(expected, predicted) for score in theirs])

@@ -1,0 +1,84 @@
+"""Metrics of classification and regression over a whole data set, by scikit-learn and SciPy.
+
+Accuracy and the confusion matrix need no library. The others are left out where theirs is not installed.
+"""
+
+import numpy as np
+
+from kerasformer.extras import metric_library
+
+
+def confusion_matrix(targets, predictions, num_classes):
+    """int64 `[class, predicted class]`, from two int `[N]`."""
+    targets, predictions = np.asarray(targets, np.int64), np.asarray(predictions, np.int64)
+    counts = np.bincount(targets * num_classes + predictions, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def per_class(targets, predictions, num_classes):
+    """Precision, recall, F1 and number of examples of each class, `[classes]` each; 0 where undefined.
+
+    None where scikit-learn is not installed.
+    """
+    sklearn = metric_library("sklearn.metrics", "precision, recall, F1, Matthews correlation")
+    if sklearn is None:
+        return None
+    return sklearn.precision_recall_fscore_support(
+        targets, predictions, labels=np.arange(num_classes), zero_division=0.0
+    )
+
+
+def classification_metrics(targets, predictions, num_classes):
+    """Accuracy, macro F1, macro recall and Matthews correlation; for two classes also precision, recall and F1 of the
+    second.
+
+    The macro averages are over the classes that occur in `targets`, as in TweetEval and scikit-learn on full splits.
+    Matthews correlation is that of several classes (Gorodkin 2004, R_K), 0 where undefined.
+    """
+    targets, predictions = np.asarray(targets, np.int64), np.asarray(predictions, np.int64)
+    metrics = {"accuracy": float(np.mean(targets == predictions)) if len(targets) else 0.0}
+    classes = per_class(targets, predictions, num_classes)
+    if classes is None:
+        return metrics
+    from sklearn.metrics import matthews_corrcoef
+
+    precision, recall, f1, counts = classes
+    occurs = counts > 0
+    metrics |= {
+        "macro_f1": float(f1[occurs].mean()),
+        "macro_recall": float(recall[occurs].mean()),
+        # Of a single class scikit-learn warns.
+        "matthews": float(matthews_corrcoef(targets, predictions)) if len({*targets, *predictions}) > 1 else 0.0,
+    }
+    if num_classes == 2:
+        metrics |= {"f1": float(f1[1]), "precision": float(precision[1]), "recall": float(recall[1])}
+    return metrics
+
+
+def correlations(targets, predictions):
+    """`{"pearson", "spearman"}` of two `[N]`; empty where SciPy is not installed."""
+    if metric_library("scipy.stats", "pearson, spearman") is None:
+        return {}
+    return {"pearson": pearson(targets, predictions), "spearman": spearman(targets, predictions)}
+
+
+def pearson(x, y):
+    """Pearson correlation of two `[N]`; 0 where one of them is constant, where SciPy gives NaN."""
+    from scipy import stats
+
+    return _correlation(stats.pearsonr, x, y)
+
+
+def spearman(x, y):
+    """Spearman correlation of two `[N]`: Pearson's of the ranks, equal values sharing their mean rank; 0 where one of
+    them is constant, where SciPy gives NaN."""
+    from scipy import stats
+
+    return _correlation(stats.spearmanr, x, y)
+
+
+def _correlation(function, x, y):
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    return float(np.nan_to_num(function(x, y).statistic))
