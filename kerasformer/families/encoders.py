@@ -6,6 +6,7 @@ import pathlib
 
 from kerasformer.errors import InputError
 from kerasformer.families.folder import open_checkpoint
+from kerasformer.families.google_bert import is_google_folder
 from kerasformer.families.sentence_transformers import (
     EmbedderSettings,
     is_sentence_transformers,
@@ -13,6 +14,7 @@ from kerasformer.families.sentence_transformers import (
 )
 from kerasformer.models import BertConfig, bert
 from kerasformer.text import WordPieceTokenizer, learn_wordpiece
+from kerasformer.text.huggingface import read_tokenizer
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -67,7 +69,15 @@ def load_embedder(folder, *, dtype=None):
 
 
 def _tokenizer(checkpoint):
-    tokenizer = WordPieceTokenizer.load(checkpoint.folder)
+    found = checkpoint.tokenizer_json() if is_google_folder(checkpoint.folder) else None
+    if found is None:
+        tokenizer = WordPieceTokenizer.load(checkpoint.folder)
+    else:
+        arguments = {
+            "lowercase": found["normalizer"]["lowercase"],
+            "max_word_length": found["model"]["max_input_chars_per_word"],
+        }
+        tokenizer = WordPieceTokenizer(**arguments | read_tokenizer(checkpoint.folder))
     vocabulary_size = checkpoint.config.vocabulary_size
     if tokenizer.vocabulary_size > vocabulary_size:
         raise InputError(

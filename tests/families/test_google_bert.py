@@ -136,13 +136,17 @@ def test_lower_casing(tmp_path, name, said, expected):
     folder = write_google(tmp_path / name)
     if said:
         (folder / "tokenizer_config.json").write_text(json.dumps(said))
-    found = open_checkpoint(folder).tokenizer_json()
-    assert found["normalizer"]["lowercase"] is expected
+    assert open_checkpoint(folder).tokenizer_json()["normalizer"]["lowercase"] is expected
+    _, tokenizer = load_encoder(folder)
+    assert tokenizer.lowercase is expected
+    assert tokenizer.max_length == (said or {}).get("model_max_length", 10)
 
 
 def test_long_words_as_google_cuts_them(tmp_path):
-    found = open_checkpoint(write_google(tmp_path / "model")).tokenizer_json()
-    assert found["model"]["max_input_chars_per_word"] == 200
+    folder = write_google(tmp_path / "model")
+    assert open_checkpoint(folder).tokenizer_json()["model"]["max_input_chars_per_word"] == 200
+    _, tokenizer = load_encoder(folder)
+    assert tokenizer.tokenize(["good" + "ly" * 98, "good" + "ly" * 99]).to_list() == [[5] + [7] * 98, [1]]
 
 
 def test_what_has_both_descriptions(tmp_path):
