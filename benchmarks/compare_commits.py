@@ -19,6 +19,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,6 +91,8 @@ def main(arguments: Arguments) -> None:
     drawn = zlib.crc32((HERE / "compare_old.py").read_bytes())
     folder = arguments.cache.resolve() / f"{commit}-{drawn:08x}{'-tiny' if arguments.tiny else ''}"
     folder.mkdir(parents=True, exist_ok=True)
+    # So that a run that is terminated removes its checkout as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with contextlib.ExitStack() as stack:
         sides = Sides(stack, commit, folder, arguments.tiny, texts)
         alike = not (everything or arguments.answers) or compare_answers(sides, arguments, texts)
