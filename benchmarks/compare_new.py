@@ -29,7 +29,7 @@ def build(folder, name, filled=True):
         task = kind(kf.models.transformer(kf.models.TransformerConfig.named(config.pop("size"), **config)), tokenizer,
                     **settings)  # fmt: skip
     else:
-        task = kind(*kf.interop.load_huggingface(folder / "encoder"), **settings)
+        task = kind(*kf.families.load_encoder(folder / "encoder"), **settings)
     if filled:
         head = np.load(folder / name / "head.npz")
         for weight in own_weights(task):
