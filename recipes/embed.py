@@ -100,13 +100,14 @@ def starting_point(flags, texts, objective):
     """The embedder of --init, else MiniLM's, else a random BERT-mini with words of the texts."""
     folder = common.starting_folder(flags)
     if folder is None:
-        encoder, tokenizer = kf.interop.random_encoder(texts, dtype=flags.precision)
+        encoder, tokenizer = kf.families.random_encoder(texts, dtype=flags.precision)
         settings = {}
     else:
-        encoder, tokenizer, settings = kf.interop.load_embedder(folder, dtype=flags.precision)
+        encoder, tokenizer, found = kf.families.load_embedder(folder, dtype=flags.precision)
+        settings = found and {"pooling": found.pooling, "normalize": found.normalize, "prompt": found.prompt}
     changes = {"objective": objective, "symmetric": flags.symmetric}
     changes |= {"pooling": flags.pooling} if flags.pooling else {}
-    return kf.tasks.TextEmbedder(encoder, tokenizer, **{**settings, **changes})
+    return kf.tasks.TextEmbedder(encoder, tokenizer, **{**(settings or {}), **changes})
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def main(flags):
     speed = common.fit(flags, trainer, epoch_data, validation, 0, settings={"plan": plan}, epochs=len(plan))
     speed["examples_per_second"] = sum(batch * steps for batch, _, steps in plan) / max(speed["seconds"], 1e-9)
     results = common.evaluate(trainer, validation=validation, test=test) | {"train": speed}
-    common.finish(flags, task, results, lambda: save_huggingface(flags, task))
+    common.finish(flags, task, results, lambda: save_for_fine_tuning(flags, task))
 
 
 def check(flags):
@@ -158,17 +158,20 @@ def check(flags):
         raise InputError(f"first_mask_rate must be in (0, 1). Received: {flags.first_mask_rate}.")
 
 
-def save_huggingface(flags, task):
-    """Writes `WORKDIR/huggingface`."""
-    kf.interop.save_huggingface(
-        task.encoder,
-        task.tokenizer,
-        pathlib.Path(flags.workdir) / "huggingface",
-        heads=task.heads(),
+def save_for_fine_tuning(flags, task):
+    """Writes `WORKDIR/huggingface`: the task, with the dropout and the pooling that fine-tuning is to start with."""
+    folder = pathlib.Path(flags.workdir) / "huggingface"
+    if flags.init is None and flags.dropout == 0:
         # A new BERT that learned without dropout is fine-tuned with the usual one; one of --init keeps its own.
-        dropout=0.1 if flags.init is None and flags.dropout == 0 else None,
-        pooling="first" if flags.init is None else kf.interop.pooling_of(flags.init),
-    )
+        encoder = kf.models.encoder(task.encoder.config.with_dropout(0.1), pooled=True)
+        encoder.set_weights(task.encoder.get_weights())
+        copy = kf.tasks.BertPretraining(encoder, task.tokenizer, **dataclasses.asdict(task.settings))
+        for new, old in zip(copy.head.variables(), task.head.variables(), strict=True):
+            new.assign(old)
+        task = copy
+    task.save(folder)
+    if flags.init is not None and kf.families.pooling_of(flags.init) == "mean":
+        kf.families.write_embedder_settings(folder, "mean", task.encoder.config.hidden_dim)
 
 
 def with_mask_rates(batches, first_step, steps, flags):
@@ -247,16 +250,19 @@ def starting_point(flags, corpora):
     if flags.pack:
         raise InputError("--pack is for a new BERT, without --init.")
     common.say(f"starting from {flags.init}")
-    encoder, tokenizer = kf.interop.load_encoder(flags.init, dtype=flags.precision)
+    encoder, tokenizer = kf.load_encoder(flags.init, dtype=flags.precision)
     most = encoder.config.max_sequence_length
     if longest > most:
         raise InputError(
             f"The BERT of {flags.init} has {most} positions. Received: {lengths}. Give smaller ones, or --long-share 0."
         )
     task = kf.tasks.BertPretraining(encoder, tokenizer, **options)
-    missing = task.assign_heads(kf.interop.load_pretraining_heads(flags.init))
-    if missing:
-        common.say(f"not in {flags.init}, so randomly initialized: {', '.join(missing)}")
+    checkpoint = kf.families.open_checkpoint(flags.init)
+    for kind in ["masked_lm"] + ["next_sentence"] * flags.next_sentence:
+        if kind in checkpoint.kinds:
+            checkpoint.assign(task.encoder, task.head, kind)
+        else:
+            common.say(f"not in {flags.init}, so randomly initialized: the {kind} head")
     return task
 
 

@@ -84,7 +84,7 @@ def main(flags):
 
     results = common.evaluate(trainer, validation=batches(validation))
     if has_threshold and validation.has_unanswerable:
-        trainer.task.no_answer_threshold = results["validation"]["best_threshold"]
+        trainer.task = trainer.task.replace(no_answer_threshold=results["validation"]["best_threshold"])
         results = common.evaluate(trainer, validation=batches(validation))
     results |= common.evaluate(trainer, test=batches(test)) | ({"train": speed} if speed else {})
     common.finish(flags, trainer.task, results)

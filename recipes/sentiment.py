@@ -60,7 +60,7 @@ def main(flags):
             tokenizer,
             train.label_names,
             pairs=train.pairs is not None,
-            pooling=flags.pooling or (kf.interop.pooling_of(folder) if folder else "first"),
+            pooling=flags.pooling or (kf.families.pooling_of(folder) if folder else "first"),
             normalize_tweets=flags.normalize_tweets,
         )
         common.say_lengths(tokenizer, train.texts, train.pairs)

@@ -91,7 +91,7 @@ def main(flags):
     train, validation, test = load_data(flags, languages)
     with strategy.scope():
         task = starting_point(flags, train, languages)
-        task.bleu_tokenize = flags.bleu_tokenize
+        task = task.replace(bleu_tokenize=flags.bleu_tokenize)
         common.say_lengths(task.tokenizer, train.texts, what="source sentences")
         lengths = target_lengths(task, train)
         batch_tokens = int(flags.batch_tokens or min(4096, max(lengths.sum() // 50, lengths.max())))
@@ -116,7 +116,7 @@ def main(flags):
         keep_checkpoints=averaged,
     )
     kf.training.average_checkpoints(task.model, pathlib.Path(flags.workdir) / "checkpoints", last=averaged)
-    task.evaluation_beam = flags.beam_size
+    trainer.task = task = task.replace(evaluation_beam=flags.beam_size)
     batches = {name: part and kf.data.batches(part, 64) for name, part in (("validation", validation), ("test", test))}
     results = common.evaluate(trainer, **batches)
     common.finish(

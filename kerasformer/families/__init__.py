@@ -1,20 +1,35 @@
 """Other people's checkpoints, in and out: one file a family."""
 
-from kerasformer.families.encoders import load_embedder, load_encoder, minilm_folder, random_encoder
+from kerasformer.families.encoders import (
+    checkpoint_tokenizer,
+    load_embedder,
+    load_encoder,
+    load_keras_encoder,
+    minilm_folder,
+    random_encoder,
+)
 from kerasformer.families.folder import FAMILIES, Checkpoint, family_of, open_checkpoint, write_checkpoint
-from kerasformer.families.sentence_transformers import EmbedderSettings, pooling_of, read_embedder_settings
+from kerasformer.families.sentence_transformers import (
+    EmbedderSettings,
+    pooling_of,
+    read_embedder_settings,
+    write_embedder_settings,
+)
 
 __all__ = [
     "FAMILIES",
     "Checkpoint",
     "EmbedderSettings",
+    "checkpoint_tokenizer",
     "family_of",
     "load_embedder",
     "load_encoder",
+    "load_keras_encoder",
     "minilm_folder",
     "open_checkpoint",
     "pooling_of",
     "random_encoder",
     "read_embedder_settings",
     "write_checkpoint",
+    "write_embedder_settings",
 ]

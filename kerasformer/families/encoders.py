@@ -4,6 +4,8 @@ import hashlib
 import importlib.util
 import pathlib
 
+import keras
+
 from kerasformer.errors import InputError
 from kerasformer.families.folder import open_checkpoint
 from kerasformer.families.google_bert import is_google_folder
@@ -12,7 +14,7 @@ from kerasformer.families.sentence_transformers import (
     is_sentence_transformers,
     read_embedder_settings,
 )
-from kerasformer.models import BertConfig, bert
+from kerasformer.models import BertConfig, bert, with_precision
 from kerasformer.text import WordPieceTokenizer, learn_wordpiece
 from kerasformer.text.huggingface import read_tokenizer
 
@@ -38,13 +40,29 @@ def load_encoder(folder, *, dtype=None):
         InputError: the folder is none of these, or a file in it cannot be used.
     """
     folder = pathlib.Path(folder)
+    if (folder / "encoder.keras").is_file():
+        encoder = load_keras_encoder(folder / "encoder.keras")
+        return (encoder if dtype is None else with_precision(encoder, dtype)), WordPieceTokenizer.load(folder)
     if is_sentence_transformers(folder):
         folder = read_embedder_settings(folder).transformer
     checkpoint = open_checkpoint(folder)
-    tokenizer = _tokenizer(checkpoint)
+    tokenizer = checkpoint_tokenizer(checkpoint)
     backbone = checkpoint.backbone(pooled=True, dtype=dtype)
     checkpoint.assign(backbone)
     return backbone, tokenizer
+
+
+def load_keras_encoder(path):
+    """A functional encoder from a `.keras` file, as a saved task has it that no family describes.
+
+    Raises:
+        InputError: the file cannot be loaded.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # zip, JSON and HDF5 errors of many classes, all meaning the same to the caller
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} cannot be loaded as a Keras model, is it complete? {first_line}") from None
 
 
 def load_embedder(folder, *, dtype=None):
@@ -68,7 +86,12 @@ def load_embedder(folder, *, dtype=None):
     return backbone, tokenizer, settings
 
 
-def _tokenizer(checkpoint):
+def checkpoint_tokenizer(checkpoint):
+    """The tokenizer of an open `Checkpoint`, cut to the positions of its model.
+
+    Raises:
+        InputError: its files cannot be used, or do not belong to the model.
+    """
     found = checkpoint.tokenizer_json() if is_google_folder(checkpoint.folder) else None
     if found is None:
         tokenizer = WordPieceTokenizer.load(checkpoint.folder)

@@ -81,6 +81,41 @@ def pooling_settings(pooling, hidden_dim):
     return {"word_embedding_dimension": hidden_dim} | {mode: name == pooling for name, mode in modes.items()}
 
 
+def write_embedder_settings(folder, pooling, hidden_dim, *, normalize=None, prompt="", max_sequence_length=None):
+    """Writes how vectors are made, as sentence-transformers reads it, into a folder with an encoder.
+
+    Args:
+        folder: path of a folder that exists.
+        pooling: "mean", "max" or "first".
+        hidden_dim: width of the encoder.
+        normalize: whether vectors have length 1. None writes the pooling alone, for an encoder that is no embedder.
+        prompt: text before each text, "" for none.
+        max_sequence_length: texts are cut at this number of tokens.
+    """
+    folder = pathlib.Path(folder)
+
+    def write(name, value):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    write("1_Pooling/config.json", pooling_settings(pooling, hidden_dim))
+    if normalize is None:
+        return
+    parts = [("", "Transformer"), ("1_Pooling", "Pooling")] + [("2_Normalize", "Normalize")] * normalize
+    (folder / "2_Normalize").mkdir()
+    write(
+        "modules.json",
+        [
+            {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for place, (path, kind) in enumerate(parts)
+        ],
+    )
+    write("sentence_bert_config.json", {"max_seq_length": max_sequence_length, "do_lower_case": False})
+    if prompt:
+        prompts = {"prompts": {"default": prompt}, "default_prompt_name": "default"}
+        write("config_sentence_transformers.json", prompts)
+
+
 def read_pooling(path):
     """The pooling, "mean", "max" or "first", that a `config.json` of sentence-transformers' Pooling asks for.
 

@@ -55,6 +55,22 @@ def classification_metrics(targets, predictions, num_classes):
     return metrics
 
 
+def multi_label_metrics(targets, predictions):
+    """Of several labels a text: `accuracy` (all labels right), `micro_f1` and `macro_f1`, as fractions.
+
+    Args:
+        targets, predictions: bool `[N, classes]`. A class without true and without predicted texts counts as 0.
+    """
+    right = (targets & predictions).sum(0).astype(float)
+    total = (targets.sum(0) + predictions.sum(0)).astype(float)
+    f1 = np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0)
+    return {
+        "accuracy": float((targets == predictions).all(1).mean()),
+        "micro_f1": float(2 * right.sum() / total.sum()) if total.sum() else 0.0,
+        "macro_f1": float(f1.mean()),
+    }
+
+
 def correlations(targets, predictions):
     """`{"pearson", "spearman"}` of two `[N]`; empty where SciPy is not installed."""
     if metric_library("scipy.stats", "pearson, spearman") is None:

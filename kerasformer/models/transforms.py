@@ -97,12 +97,19 @@ def enable_lora(model, rank, *, alpha=None, train=()):
 
 def merged_variables(model):
     """The values of `model.variables` without low-rank updates, which are added to their weights instead."""
+    return list(merged_weights(model).values())
+
+
+def merged_weights(model):
+    """`{id(variable): value}` of a model's variables, in their order; low-rank updates are added to their weights and
+    have no entries of their own."""
     merged, left_out = {}, set()
     for layer in flatten_layers(model):
         if getattr(layer, "lora_enabled", False):
             merged[id(lora_kernel(layer))] = layer.kernel
             left_out |= {id(layer.lora_kernel_a), id(layer.lora_kernel_b)}
-    return [merged.get(id(variable), variable) for variable in model.variables if id(variable) not in left_out]
+    variables = [variable for variable in model.variables if id(variable) not in left_out]
+    return {id(variable): merged.get(id(variable), variable) for variable in variables}
 
 
 def freeze(model, *patterns):

@@ -1,11 +1,12 @@
-"""Tasks: model, tokenizer and answer, saved and served together."""
+"""Tasks: preprocess, model and postprocess, saved and served together."""
 
 from kerasformer.tasks.averaging import average_tasks
-from kerasformer.tasks.bert_pretraining import BertPretraining
+from kerasformer.tasks.bert_pretraining import BertPretraining, MaskedLanguageModel
 from kerasformer.tasks.extractive_summarizer import ExtractiveSummarizer
 from kerasformer.tasks.question_answerer import QuestionAnswerer
+from kerasformer.tasks.saving import is_saved_task, load
 from kerasformer.tasks.tagger import Tagger
-from kerasformer.tasks.task import load
+from kerasformer.tasks.task import Head, Task, built_in, register_task, registered_tasks
 from kerasformer.tasks.text_classifier import TextClassifier
 from kerasformer.tasks.text_embedder import TextEmbedder
 from kerasformer.tasks.translator import Translator
@@ -13,11 +14,18 @@ from kerasformer.tasks.translator import Translator
 __all__ = [
     "BertPretraining",
     "ExtractiveSummarizer",
+    "Head",
+    "MaskedLanguageModel",
     "QuestionAnswerer",
     "Tagger",
+    "Task",
     "TextClassifier",
     "TextEmbedder",
     "Translator",
     "average_tasks",
+    "built_in",
+    "is_saved_task",
     "load",
+    "register_task",
+    "registered_tasks",
 ]

@@ -1,22 +1,22 @@
 """The mean of several trained tasks."""
 
+import dataclasses
 import pathlib
-import tempfile
 
 import keras
 import numpy as np
 
 from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
-from kerasformer.tasks.task import load
+from kerasformer.tasks.saving import load
 
 
 def average_tasks(folders):
     """One task whose weights are the mean of those of several, which were trained from the same encoder.
 
-    "Model soup" (Wortsman et al. 2022, arXiv:2203.05482, uniform): often better than each of them, where they went
-    other ways by their seed or rate, and as small and fast as one. The mean of networks that began with other random
-    weights knows nothing: look at its metrics.
+    "Model soup" (Wortsman et al. 2022, arXiv:2203.05482, uniform): often better than each of them, where they differ in
+    their seed or learning rate, and as small and fast as one. The mean of networks that began with different random
+    weights is useless: look at its metrics.
 
     Args:
         folders: list of folders that `task.save` wrote. Classes, layers, tokenizers and settings must be the same, but
@@ -29,51 +29,58 @@ def average_tasks(folders):
     if isinstance(folders, (str, pathlib.Path)) or len(folders) < 2:
         raise InputError(f"A mean needs a list of at least two saved tasks. Received: {folders!r}.")
     task = load(folders[0])
-    variables = task.whole_model().variables
+    variables = _weights(task)
     sums = [variable.numpy().astype(np.float64) for variable in variables]
-    all_settings = [task.settings()]
+    all_settings = [dataclasses.asdict(task.settings)]
     for folder in folders[1:]:
         other = load(folder)
         for difference, kind in (
             ("class", type),
             ("layers", _layers),
             ("vocabulary", _tokenizers),
-            ("settings", lambda each: _without_floats(each.settings())),
+            ("settings", _settings_without_floats),
         ):
             if kind(task) != kind(other):
                 raise InputError(
                     f"Only tasks that began alike have a mean: {folder} has other {difference} than {folders[0]}."
                 )
-        all_settings.append(other.settings())
-        for total, variable in zip(sums, other.whole_model().variables, strict=True):
+        all_settings.append(dataclasses.asdict(other.settings))
+        for total, variable in zip(sums, _weights(other), strict=True):
             total += variable.numpy()
     for variable, total in zip(variables, sums, strict=True):
         if keras.backend.is_float_dtype(variable.dtype):
             variable.assign(total / len(folders))
-    for name, value in task.settings().items():
-        if isinstance(value, float):
-            setattr(task, name, float(np.mean([settings[name] for settings in all_settings])))
-    return task
+    means = {}
+    for name, value in all_settings[0].items():
+        mean = isinstance(value, float) and float(np.mean([settings[name] for settings in all_settings]))
+        if isinstance(value, float) and mean != value:
+            means[name] = mean
+    return task.replace(**means)
+
+
+def _weights(task):
+    """All weights of the encoder and of what is on it, each once."""
+    found = {id(weight): weight for weight in [*task.encoder.weights, *task.model.weights]}
+    return list(found.values())
 
 
 def _layers(task):
     """Classes, settings and shapes of all layers, without their names and precisions."""
     found = []
-    for layer in flatten_layers(task.whole_model()):
-        if not isinstance(layer, keras.Model):
-            config = {key: value for key, value in layer.get_config().items() if key not in ("name", "dtype")}
-            found.append((type(layer), config, [tuple(weight.shape) for weight in layer.weights]))
+    for model in (task.encoder, task.model):
+        for layer in flatten_layers(model):
+            if not isinstance(layer, keras.Model):
+                config = {key: value for key, value in layer.get_config().items() if key not in ("name", "dtype")}
+                found.append((type(layer), config, [tuple(weight.shape) for weight in layer.weights]))
     return found
 
 
 def _tokenizers(task):
-    """The files that each tokenizer would write, by their names."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for name, tokenizer in {"tokenizer": task.tokenizer, **task.further_tokenizers()}.items():
-            tokenizer.save(pathlib.Path(scratch) / name)
-        paths = [path for path in sorted(pathlib.Path(scratch).rglob("*")) if path.is_file()]
-        return {str(path.relative_to(scratch)): path.read_bytes() for path in paths}
+    """Classes and settings of all tokenizers."""
+    tokenizers = [task.tokenizer, *task.further_tokenizers().values()]
+    return [(type(tokenizer), tokenizer.get_config()) for tokenizer in tokenizers]
 
 
-def _without_floats(settings):
+def _settings_without_floats(task):
+    settings = dataclasses.asdict(task.settings)
     return {name: float if isinstance(value, float) else value for name, value in settings.items()}

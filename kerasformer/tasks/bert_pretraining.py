@@ -1,19 +1,34 @@
 """Pretraining of BERT, and what such a model can be asked at once: the words that are missing from a text."""
 
+import dataclasses
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kerasformer.data.masking import TokenMasking
 from kerasformer.errors import InputError
-from kerasformer.layers import FirstToken, MaskedLanguageModelHead, TransformerBlock, TransformerEmbedding
-from kerasformer.tasks.pretraining_heads import assign_heads, head_variables
+from kerasformer.layers import FirstToken, MaskedLanguageModelHead, TransformerEmbedding
+from kerasformer.models import Backbone
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
-from kerasformer.tasks.task import Task, find_layer, string_spec
-
-_ENCODER_INPUTS = ("token_ids", "segment_ids", "padding_mask")
+from kerasformer.tasks.task import Head, Task, built_in, encoder_output, find_layer, register_task, string_spec
 
 
+@dataclasses.dataclass(frozen=True)
+class BertPretrainingSettings:
+    """The arguments of `BertPretraining`, see there."""
+
+    _: dataclasses.KW_ONLY
+    next_sentence: bool = built_in(True)
+    mask_rate: float = 0.15
+    whole_words: bool = False
+    max_masked: int | None = None
+    num_candidates: int = 5
+    remove_padding: bool = built_in(True)
+
+
+@register_task
 class BertPretraining(Task):
     """Masked language model and next sentence prediction (Devlin et al. 2019, section 3.1).
 
@@ -32,94 +47,58 @@ class BertPretraining(Task):
         InputError: an encoder without pooler, a vocabulary without mask token, an option out of its range.
     """
 
+    Settings = BertPretrainingSettings
     float32_layers = ("next_sentence",)
 
-    def __init__(
-        self,
-        encoder,
-        tokenizer,
-        *,
-        next_sentence=True,
-        mask_rate=0.15,
-        whole_words=False,
-        max_masked=None,
-        num_candidates=5,
-        remove_padding=True,
-    ):
-        embedding = find_layer(encoder, TransformerEmbedding)
-        if embedding is None or "pooler" not in [layer.name for layer in encoder.layers]:
-            raise InputError("Pretraining needs an encoder with a pooler, as `bert(config, pooled=True)` gives it.")
-        block = find_layer(encoder, TransformerBlock)
-        sequence = encoder.output["sequence_output"]
+    @property
+    def checkpoint_kind(self):
+        return "pretraining" if self.next_sentence else "masked_lm"
+
+    def check(self):
+        super().check()
+        size = self.tokenizer.vocabulary_size
+        if not 1 <= self.num_candidates <= size:
+            raise InputError(
+                f"`num_candidates` must be from 1 to the {size} tokens. Received: num_candidates={self.num_candidates}."
+            )
+        self.masking  # noqa: B018, checks its arguments
+
+    @functools.cached_property
+    def masking(self):
+        """The `TokenMasking` of the settings."""
+        return TokenMasking(self.tokenizer, self.mask_rate, whole_words=self.whole_words, max_masked=self.max_masked)
+
+    def build(self):
+        encoder = self.encoder
+        if not isinstance(encoder, Backbone) or (self.next_sentence and encoder.pooler is None):
+            raise InputError(
+                "Pretraining needs a Backbone, for next sentences with a pooler, as `bert(config, pooled=True)` gives "
+                f"it. Received: {encoder.name!r}."
+            )
+        block, policy = encoder.blocks[0], encoder.embeddings.dtype_policy
+        sequence = encoder_output(encoder, "sequence_output", "Pretraining")
         positions = keras.Input((None,), dtype="int32", name="masked_positions")
-        head = MaskedLanguageModelHead(
-            embedding.config.vocabulary_size,
+        layer = MaskedLanguageModelHead(
+            encoder.config.vocabulary_size,
             block.config.feed_forward.activation,
             block.config.norm.epsilon,
             kernel_initializer=block.kernel_initializer.clone(),
-            remove_padding=remove_padding,
-            dtype=embedding.dtype_policy,
+            remove_padding=self.remove_padding,
+            dtype=policy,
             name="masked_language_model",
         )
-        outputs = {"masked_output": head(sequence, positions)}
-        if next_sentence:
+        outputs = {"masked_output": layer(sequence, positions)}
+        parts = {"transform": layer.transform, "norm": layer.norm, "bias": layer.bias}
+        if self.next_sentence:
             # Of the sequence, which is computed anyway: the encoder's own output computes the last block once more.
-            pooled = encoder.get_layer("pooler")(FirstToken(name="sequence_first_token")(sequence))
+            pooled = encoder.pooler(FirstToken(name="sequence_first_token")(sequence))
             dense = keras.layers.Dense(
                 2, kernel_initializer=block.kernel_initializer.clone(), dtype="float32", name="next_sentence"
             )
             outputs["next_sentence_logits"] = dense(pooled)
-        settings = {"next_sentence": next_sentence, "mask_rate": mask_rate, "whole_words": whole_words}
-        self._set_up(
-            encoder, positions, outputs, tokenizer, **settings, max_masked=max_masked, num_candidates=num_candidates
-        )
-
-    @classmethod
-    def from_model(cls, model, tokenizer, **settings):
-        task = cls.__new__(cls)
-        inputs, outputs = dict(model.input), dict(model.output)
-        own = {name: outputs.pop(name) for name in ("masked_output", "next_sentence_logits") if name in outputs}
-        encoder = keras.Model({name: inputs[name] for name in _ENCODER_INPUTS}, outputs, name="encoder")
-        task._set_up(encoder, inputs["masked_positions"], own, tokenizer, **settings)
-        return task
-
-    def _set_up(
-        self, encoder, positions, outputs, tokenizer, next_sentence, mask_rate, whole_words, max_masked, num_candidates
-    ):
-        if num_candidates < 1 or num_candidates > tokenizer.vocabulary_size:
-            raise InputError(
-                f"`num_candidates` must be from 1 to the {tokenizer.vocabulary_size} tokens. "
-                f"Received: {num_candidates}."
-            )
-        self.masking = TokenMasking(tokenizer, mask_rate, whole_words=whole_words, max_masked=max_masked)
-        self.next_sentence, self.num_candidates = next_sentence, num_candidates
-        super().__init__(encoder, outputs, tokenizer, {"masked_positions": positions})
-
-    def settings(self):
-        return {
-            "next_sentence": self.next_sentence,
-            "mask_rate": self.masking.rate,
-            "whole_words": self.masking.whole_words,
-            "max_masked": self.masking.max_masked,
-            "num_candidates": self.num_candidates,
-        }
-
-    def heads(self):
-        """Weights of the heads by name, as `kf.interop.load_pretraining_heads` gives and `save_huggingface` takes
-        them."""
-        variables = head_variables(self.model, self.next_sentence)
-        return {name: keras.ops.convert_to_numpy(variable) for name, variable in variables.items()}
-
-    def assign_heads(self, heads):
-        """Takes the weights of `heads`, see `heads()`; those for the next sentence only where that is learned.
-
-        Returns:
-            The names of those that `heads` lacks, whose weights stay what they were.
-
-        Raises:
-            InputError: a weight of an unknown name or another shape.
-        """
-        return assign_heads(head_variables(self.model, self.next_sentence), heads)
+            parts["next_sentence"] = dense
+        self.head = Head(**parts)
+        return outputs, {"masked_positions": positions}
 
     # ---- training ----
 
@@ -129,8 +108,8 @@ class BertPretraining(Task):
         `[MASK]`."""
         if "token_ids" in features:
             return self._masked(features)[0]
-        inputs = super().batch_inputs(features)
-        return inputs | {"masked_positions": self._mask_places(inputs["token_ids"])}
+        inputs = self.tokenizer(features["text"], features.get("text_pair"))
+        return self.model_inputs(inputs | {"masked_positions": self._mask_places(inputs["token_ids"])})
 
     def training_batch(self, features, targets):
         inputs, labels = self._masked(features)
@@ -141,7 +120,7 @@ class BertPretraining(Task):
             features["token_ids"], features["padding_mask"], features["seed"], features.get("mask_rate")
         )
         inputs = {name: features[name] for name in ("segment_ids", "padding_mask")}
-        return {"token_ids": token_ids, **inputs, "masked_positions": positions}, labels
+        return self.model_inputs({"token_ids": token_ids, **inputs, "masked_positions": positions}), labels
 
     def _mask_places(self, token_ids):
         """Where `[MASK]` stands, int32 `[N, M]`, -1 after the last."""
@@ -179,7 +158,7 @@ class BertPretraining(Task):
         labels = tf.reshape(targets["labels"], [-1])
         hidden = outputs["masked_output"]
         head = find_layer(model, MaskedLanguageModelHead)
-        if head.remove_padding:
+        if self.remove_padding:
             labels = tf.boolean_mask(labels, labels >= 0)
         weights = tf.cast(labels >= 0, tf.float32)
         table = tf.cast(tf.convert_to_tensor(_token_table(model)), hidden.dtype)
@@ -197,8 +176,8 @@ class BertPretraining(Task):
         The loss is the sum of the two means over the whole data set.
         """
         totals = {}
-        for features, targets, outputs in batches:
-            for name, value in self._evaluate_batch(features, targets, outputs).items():
+        for _, _, found in batches:
+            for name, value in found.items():
                 totals[name] = totals.get(name, 0.0) + float(value)
         masked = totals["masked_loss"] / max(totals["masked"], 1)
         metrics = {
@@ -211,25 +190,21 @@ class BertPretraining(Task):
             metrics["nsp_accuracy"] = totals["next_right"] / totals["rows"]
         return metrics
 
-    def _evaluate_batch(self, features, targets, outputs):
-        if not hasattr(self, "_evaluate_compiled"):
-
-            def sums(features, targets, outputs):
-                targets = self.training_batch(features, targets)[1]
-                masked, rows = tf.unstack(self.loss_totals(targets))
-                found = self._sums(targets, outputs, self.model) | {"masked": masked, "rows": rows}
-                labels = tf.reshape(targets["labels"], [-1])
-                best = self._best_tokens(self.model, outputs["masked_output"], 1)[0][:, 0]
-                if find_layer(self.model, MaskedLanguageModelHead).remove_padding:
-                    labels = tf.boolean_mask(labels, labels >= 0)
-                found["masked_right"] = tf.math.count_nonzero(tf.equal(best, labels), dtype=tf.float32)
-                if self.next_sentence:
-                    guess = tf.argmax(outputs["next_sentence_logits"], -1, tf.int32)
-                    found["next_right"] = tf.math.count_nonzero(guess == targets["is_random"], dtype=tf.float32)
-                return found
-
-            self._evaluate_compiled = tf.function(sums, reduce_retracing=True)
-        return self._evaluate_compiled(*tf.nest.map_structure(tf.convert_to_tensor, (features, targets, outputs)))
+    def evaluation_batch(self, features, targets, core):
+        """Sums over a batch: losses, and right guesses."""
+        inputs, targets = self.training_batch(features, targets)
+        outputs = core(inputs)
+        masked, rows = tf.unstack(self.loss_totals(targets))
+        found = self._sums(targets, outputs, self.model) | {"masked": masked, "rows": rows}
+        labels = tf.reshape(targets["labels"], [-1])
+        best = self._best_tokens(self.model, outputs["masked_output"], 1)[0][:, 0]
+        if self.remove_padding:
+            labels = tf.boolean_mask(labels, labels >= 0)
+        found["masked_right"] = tf.math.count_nonzero(tf.equal(best, labels), dtype=tf.float32)
+        if self.next_sentence:
+            guess = tf.argmax(outputs["next_sentence_logits"], -1, tf.int32)
+            found["next_right"] = tf.math.count_nonzero(guess == targets["is_random"], dtype=tf.float32)
+        return found
 
     # ---- answering ----
 
@@ -242,18 +217,13 @@ class BertPretraining(Task):
         found = tf.math.top_k(tf.nn.softmax(tf.cast(scores, tf.float32)), number)
         return found.indices, found.values
 
-    def core_inputs(self):
-        return super().core_inputs() | {
-            "masked_positions": tf.TensorSpec([None, None], tf.int32, name="masked_positions")
-        }
-
     def core_outputs(self, model, inputs):
         """The candidates of each masked place, int32 and float32 `[N, M, K]`, 0 where there is none; and, where it
         is learned, `next_sentence_logits`, float32 `[N, 2]`: 0 that the second segment follows, 1 that it does not."""
         outputs = model(inputs, training=False)
         ids, scores = self._best_tokens(model, outputs["masked_output"], self.num_candidates)
         positions = inputs["masked_positions"]
-        if find_layer(model, MaskedLanguageModelHead).remove_padding:
+        if self.remove_padding:
             shape = tf.concat([tf.shape(positions), [self.num_candidates]], 0)
             slots = tf.cast(tf.where(positions >= 0), tf.int32)
             ids, scores = (tf.scatter_nd(slots, values, shape) for values in (ids, scores))
@@ -288,29 +258,26 @@ class BertPretraining(Task):
         Raises:
             InputError: `texts` is one text, not a list of them.
         """
-        if isinstance(texts, str):
-            raise InputError(f"`texts` must be a list of texts. Received one text: {texts[:40]!r}. Put it in a list.")
-        return self.answers({"text": list(texts)}, batch_size)
+        return self.predict(texts, batch_size=batch_size)
 
     def serving_functions(self, core):
         """`serving_default` and the same as `fill_mask` (`text`); `tokens` (ids in, raw outputs); with next sentence
         prediction `next_sentence`: `text` and `next_text` to `probability` that the one follows the other."""
 
-        @tf.function(input_signature=[string_spec("text")])
-        def fill_mask(text):
-            return self.answer_features({"text": text}, core)
+        specs = {name: spec for name, spec in self.core_inputs().items() if name != "masked_positions"}
 
         @tf.function(input_signature=[string_spec("text"), string_spec("next_text")])
         def next_sentence(text, next_text):
             answer = self.answer_features({"text": text, "text_pair": next_text}, core)
             return {"probability": answer["probability"]}
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in _ENCODER_INPUTS])
-        def tokens(token_ids, segment_ids, padding_mask):
-            inputs = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
-            return core(inputs | {"masked_positions": self._mask_places(token_ids)})
+        @tf.function(input_signature=list(specs.values()))
+        def tokens(*inputs):
+            inputs = dict(zip(specs, inputs, strict=True))
+            return core(inputs | {"masked_positions": self._mask_places(inputs["token_ids"])})
 
-        functions = {"serving_default": fill_mask, "fill_mask": fill_mask, "tokens": tokens}
+        functions = super().serving_functions(core)
+        functions |= {"fill_mask": functions["serving_default"], "tokens": tokens}
         return functions | ({"next_sentence": next_sentence} if self.next_sentence else {})
 
     def warmup_inputs(self, batch_size):
@@ -320,3 +287,21 @@ class BertPretraining(Task):
 
 def _token_table(model):
     return find_layer(model, TransformerEmbedding).token.embeddings
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedLanguageModelSettings(BertPretrainingSettings):
+    """The arguments of `MaskedLanguageModel`, see `BertPretraining`."""
+
+    next_sentence: bool = built_in(False)
+
+
+@register_task
+class MaskedLanguageModel(BertPretraining):
+    """`BertPretraining` without next sentences: the head for masked tokens alone, of any encoder.
+
+    Args:
+        encoder, tokenizer, mask_rate, whole_words, max_masked, num_candidates, remove_padding: as there.
+    """
+
+    Settings = MaskedLanguageModelSettings

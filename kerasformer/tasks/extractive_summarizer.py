@@ -1,5 +1,7 @@
 """Extractive summaries: the sentences of a document that say the most."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -7,11 +9,32 @@ from kerasformer.errors import InputError
 from kerasformer.layers import InterSentenceEncoder
 from kerasformer.metrics.rouge import rouge
 from kerasformer.tasks.selection import select_sentences
-from kerasformer.tasks.task import Task, string_spec, tokens_function
+from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task, string_spec
 from kerasformer.text import split_sentences
 from kerasformer.text.documents import document_inputs
 
 
+@dataclasses.dataclass(frozen=True)
+class ExtractiveSummarizerSettings:
+    """The arguments of `ExtractiveSummarizer`, see there."""
+
+    _: dataclasses.KW_ONLY
+    num_sentences: int = 3
+    block_trigrams: bool = True
+    num_layers: int = built_in(2)
+    num_heads: int = built_in(8)
+    intermediate_dim: int = built_in(2048)
+    dropout: float = built_in(0.1)
+    pooling: str = built_in("first")
+
+    def __post_init__(self):
+        if not isinstance(self.num_sentences, int) or self.num_sentences < 1:
+            raise InputError(
+                f"`num_sentences` must be an integer of 1 or more. Received: num_sentences={self.num_sentences!r}."
+            )
+
+
+@register_task
 class ExtractiveSummarizer(Task):
     """A summary of a document's own sentences (BERTSum: Liu 2019, arXiv:1903.10318; Liu and Lapata 2019,
     arXiv:1908.08345).
@@ -34,63 +57,33 @@ class ExtractiveSummarizer(Task):
             that do not divide its width, or `num_sentences` below 1.
     """
 
+    Settings = ExtractiveSummarizerSettings
     row_groups = 4
 
-    def __init__(
-        self,
-        encoder,
-        tokenizer,
-        *,
-        num_sentences=3,
-        block_trigrams=True,
-        num_layers=2,
-        num_heads=8,
-        intermediate_dim=2048,
-        dropout=0.1,
-        pooling="first",
-    ):
-        if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
+    def build(self):
+        sequence = encoder_output(self.encoder, "sequence_output", "A summarizer")
+        if sequence.shape[-1] % self.num_heads:
             raise InputError(
-                "A summarizer needs an encoder with the output 'sequence_output', as `bert(config)` gives it."
+                f"`num_heads` must divide `hidden_dim`. Received: num_heads={self.num_heads}, "
+                f"hidden_dim={sequence.shape[-1]}."
             )
-        sequence = encoder.output["sequence_output"]
-        width = sequence.shape[-1]
-        if width % num_heads:
-            raise InputError(
-                f"`num_heads` must divide the encoder's width. Received: num_heads={num_heads}, width={width}."
-            )
-        sentence_encoder = InterSentenceEncoder(
-            tokenizer.start_id,
-            num_layers,
-            num_heads,
-            intermediate_dim,
-            dropout,
-            pooling=pooling,
+        layer = InterSentenceEncoder(
+            self.tokenizer.start_id,
+            self.num_layers,
+            self.num_heads,
+            self.intermediate_dim,
+            self.dropout,
+            pooling=self.pooling,
             # The policy of the layer that gives the sequence is none: it moves rows only.
-            dtype=next(layer.dtype_policy for layer in encoder.layers if layer.weights),
+            dtype=next(layer.dtype_policy for layer in self.encoder.layers if layer.weights),
             name="inter_sentence_encoder",
         )
-        inputs = encoder.input
-        outputs = sentence_encoder(sequence, inputs["token_ids"], inputs["padding_mask"])
-        self._set_up(encoder, outputs, tokenizer, num_sentences, block_trigrams)
+        self.head = Head(sentences=layer)
+        inputs = self.encoder.input
+        return layer(sequence, inputs["token_ids"], inputs["padding_mask"]), {}
 
-    @classmethod
-    def from_parts(cls, encoder, outputs, tokenizer, num_sentences=3, block_trigrams=True):
-        """A task whose layers stand on the encoder already, as `load` finds it."""
-        task = cls.__new__(cls)
-        task._set_up(encoder, outputs, tokenizer, num_sentences, block_trigrams)
-        return task
-
-    def _set_up(self, encoder, outputs, tokenizer, num_sentences, block_trigrams):
-        if not isinstance(num_sentences, int) or num_sentences < 1:
-            raise InputError(
-                f"`num_sentences` must be an integer of 1 or more. Received: num_sentences={num_sentences!r}."
-            )
-        super().__init__(encoder, outputs, tokenizer)
-        self.num_sentences, self.block_trigrams = num_sentences, bool(block_trigrams)
-
-    def settings(self):
-        return {"num_sentences": self.num_sentences, "block_trigrams": self.block_trigrams}
+    def vector_settings(self):
+        return {"pooling": "mean"} if self.pooling == "mean" else {}
 
     def batch_inputs(self, features):
         """Windows of a batch of documents as inputs of the model; in the graph.
@@ -99,7 +92,7 @@ class ExtractiveSummarizer(Task):
             features: `{"text": [N]}`, split into sentences here, or `{"sentences": [N, S]}`, "" where a document has
                 fewer.
         """
-        return document_inputs(self.tokenizer, _sentences(features))
+        return self.model_inputs(document_inputs(self.tokenizer, _sentences(features)))
 
     def training_batch(self, features, targets):
         """The first window of each document, one row each.
@@ -112,7 +105,7 @@ class ExtractiveSummarizer(Task):
             The model's inputs, and `{"labels", "weights"}`, float32 `[N, S]`, as `loss` takes them.
         """
         sentences = _sentences(features)
-        inputs = document_inputs(self.tokenizer, sentences, windows=False)
+        inputs = self.model_inputs(document_inputs(self.tokenizer, sentences, windows=False))
         begins = tf.equal(inputs["token_ids"], self.tokenizer.start_id)
         fits = tf.sequence_mask(tf.math.count_nonzero(begins, 1), tf.shape(targets["labels"])[1], tf.float32)
         return inputs, {"labels": targets["labels"], "weights": fits}
@@ -161,7 +154,7 @@ class ExtractiveSummarizer(Task):
             features: as for `batch_inputs`, and, or not, `num_sentences` `[N]`.
         """
         sentences = _sentences(features)
-        outputs = core(document_inputs(self.tokenizer, sentences))
+        outputs = core(self.model_inputs(document_inputs(self.tokenizer, sentences)))
         logits = tf.gather_nd(outputs["logits"], tf.where(outputs["sentence_mask"] > 0))
         if "num_sentences" in features:
             return self._chosen(sentences, logits, tf.cast(features["num_sentences"], tf.int32))
@@ -192,26 +185,19 @@ class ExtractiveSummarizer(Task):
         Raises:
             InputError: `texts` is one text, not a list of them.
         """
-        if isinstance(texts, str):
-            raise InputError(f"`texts` must be a list of texts. Received one text: {texts[:40]!r}. Put it in a list.")
-        columns = {"text": list(texts)}
+        columns = self.checked_columns([texts])
         if num_sentences is not None:
             columns["num_sentences"] = np.broadcast_to(np.asarray(num_sentences, np.int32), [len(texts)])
         return self.answers(columns, batch_size)
 
     def serving_functions(self, core):
-        """The signatures of this task: `serving_default` (strings), `with_options` (`text` and `num_sentences`) and
-        `tokens` (ids in, raw outputs)."""
-
-        @tf.function(input_signature=[string_spec("text")])
-        def serving_default(text):
-            return self.answer_features({"text": text}, core)
+        """`serving_default`, `tokens`, and `with_options` (`text` and `num_sentences`); see `Task`."""
 
         @tf.function(input_signature=[string_spec("text"), tf.TensorSpec([None], tf.int32, name="num_sentences")])
         def with_options(text, num_sentences):
             return self.answer_features({"text": text, "num_sentences": num_sentences}, core)
 
-        return {"serving_default": serving_default, "with_options": with_options, "tokens": tokens_function(core)}
+        return super().serving_functions(core) | {"with_options": with_options}
 
     def warmup_inputs(self, batch_size):
         """Inputs of `serving_default` that look like real ones, of growing lengths, NumPy arrays of strings."""

@@ -5,7 +5,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 
 
-def labelled_form(spec, num_classes):
+def labelled_form(spec, num_classes, multi_label=False):
     """A function from a batch of a data set to the form that a classifier's loss takes.
 
     | part | forms that are taken |
@@ -18,6 +18,7 @@ def labelled_form(spec, num_classes):
     Args:
         spec: the data set's `element_spec`.
         num_classes: of the labels, or None for a regression.
+        multi_label: whether a text has any number of labels: these are zeros and ones, `[N, num_classes]`.
 
     Returns:
         A function from the parts of a batch to `(texts, labels)`, where the labels are int32 or, as scores, float32
@@ -32,7 +33,8 @@ def labelled_form(spec, num_classes):
             f"{_shown(spec) if isinstance(spec, (tuple, list)) else type(spec).__name__} alone."
         )
     texts, labels, *weights = spec
-    texts_form, labels_form = _texts_form(texts), _labels_form(labels, num_classes)
+    texts_form = _texts_form(texts)
+    labels_form = _several_form(labels, num_classes) if multi_label else _labels_form(labels, num_classes)
     if not weights:
         return lambda texts, labels: (texts_form(texts), labels_form(labels))
     weights_form = _numbers_form(weights[0], "sample weights")
@@ -87,6 +89,13 @@ def _labels_form(spec, num_classes):
             return tf.identity(numbers)
 
     return labels_form
+
+
+def _several_form(spec, num_classes):
+    is_number = isinstance(spec, tf.TensorSpec) and spec.dtype != tf.string
+    if not is_number or spec.shape.rank != 2 or spec.shape[1] not in (None, num_classes):
+        raise InputError(f"Several labels a text must be zeros and ones, [N, {num_classes}]. Received: {_shown(spec)}.")
+    return lambda labels: tf.cast(labels, tf.float32)
 
 
 def _from_one_hot(labels):

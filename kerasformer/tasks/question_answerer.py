@@ -1,16 +1,18 @@
 """Answers to questions, cut out of a text."""
 
-import functools
+import dataclasses
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from kerasformer.data.questions import NO_ANSWER
 from kerasformer.errors import InputError
-from kerasformer.layers import SpanHead
+from kerasformer.layers.masks import mask_to_bias
 from kerasformer.metrics.answers import best_threshold, score_answer
-from kerasformer.tasks.task import Task, as_strings, string_spec, tokens_function
+from kerasformer.tasks.arrays import as_strings
+from kerasformer.tasks.task import Head, Task, encoder_output, register_task
 from kerasformer.text.windows import check_window, include_marks, window_texts
 
 _NEVER = -1e9
@@ -32,6 +34,19 @@ class _Spans(NamedTuple):
     total: tf.Tensor
 
 
+@dataclasses.dataclass(frozen=True)
+class QuestionAnswererSettings:
+    """The arguments of `QuestionAnswerer`, see there."""
+
+    _: dataclasses.KW_ONLY
+    window: int | None = None
+    overlap: int | None = None
+    max_question: int | None = None
+    max_answer: int = 30
+    no_answer_threshold: float | None = None
+
+
+@register_task
 class QuestionAnswerer(Task):
     """Finds the answer to a question in a context of any length (Devlin et al. 2019, sections 4.2 and 4.3).
 
@@ -45,8 +60,6 @@ class QuestionAnswerer(Task):
         overlap: pieces that two neighbouring windows have in common. None: a third of a window, 128 at most.
         max_question: pieces that are read of a question. None: a quarter of a window, 64 at most.
         max_answer: most pieces of an answer.
-
-    Attributes:
         no_answer_threshold: by how much the logit of no answer must exceed that of the best span for there to be no
             answer; None: there always is one, unless the context is empty.
 
@@ -54,54 +67,39 @@ class QuestionAnswerer(Task):
         InputError: a window without room, an encoder without `sequence_output`, or a tokenizer that does not fit it.
     """
 
+    Settings = QuestionAnswererSettings
+    feature_names = ("question", "context")
+    checkpoint_kind = "question_answering"
     float32_layers = ("spans",)
     row_groups = 4
-    _traced = (*Task._traced, "_decode_batch")
 
-    def __init__(self, encoder, tokenizer, *, window=None, overlap=None, max_question=None, max_answer=30):
-        if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
-            raise InputError("Answers need an encoder with the output 'sequence_output', as `bert(config)` gives it.")
-        inputs = encoder.input
-        logits = SpanHead(name="spans")(
-            encoder.output["sequence_output"], inputs["segment_ids"], inputs["padding_mask"]
-        )
-        window = min(384, tokenizer.max_length) if window is None else window
-        self._set_up(
-            encoder,
-            {"logits": logits},
-            tokenizer,
-            window,
-            min(128, window // 3) if overlap is None else overlap,
-            min(64, window // 4) if max_question is None else max_question,
-            max_answer,
-            None,
-        )
+    def resolved(self, settings, encoder, tokenizer):
+        window = min(384, tokenizer.max_length) if settings.window is None else settings.window
+        overlap = min(128, window // 3) if settings.overlap is None else settings.overlap
+        question = min(64, window // 4) if settings.max_question is None else settings.max_question
+        return dataclasses.replace(settings, window=window, overlap=overlap, max_question=question)
 
-    @classmethod
-    def from_parts(cls, encoder, outputs, tokenizer, **settings):
-        """A task whose head stands on the encoder already, as `load` finds it."""
-        task = cls.__new__(cls)
-        task._set_up(encoder, outputs, tokenizer, **settings)
-        return task
-
-    def _set_up(self, encoder, outputs, tokenizer, window, overlap, max_question, max_answer, no_answer_threshold):
-        check_window(window, overlap, max_question)
-        if window > tokenizer.max_length or max_answer < 1 or max_question < 1:
+    def check(self):
+        super().check()
+        check_window(self.window, self.overlap, self.max_question)
+        longest = self.tokenizer.max_length
+        if self.window > longest or self.max_answer < 1 or self.max_question < 1:
             raise InputError(
-                f"`window` must be at most max_length={tokenizer.max_length}, `max_answer` and `max_question` at least "
-                f"1. Received: window={window}, max_answer={max_answer}, max_question={max_question}."
+                f"`window` must be at most max_length={longest}, `max_answer` and `max_question` at least 1. Received: "
+                f"window={self.window}, max_answer={self.max_answer}, max_question={self.max_question}."
             )
-        super().__init__(encoder, outputs, tokenizer)
-        self.window, self.overlap = window, overlap
-        self.max_question, self.max_answer = max_question, max_answer
-        self.no_answer_threshold = no_answer_threshold
 
-    def settings(self):
-        names = ("window", "overlap", "max_question", "max_answer", "no_answer_threshold")
-        return {name: getattr(self, name) for name in names}
+    def build(self):
+        sequence = encoder_output(self.encoder, "sequence_output", "A question answerer")
+        # In float32, also in mixed precision: the logits are few, and the loss reads them.
+        dense = keras.layers.Dense(
+            2, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), dtype="float32", name="spans"
+        )
+        self.head = Head(output=dense)
+        return {"logits": dense(sequence)}, {}
 
     def batch_inputs(self, features):
-        return self._windows(features).inputs
+        return self.model_inputs(self._windows(features).inputs)
 
     def _windows(self, features):
         return window_texts(
@@ -121,11 +119,15 @@ class QuestionAnswerer(Task):
             targets: int32 `[N]`, `{"start": …, "end": …}` in bytes, -1 for no answer, -2 for one that is nowhere.
 
         Returns:
-            Inputs of W windows, and `{"start": int32 [W], "end": int32 [W], "weight": float32 [W]}`, places in the
-            window: those of the answer where the window holds all of it, else 0, that of the first token. The weight
-            is 0 for texts whose answer is nowhere, or in no window as a whole.
+            Inputs of W windows, and `{"start": int32 [W], "end": int32 [W], "weight": float32 [W], "possible": bool
+            [W, L]}`. Start and end are positions in the window: those of the answer where the window holds all of it,
+            else 0, that of the first token. The weight is 0 for texts whose answer is nowhere, or in no window as a
+            whole. An answer may start and end where it is possible: in the context, and at the first token.
         """
         windows = self._windows(features)
+        return self.model_inputs(windows.inputs), self._places(windows, targets)
+
+    def _places(self, windows, targets):
         owners = windows.owners
         texts = tf.cast(windows.texts, tf.int64) * _LONGEST
         base = tf.range(tf.size(targets["start"], tf.int64)) * _LONGEST
@@ -139,10 +141,12 @@ class QuestionAnswerer(Task):
         holds = tf.reduce_any(is_first, 1) & tf.reduce_any(is_last, 1) & tf.gather(first <= last, owners)
         seen = tf.math.unsorted_segment_max(tf.cast(holds, tf.int32), owners, tf.size(known)) > 0
         counts = seen | tf.equal(targets["start"], NO_ANSWER)
-        return windows.inputs, {
+        first_token = tf.equal(tf.range(tf.shape(windows.pieces)[1]), 0)
+        return {
             "start": tf.where(holds, tf.argmax(is_first, 1, tf.int32), 0),
             "end": tf.where(holds, tf.argmax(is_last, 1, tf.int32), 0),
             "weight": tf.cast(tf.gather(counts, owners), tf.float32),
+            "possible": (windows.pieces >= 0) | first_token,
         }
 
     def loss(self, targets, outputs):
@@ -155,7 +159,7 @@ class QuestionAnswerer(Task):
         Returns:
             `(sum, count)`: float32 scalars.
         """
-        logits = tf.cast(outputs["logits"], tf.float32)
+        logits = tf.cast(outputs["logits"], tf.float32) + mask_to_bias(targets["possible"], tf.float32)[..., None]
         losses = [
             tf.nn.sparse_softmax_cross_entropy_with_logits(targets[name], logits[:, :, place])
             for place, name in enumerate(("start", "end"))
@@ -209,7 +213,7 @@ class QuestionAnswerer(Task):
         `no_answer_score` (probabilities) `[N]`; no answer is "", -1, -1, 0, 1."""
         windows = self._windows(features)
         context = features["context"]
-        spans = self._decode(windows, core(windows.inputs), context)
+        spans = self._decode(windows, core(self.model_inputs(windows.inputs)), context)
         answered = spans.starts >= 0
         if self.no_answer_threshold is not None:
             answered &= spans.nothing - spans.best <= self.no_answer_threshold
@@ -222,11 +226,15 @@ class QuestionAnswerer(Task):
             "no_answer_score": tf.where(answered, tf.exp(tf.minimum(spans.nothing - spans.total, 0.0)), 1.0),
         }
 
-    def predict(self, questions, contexts, batch_size=32):
-        """Answers as they are served, from Python: two lists of str to a dict of arrays `[N]`."""
-        if isinstance(questions, str) or isinstance(contexts, str) or len(questions) != len(contexts):
-            raise InputError("`questions` and `contexts` must be lists of the same length.")
-        return self.answers({"question": list(questions), "context": list(contexts)}, batch_size)
+    def evaluation_batch(self, features, targets, core):
+        """The best span's text of each question, by how much no answer exceeds it, and the loss with its count."""
+        windows = self._windows(features)
+        outputs = core(self.model_inputs(windows.inputs))
+        spans = self._decode(windows, outputs, features["context"])
+        starts, ends = tf.maximum(spans.starts, 0), tf.maximum(spans.ends, 0)
+        text = tf.strings.substr(features["context"], starts, ends - starts)
+        loss, count = self.loss(self._places(windows, targets), outputs)
+        return {"text": text, "margin": spans.nothing - spans.best, "loss": loss, "count": count}
 
     def evaluate_batches(self, batches):
         """Metrics of a data set, as SQuAD's official scripts count them.
@@ -238,13 +246,12 @@ class QuestionAnswerer(Task):
         """
         loss = weight = 0.0
         golds, texts, margins, missing = [], [], [], []
-        for features, targets, outputs in batches:
-            answers, margin, loss_sum, count = self._decode_batch(features, targets, outputs)
-            loss, weight = loss + float(loss_sum), weight + float(count)
+        for _, targets, found in batches:
+            loss, weight = loss + float(found["loss"]), weight + float(found["count"])
             rows = zip(as_strings(targets["answers"]), targets["num_answers"], strict=True)
             golds += [tuple(row[:number]) for row, number in rows]
-            texts += as_strings(answers.numpy()).tolist()
-            margins += margin.numpy().tolist()
+            texts += as_strings(found["text"]).tolist()
+            margins += found["margin"].tolist()
             missing += (targets["start"] == NO_ANSWER).tolist()
         unanswerable = any(missing)
         threshold = np.inf if self.no_answer_threshold is None else self.no_answer_threshold
@@ -261,28 +268,6 @@ class QuestionAnswerer(Task):
             f1s = scores(texts)[:, 1]
             result["best_threshold"], result["best_f1"] = best_threshold(margins, f1s, answered, ~np.array(missing))
         return result
-
-    @functools.cached_property
-    def _decode_batch(self):
-        return tf.function(self._trace_decode_batch, reduce_retracing=True)
-
-    def _trace_decode_batch(self, features, targets, outputs):
-        """The best span's text of each question, by how much no answer exceeds it, and the loss."""
-        windows = self._windows(features)
-        spans = self._decode(windows, outputs, features["context"])
-        starts, ends = tf.maximum(spans.starts, 0), tf.maximum(spans.ends, 0)
-        text = tf.strings.substr(features["context"], starts, ends - starts)
-        _, places = self.training_batch(features, targets)
-        return text, spans.nothing - spans.best, *self.loss(places, outputs)
-
-    def serving_functions(self, core):
-        """`serving_default`, questions and contexts to answers, and `tokens`, ids to logits; see `Task`."""
-
-        @tf.function(input_signature=[string_spec("question"), string_spec("context")])
-        def serving_default(question, context):
-            return self.answer_features({"question": question, "context": context}, core)
-
-        return {"serving_default": serving_default, "tokens": tokens_function(core)}
 
     def warmup_inputs(self, batch_size):
         contexts = [("The river runs through the town. " * (2 + 3 * i)).strip() for i in range(batch_size)]

@@ -1,5 +1,6 @@
 """Tagging of words, and the entities that tags mean."""
 
+import dataclasses
 import functools
 
 import keras
@@ -10,12 +11,34 @@ from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, Transitions, crf_decode, crf_marginals
 from kerasformer.metrics.entities import count_entities, entities_of, precision_recall_f1
 from kerasformer.tasks.tag_sequences import FOLLOWS, crf_loss, tag_constraints
-from kerasformer.tasks.task import Task, string_spec, tokens_function
+from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task
 from kerasformer.text.windows import check_window, include_marks, window_texts
 
 _LONGEST = 2**31  # beyond any place in a text
 
 
+@dataclasses.dataclass(frozen=True)
+class TaggerSettings:
+    """The arguments of `Tagger`, see there."""
+
+    entity_types: tuple[str, ...] = built_in()
+    _: dataclasses.KW_ONLY
+    crf: bool = built_in(False)
+    window: int | None = None
+    overlap: int = 64
+    dropout: float = built_in(0.1)
+
+    def __post_init__(self):
+        types = self.entity_types
+        if isinstance(types, str) or not len(types) or len(set(types)) != len(types):
+            raise InputError(f"`entity_types` must be different names, at least one. Received: {types!r}.")
+        wrong = [kind for kind in types if not isinstance(kind, str)]
+        if wrong:
+            raise InputError(f"`entity_types` must be strings. Received: {wrong[0]!r}.")
+        object.__setattr__(self, "entity_types", tuple(types))
+
+
+@register_task
 class Tagger(Task):
     """Named entities in texts of any length (Devlin et al. 2019, section 5.3).
 
@@ -39,59 +62,56 @@ class Tagger(Task):
             encoder without `sequence_output`, or a tokenizer that does not fit it or does not tell words apart.
     """
 
+    Settings = TaggerSettings
+    checkpoint_kind = "token_classification"
     float32_layers = ("tagger_dropout", "tagger", "transitions")
     row_groups = 4
-    _traced = (*Task._traced, "_word_tags")
 
-    def __init__(self, encoder, tokenizer, entity_types, *, crf=False, window=None, overlap=64, dropout=0.1):
-        _check_entity_types(entity_types)
-        if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
-            raise InputError("A tagger needs an encoder with the output 'sequence_output', as `bert(config)` gives it.")
-        hidden = Dropout(dropout, name="tagger_dropout", dtype="float32")(encoder.output["sequence_output"])
+    def resolved(self, settings, encoder, tokenizer):
+        window = tokenizer.max_length if settings.window is None else settings.window
+        return dataclasses.replace(settings, window=window, overlap=min(settings.overlap, max((window - 2) // 4, 0)))
+
+    def check(self):
+        super().check()
+        check_window(self.window, self.overlap)
+        longest = self.tokenizer.max_length
+        if self.window > longest:
+            raise InputError(f"`window` must be at most max_length={longest}. Received: window={self.window}.")
+        if not hasattr(self.tokenizer, "begins_word"):
+            raise InputError(
+                "A tagger needs a tokenizer that tells words apart, such as WordPieceTokenizer. "
+                f"Received: {type(self.tokenizer).__name__}."
+            )
+
+    def build(self):
+        sequence = encoder_output(self.encoder, "sequence_output", "A tagger")
+        hidden = Dropout(self.dropout, name="tagger_dropout", dtype="float32")(sequence)
         dense = keras.layers.Dense(
-            1 + 2 * len(entity_types),
+            len(self.tag_names),
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             dtype="float32",
             name="tagger",
         )
+        self.head = Head(output=dense)
         outputs = {"logits": dense(hidden)}
-        if crf:
+        if self.crf:
             outputs["transitions"] = Transitions(name="transitions", dtype="float32")(outputs["logits"])
-        window = tokenizer.max_length if window is None else window
-        self._set_up(encoder, outputs, tokenizer, entity_types, window, min(overlap, (window - 2) // 4))
+        return outputs, {}
 
-    @classmethod
-    def from_parts(cls, encoder, outputs, tokenizer, entity_types, window, overlap):
-        """A task whose head stands on the encoder already, as `load` finds it."""
-        task = cls.__new__(cls)
-        task._set_up(encoder, outputs, tokenizer, entity_types, window, overlap)
-        return task
+    @functools.cached_property
+    def _constraints(self):
+        return tag_constraints(len(self.entity_types))
 
-    def _set_up(self, encoder, outputs, tokenizer, entity_types, window, overlap):
-        _check_entity_types(entity_types)
-        check_window(window, overlap)
-        if window > tokenizer.max_length:
-            raise InputError(f"`window` must be at most max_length={tokenizer.max_length}. Received: window={window}.")
-        if not hasattr(tokenizer, "begins_word"):
-            raise InputError(
-                f"A tagger needs a tokenizer that tells words apart, such as WordPieceTokenizer. "
-                f"Received: {type(tokenizer).__name__}."
-            )
-        super().__init__(encoder, outputs, tokenizer)
-        self.entity_types = tuple(entity_types)
-        self.window, self.overlap = window, overlap
-        self._constraints = tag_constraints(len(self.entity_types))
+    def checkpoint_settings(self):
+        return {"labels": list(self.tag_names)}
 
     @property
     def tag_names(self):
         """The names of the tags in order of their numbers: O, then B- and I- of each type."""
         return ("O", *(f"{letter}-{kind}" for kind in self.entity_types for letter in "BI"))
 
-    def settings(self):
-        return {"entity_types": list(self.entity_types), "window": self.window, "overlap": self.overlap}
-
     def batch_inputs(self, features):
-        return self._windows(features["text"]).inputs
+        return self.model_inputs(self._windows(features["text"]).inputs)
 
     def _windows(self, texts):
         return window_texts(self.tokenizer, texts, self.window, self.overlap)
@@ -108,6 +128,9 @@ class Tagger(Task):
             -1 elsewhere, -2 in windows that go on with the text of the one before.
         """
         windows = self._windows(features["text"])
+        return self.model_inputs(windows.inputs), self._labels(windows, targets)
+
+    def _labels(self, windows, targets):
         given = targets["word_starts"] >= 0
         tags = tf.boolean_mask(targets["tags"], given)
         begins, word = self._words_of_pieces(windows, targets["word_starts"], given)
@@ -127,7 +150,7 @@ class Tagger(Task):
         follows = tf.concat([[False], windows.owners[1:] == windows.owners[:-1]], 0)[: tf.size(windows.owners)]
         nothing = tf.where(follows, FOLLOWS, -1)[:, None]
         labels = windows.spread(piece_tags, -1)
-        return windows.inputs, tf.where(windows.kept & (labels >= 0), labels, nothing)
+        return tf.where(windows.kept & (labels >= 0), labels, nothing)
 
     def _words_of_pieces(self, windows, word_starts, given):
         """Which pieces begin a word of the tokenizer, bool `[P]`, and the given word each is in, int32 `[P]`."""
@@ -202,7 +225,7 @@ class Tagger(Task):
         multiplied); empty slots are "", "", -1, -1, 0."""
         texts = features["text"]
         windows = self._windows(texts)
-        begins, tags, probabilities = self._decode(windows, core(windows.inputs), tf.size(texts))
+        begins, tags, probabilities = self._decode(windows, core(self.model_inputs(windows.inputs)), tf.size(texts))
         word_of_piece = tf.cumsum(tf.cast(begins, tf.int32)) - 1
         ends = tf.math.unsorted_segment_max(windows.ends, word_of_piece, tf.size(tags))
         starts, owners = tf.boolean_mask(windows.starts, begins), tf.boolean_mask(windows.texts, begins)
@@ -235,9 +258,7 @@ class Tagger(Task):
         Raises:
             InputError: `texts` is one text, not a list of them.
         """
-        if isinstance(texts, str):
-            raise InputError("`texts` must be a list of texts. Received one text: put it in a list.")
-        answers = self.answers({"text": list(texts)}, batch_size)
+        answers = self.answers(self.checked_columns([texts]), batch_size)
         names = ("text", "label", "start", "end", "score")
         rows = zip(*[answers[f"entities_{name}"].tolist() for name in names], strict=True)
         return [
@@ -254,14 +275,13 @@ class Tagger(Task):
         """
         expected, predicted, sentences = [], [], 0
         loss = words = hits = given = 0
-        for features, targets, outputs in batches:
-            tags, loss_sum, count = (value.numpy() for value in self._word_tags(features, targets, outputs))
-            loss, words = loss + float(loss_sum), words + int(count)
-            for row, wanted in zip(tags, targets["tags"], strict=True):
+        for _, targets, found in batches:
+            loss, words = loss + float(found["loss"]), words + int(found["count"])
+            for row, wanted in zip(found["tags"], targets["tags"], strict=True):
                 row, wanted = row[wanted >= 0], wanted[wanted >= 0]
                 hits, given = hits + int((row == wanted).sum()), given + len(wanted)
-                for found, numbers in ((predicted, row), (expected, wanted)):
-                    found += [(sentences, *entity) for entity in entities_of([self._letter(tag) for tag in numbers])]
+                for entities, numbers in ((predicted, row), (expected, wanted)):
+                    entities += [(sentences, *entity) for entity in entities_of([self._letter(tag) for tag in numbers])]
                 sentences += 1
         counts = count_entities(expected, predicted)
         precision, recall, f1 = precision_recall_f1(*np.sum([[0, 0, 0], *counts.values()], 0).tolist())
@@ -275,38 +295,21 @@ class Tagger(Task):
     def _letter(self, tag):
         return ("O", "") if not tag else ("IB"[tag % 2], self.entity_types[(tag - 1) // 2])
 
-    @functools.cached_property
-    def _word_tags(self):
-        return tf.function(self._trace_word_tags, reduce_retracing=True)
-
-    def _trace_word_tags(self, features, targets, outputs):
+    def evaluation_batch(self, features, targets, core):
         """Tags of the given words, int32 `[N, words]`: of the first of the tokenizer's words in each, O where there is
         none; and the batch's loss and number of words."""
         windows = self._windows(features["text"])
+        outputs = core(self.model_inputs(windows.inputs))
         begins, tags, _ = self._decode(windows, outputs, tf.size(features["text"]))
         given = targets["word_starts"] >= 0
         _, word = self._words_of_pieces(windows, targets["word_starts"], given)
         firsts = tf.boolean_mask(word, begins)
         is_first = tf.concat([[True], firsts[1:] != firsts[:-1]], 0)[: tf.size(firsts)]
         places = tf.gather(tf.where(given), tf.boolean_mask(firsts, is_first))
-        shape = tf.shape(given, tf.int64)
-        _, labels = self.training_batch(features, targets)
-        return tf.scatter_nd(places, tf.boolean_mask(tags, is_first), shape), *self.loss(labels, outputs)
-
-    def serving_functions(self, core):
-        """`serving_default`, texts to entities, and `tokens`, ids to logits; see `Task`."""
-
-        @tf.function(input_signature=[string_spec("text")])
-        def serving_default(text):
-            return self.answer_features({"text": text}, core)
-
-        return {"serving_default": serving_default, "tokens": tokens_function(core)}
+        tags = tf.scatter_nd(places, tf.boolean_mask(tags, is_first), tf.shape(given, tf.int64))
+        loss, count = self.loss(self._labels(windows, targets), outputs)
+        return {"tags": tags, "loss": loss, "count": count}
 
     def warmup_inputs(self, batch_size):
         texts = [("London and Paris " * (1 + 2 * i)).strip() for i in range(batch_size)]
         return {"text": np.array(texts, dtype=object)}
-
-
-def _check_entity_types(types):
-    if isinstance(types, str) or not len(types) or len(set(types)) != len(types):
-        raise InputError(f"`entity_types` must be different names, at least one. Received: {types!r}.")

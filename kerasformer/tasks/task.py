@@ -1,61 +1,88 @@
-"""What all tasks share: a model and a tokenizer, saved, loaded and run together."""
+"""What all tasks share: preprocess, model, postprocess; settings, answers and signatures."""
 
+import dataclasses
 import functools
-import importlib
-import json
-import pathlib
+import inspect
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasformer import __version__
 from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
-from kerasformer.files import written_beside
 from kerasformer.layers import TransformerEmbedding
-from kerasformer.models import with_precision
-from kerasformer.text import SentencePieceTokenizer, WordPieceTokenizer
+from kerasformer.models import Backbone, with_precision
+from kerasformer.tasks.arrays import are_texts, as_strings, concatenate
 
-_MODULES = {
-    "BertPretraining": "bert_pretraining",
-    "ExtractiveSummarizer": "extractive_summarizer",
-    "QuestionAnswerer": "question_answerer",
-    "Tagger": "tagger",
-    "TextClassifier": "text_classifier",
-    "TextEmbedder": "text_embedder",
-    "Translator": "translator",
-}
-_TOKENIZERS = {kind.__name__: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
-_ENCODER_OUTPUTS = ("sequence_output", "pooled_output")
+_REGISTERED = {}
+
+
+def built_in(default=dataclasses.MISSING, **options):
+    """A field of a task's settings that is built into the model: `Task.replace` cannot change it."""
+    given = {} if default is dataclasses.MISSING else {"default": default}
+    return dataclasses.field(metadata={"built_in": True}, **given, **options)
+
+
+def register_task(cls):
+    """Class decorator: `kf.load` finds the task by its class name, and `help` shows its settings as arguments."""
+    _REGISTERED[cls.__name__] = cls
+    first = list(inspect.signature(Task.__init__).parameters.values())[1:3]
+    cls.__signature__ = inspect.Signature([*first, *inspect.signature(cls.Settings).parameters.values()])
+    return cls
+
+
+def registered_tasks():
+    """`{class name: class}` of all tasks."""
+    return dict(_REGISTERED)
+
+
+class Head:
+    """The layers and weights of a task on its encoder, by the names that tables of weight names use: `output`, or
+    `transform`, `norm`, `bias` and `next_sentence`."""
+
+    def __init__(self, **parts):
+        self.__dict__.update(parts)
+
+    def variables(self):
+        """All weights of the parts."""
+        return [weight for part in vars(self).values() for weight in getattr(part, "weights", [part])]
 
 
 class Task:
-    """An encoder, what stands on it, and its tokenizer. A subclass adds what its task needs:
+    """An encoder, a head and a tokenizer: strings in, answers out. A subclass defines
 
-    - `loss(targets, outputs)` gives `(sum, count)`, both scalars, so that batches of any split add up exactly
-    - `loss_totals(targets)`, for a loss of several means, gives what they are divided by; `loss` then takes the sum of
-      that over the whole batch as its third argument
-    - `evaluate_batches(batches)` gives the metrics of a whole data set
-    - `answer(outputs)` gives what is served, in the graph; or all of `answer_features(features, core)`
-    - `serving_functions(core)` gives the signatures that can be served
-    - `warmup_inputs(batch_size)` gives inputs of `serving_default` that look like real ones
-    - `settings()` gives the arguments, beside the parts, that `from_parts` makes it again from
+    - `Settings`, a frozen dataclass: the arguments beside encoder and tokenizer. They are readable as attributes of the
+      task and change with `replace`
+    - `build()`, which sets `self.head` and returns the model's outputs and its inputs beside the encoder's
+    - `loss(targets, outputs)`, which returns `(sum, count)`, both scalars, so that batches of any split add up exactly
+    - `evaluate_batches(batches)`, which returns the metrics of a whole data set
+    - `answer(outputs)`, which returns what is served, in the graph; or all of `answer_features(features, core)`
+
+    and where its defaults do not fit, the other methods.
 
     Args:
-        encoder: functional `keras.Model` from `token_ids`, `segment_ids`, `padding_mask` to `sequence_output` and, or,
-            `pooled_output`.
-        outputs: of the task's own layers on the encoder's, a dictionary of symbolic tensors.
-        tokenizer: gives the encoder's inputs.
-        inputs: symbolic inputs beside the encoder's, by name.
+        encoder: functional `keras.Model` from `token_ids`, `segment_ids` (or not) and `padding_mask` to
+            `sequence_output` and, or, `pooled_output`, such as a `Backbone`.
+        tokenizer: makes the encoder's inputs.
+        values, named: the fields of `Settings`.
 
     Attributes:
-        model: functional `keras.Model` from the inputs to `outputs`, without what they do not need.
-        encoder, tokenizer: as given.
+        model: functional `keras.Model` from the inputs to the task's outputs.
+        encoder, tokenizer, settings: as given.
+        head: a `Head`.
 
     Raises:
-        InputError: the tokenizer's vocabulary or length does not fit the encoder's tables.
+        InputError: the tokenizer's vocabulary or length does not fit the encoder's tables, or a setting is unknown or
+            out of its range.
     """
+
+    Settings = None
+
+    # Names of the columns that `predict` and `serving_default` take.
+    feature_names = ("text",)
+
+    # What the head is for in other people's checkpoints, a key of `Family.heads`; None where they have no such head.
+    checkpoint_kind = None
 
     # Names of layers that stay in float32 in an export of lower precision.
     float32_layers = ()
@@ -65,50 +92,106 @@ class Task:
     # all outputs must be by rows.
     row_groups = 1
 
-    # Gives what a loss of several means is divided by, see above.
+    # `loss_totals(targets)`, for a loss of several means, returns what they are divided by; `loss` then takes the sum
+    # of that over the whole batch as its third argument.
     loss_totals = None
 
-    # Cached functions, traced with the settings of then.
-    _traced = ("_answer_batch",)
+    def __init__(self, encoder, tokenizer, *values, **named):
+        try:
+            settings = self.Settings(*values, **named)
+        except TypeError as error:
+            raise InputError(f"{type(self).__name__} does not take these settings: {error}.") from None
+        self.settings = self.resolved(settings, encoder, tokenizer)
+        self.encoder, self.tokenizer = encoder, tokenizer
+        self.check()
+        outputs, inputs = self.build()
+        self.model = keras.Model({**encoder.input, **inputs}, outputs, name="task")
 
-    def __init__(self, encoder, outputs, tokenizer, inputs=None):
-        _check_fit(encoder, tokenizer)
-        self.encoder = encoder
-        self.model = keras.Model({**encoder.input, **(inputs or {})}, outputs, name="task")
-        self.tokenizer = tokenizer
+    def resolved(self, settings, encoder, tokenizer):
+        """`settings` with values for those that are None and depend on the encoder or the tokenizer."""
+        return settings
+
+    def check(self):
+        """Raises InputError where settings, encoder and tokenizer do not fit each other."""
+        check_fit(self.encoder, self.tokenizer)
+
+    def build(self):
+        """Sets `self.head`; returns `(outputs, inputs)`, dictionaries of symbolic tensors."""
+        raise NotImplementedError(f"{type(self).__name__} must define build.")
+
+    def replace(self, **changes):
+        """The task with other settings; model and weights are shared.
+
+        Raises:
+            InputError: a setting is unknown, out of its range, or built into the model.
+        """
+        fields = {field.name: field for field in dataclasses.fields(self.settings)}
+        for name in changes:
+            if name not in fields:
+                raise InputError(f"{type(self).__name__} has the settings {list(fields)}. Received: {name!r}.")
+            if fields[name].metadata.get("built_in"):
+                raise InputError(f"`{name}` is built into the model and cannot be replaced: make a new task.")
+        changed = object.__new__(type(self))
+        # What was traced or made with the old settings is left behind.
+        made = {name for name in vars(self) if isinstance(getattr(type(self), name, None), functools.cached_property)}
+        changed.__dict__.update({name: value for name, value in vars(self).items() if name not in made})
+        changed.__dict__["settings"] = dataclasses.replace(self.settings, **changes)
+        changed.check()
+        return changed
+
+    def __getattr__(self, name):
+        settings = self.__dict__.get("settings")
+        if settings is not None and name in settings.__dataclass_fields__:
+            return getattr(settings, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
 
     def __setattr__(self, name, value):
-        # What was traced holds the old value of a setting.
-        traced = [function for function in self._traced if function in self.__dict__]
-        if traced and not name.startswith("_"):
-            old = self.__dict__.get(name)
-            is_same = old is value or (
-                isinstance(value, (str, int, float)) and type(old) is type(value) and old == value
-            )
-            if not is_same:
-                for function in traced:
-                    del self.__dict__[function]
+        if "settings" in self.__dict__ and name in self.settings.__dataclass_fields__:
+            raise InputError(f"Settings are frozen: use `task = task.replace({name}=...)`.")
         super().__setattr__(name, value)
+
+    # ---- preprocess ----
 
     def batch_inputs(self, features):
         """A batch of texts, `{"text": [N], "text_pair": [N] or absent}`, as inputs of the model; in the graph."""
-        return self.tokenizer(features["text"], features.get("text_pair"))
+        return self.model_inputs(self.tokenizer(features["text"], features.get("text_pair")))
+
+    def model_inputs(self, inputs):
+        """Those of a tokenizer's outputs that the model reads."""
+        return {name: value for name, value in inputs.items() if name in self.model.input}
 
     def training_batch(self, features, targets):
         """A batch of the data as `(inputs of the model, targets of the loss)`; in the graph, on the host."""
         return self.batch_inputs(features), targets
 
+    # ---- evaluation ----
+
+    def evaluation_batch(self, features, targets, core):
+        """What `evaluate_batches` reads of a batch, a nest of tensors; in the graph, so that texts are tokenized once.
+
+        Args:
+            features, targets: a batch of the data.
+            core: the model as a function from its dictionary of inputs to that of its outputs.
+        """
+        return core(self.batch_inputs(features))
+
     def evaluate_batches(self, batches):
         """Metrics of a data set.
 
         Args:
-            batches: iterator of `(features, targets, outputs)`, nested structures of NumPy arrays, in the data's
-                order; `outputs` are the model's.
+            batches: iterator of `(features, targets, found)`, nests of NumPy arrays in the data's order; `found` is
+                what `evaluation_batch` returned.
 
         Returns:
             `{name: float}`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define evaluate_batches.")
+
+    # ---- answers ----
+
+    def answer(self, outputs):
+        """What is served for the model's outputs, `{name: [N, ...]}`; in the graph."""
+        raise NotImplementedError(f"{type(self).__name__} must define answer.")
 
     def answer_features(self, features, core):
         """From a batch of features to what is served, in the graph.
@@ -119,39 +202,59 @@ class Task:
         """
         return self.answer(core(self.batch_inputs(features)))
 
-    def core_inputs(self):
-        """What `core_outputs` takes, `{name: tf.TensorSpec}`."""
-        names = ("token_ids", "segment_ids", "padding_mask")
-        return {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in names}
-
-    def core_outputs(self, model, inputs):
-        """All that reads weights when a task is served: an export keeps it once, for all its signatures.
+    def predict(self, *columns, batch_size=32):
+        """Answers as they are served, from Python.
 
         Args:
-            model: `self.model`, or a copy of it in another precision.
-            inputs: `{name: tensor}`, as `core_inputs` tells.
-        """
-        return model(inputs, training=False)
+            columns: a list of N str for each of `feature_names`.
+            batch_size: rows computed at a time.
 
-    def serving_model(self, precision):
-        """What `core_outputs` takes when the task is served in `precision`: a copy of the model, with its weights."""
-        return with_precision(self.model, precision, keep=self.float32_layers)
+        Returns:
+            `{name: array [N, ...]}`, strings as str; as `answers`.
+
+        Raises:
+            InputError: another number of columns, columns of unequal lengths, or something that is no text.
+        """
+        return self.answers(self.checked_columns(columns), batch_size)
+
+    def checked_columns(self, columns):
+        """`{name: list}` of the columns that `predict` was given."""
+        names = self.feature_names
+        if len(columns) != len(names):
+            raise InputError(
+                f"{type(self).__name__} reads {len(names)} lists of texts: {', '.join(names)}. "
+                f"Received: {len(columns)}."
+            )
+        checked = {}
+        for name, column in zip(names, columns, strict=True):
+            if isinstance(column, (str, bytes)):
+                raise InputError(
+                    f"`{name}` must be a list of texts. Received one text: {column[:40]!r}. Put it in a list."
+                )
+            checked[name] = list(column)
+            wrong = [value for value in checked[name] if not isinstance(value, (str, bytes))]
+            if wrong:
+                raise InputError(f"`{name}` must be a list of texts. Received in it: {wrong[0]!r:.40}.")
+        if len({len(column) for column in checked.values()}) > 1:
+            lengths = ", ".join(f"{len(column)} {name}" for name, column in checked.items())
+            raise InputError(f"The lists must be of the same length. Received: {lengths}.")
+        return checked
 
     def answers(self, columns, batch_size=32):
-        """Answers as they are served, from Python, computed `batch_size` at a time.
+        """Answers as they are served, computed `batch_size` rows at a time.
 
         Args:
             columns: `{name: list of N values}`, as `batch_inputs` takes them.
 
         Returns:
-            `{name: array [N, ...]}`, strings as str; what has other lengths in other batches is filled up with "",
-            -1 or 0, as in a batch.
+            `{name: array [N, ...]}`, strings as str; what has other lengths in other batches is padded with "", -1 or
+            0, as in a batch.
         """
         count = len(next(iter(columns.values())))
         batches = []
         for start in range(0, max(count, 1), batch_size):
             features = {
-                name: tf.constant(values[start : start + batch_size], tf.string if _are_texts(values) else None)
+                name: tf.constant(values[start : start + batch_size], tf.string if are_texts(values) else None)
                 for name, values in columns.items()
             }
             batches.append({key: value.numpy() for key, value in self._answer_batch(features).items()})
@@ -165,82 +268,78 @@ class Task:
             reduce_retracing=True,
         )
 
-    def whole_model(self):
-        """The model that `save` writes, and that `from_model` takes."""
-        # With the outputs of both, so that an encoder stays whole of which the task uses a part.
-        return keras.Model(self.model.input, {**self.encoder.output, **self.model.output}, name="task")
+    # ---- serving ----
+
+    def serving_model(self, precision):
+        """What `core_outputs` takes when the task is served in `precision`: a copy of the model, with its weights."""
+        return with_precision(self.model, precision, keep=self.float32_layers)
+
+    def core_inputs(self):
+        """What `core_outputs` takes, `{name: tf.TensorSpec}`."""
+        return {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in self.model.input}
+
+    def core_outputs(self, model, inputs):
+        """All that reads weights when a task is served: an export keeps it once, for all its signatures.
+
+        Args:
+            model: `self.model`, or what `serving_model` returned.
+            inputs: `{name: tensor}`, as in `core_inputs`.
+        """
+        return model(inputs, training=False)
+
+    def serving_functions(self, core):
+        """The signatures of this task.
+
+        Args:
+            core: `core_outputs` as a function of a dictionary of its inputs.
+
+        Returns:
+            `{name: tf.function}`, each with an input signature batched on dimension 0: `serving_default` (strings to
+            answers) and `tokens` (ids in, raw outputs).
+        """
+        names, specs = self.feature_names, self.core_inputs()
+
+        @tf.function(input_signature=[string_spec(name) for name in names])
+        def serving_default(*columns):
+            return self.answer_features(dict(zip(names, columns, strict=True)), core)
+
+        @tf.function(input_signature=list(specs.values()))
+        def tokens(*inputs):
+            return core(dict(zip(specs, inputs, strict=True)))
+
+        return {"serving_default": serving_default, "tokens": tokens}
+
+    def warmup_inputs(self, batch_size):
+        """Inputs of `serving_default` that look like real ones, of growing lengths, NumPy arrays of strings."""
+        texts = np.array([("good " * (4 + 6 * i)).strip() for i in range(batch_size)], dtype=object)
+        return {name: texts if place % 2 == 0 else texts[::-1].copy() for place, name in enumerate(self.feature_names)}
+
+    # ---- saving ----
 
     def further_tokenizers(self):
-        """Tokenizers beside `tokenizer`, by the name of the argument of `from_model` that takes them."""
+        """Tokenizers beside `tokenizer`, by the name of the setting that takes them."""
         return {}
 
-    @classmethod
-    def from_model(cls, model, tokenizer, **settings):
-        """The task again, from what `whole_model`, `further_tokenizers` and `settings` gave."""
-        encoder = keras.Model(model.input, _pick(model.output, lambda name: name in _ENCODER_OUTPUTS), name="encoder")
-        outputs = _pick(model.output, lambda name: name not in _ENCODER_OUTPUTS)
-        return cls.from_parts(encoder, outputs, tokenizer, **settings)
+    def checkpoint_settings(self):
+        """Further arguments of `write_checkpoint`, such as the names of labels."""
+        return {}
+
+    def vector_settings(self):
+        """Arguments of `write_embedder_settings`, for a task that makes vectors of texts; else {}."""
+        return {}
 
     def save(self, folder):
-        """Writes model, tokenizer and settings into `folder`, whole or not at all; an older task is replaced.
+        """Writes model, tokenizer and settings into `folder`, atomically; an older task is replaced.
+
+        The folder is one of Hugging Face Transformers where that has the model's family and the task's head; the rest
+        is beside it, see `kerasformer.tasks.saving`.
 
         Raises:
             InputError: `folder` holds something else.
         """
-        with written_beside(folder, replaces="task.json") as scratch:
-            self.whole_model().save(scratch / "model.keras")
-            others = self.further_tokenizers()
-            for name, tokenizer in {"tokenizer": self.tokenizer, **others}.items():
-                tokenizer.save(scratch / name)
-            description = {
-                "task": type(self).__name__,
-                "tokenizer": type(self.tokenizer).__name__,
-                "further_tokenizers": {name: type(tokenizer).__name__ for name, tokenizer in others.items()},
-                "kerasformer": __version__,
-                "settings": self.settings(),
-            }
-            text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-            (scratch / "task.json").write_text(text, encoding="utf-8")
+        from kerasformer.tasks.saving import save_task
 
-
-def is_saved_task(folder):
-    """Whether `folder` was written by `Task.save`."""
-    return (pathlib.Path(folder) / "task.json").is_file()
-
-
-def load(folder):
-    """Loads a task that `task.save(folder)` wrote, of whatever kind it is.
-
-    Raises:
-        InputError: `folder` holds no saved task, or a file in it is damaged.
-    """
-    folder = pathlib.Path(folder)
-    if not is_saved_task(folder):
-        raise InputError(f"A folder that `task.save` wrote holds task.json. Not found in: {folder}")
-    try:
-        description = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-        name, settings = description["task"], description["settings"]
-        tokenizer_type = _TOKENIZERS[description.get("tokenizer", "WordPieceTokenizer")]
-        others = {part: _TOKENIZERS[kind] for part, kind in description.get("further_tokenizers", {}).items()}
-        module = importlib.import_module(f"kerasformer.tasks.{_MODULES[name]}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / 'task.json'} does not describe a task this version knows: {error!r}") from None
-    tokenizer = tokenizer_type.load(folder / "tokenizer")
-    further = {part: kind.load(folder / part) for part, kind in others.items()}
-    path = folder / "model.keras"
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # zip, JSON and HDF5 errors of many classes, all meaning the same to the caller
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be loaded as a Keras model, is it complete? {first_line}") from None
-    try:
-        return getattr(module, name).from_model(model, tokenizer, **further, **settings)
-    except TypeError as error:
-        raise InputError(f"{folder / 'task.json'} has settings that {name} does not know: {error}") from None
-
-
-def _pick(outputs, wanted):
-    return {name: tensor for name, tensor in outputs.items() if wanted(name)}
+        save_task(self, folder)
 
 
 def find_layer(model, kind):
@@ -248,66 +347,37 @@ def find_layer(model, kind):
     return next((layer for layer in flatten_layers(model) if isinstance(layer, kind)), None)
 
 
-def _check_fit(model, tokenizer):
-    embedding = find_layer(model, TransformerEmbedding)
-    if embedding is None:
-        return
-    most = embedding.config.max_sequence_length if embedding.config.positions == "learned" else tokenizer.max_length
-    if tokenizer.vocabulary_size > embedding.token.vocabulary_size:
+def encoder_output(encoder, name, task):
+    """The symbolic output `name` of an encoder.
+
+    Raises:
+        InputError: the encoder lacks it.
+    """
+    if not isinstance(encoder.output, dict) or name not in encoder.output:
+        how = "bert(config, pooled=True)" if name == "pooled_output" else "bert(config)"
+        raise InputError(f"{task} needs an encoder with the output {name!r}, as `{how}` gives it.")
+    return encoder.output[name]
+
+
+def check_fit(model, tokenizer):
+    """Raises InputError where a tokenizer's ids or lengths do not fit a model's embedding."""
+    config = model.config.embedding if isinstance(model, Backbone) else None
+    if config is None:
+        embedding = find_layer(model, TransformerEmbedding)
+        if embedding is None:
+            return
+        config = embedding.config
+    if tokenizer.vocabulary_size > config.vocabulary_size:
         raise InputError(
             f"The vocabulary of {tokenizer.vocabulary_size} tokens does not fit the model's embedding of "
-            f"{embedding.token.vocabulary_size}: use the vocabulary that the model was trained with."
+            f"{config.vocabulary_size}: use the vocabulary that the model was trained with."
         )
+    most = config.max_sequence_length if config.positions == "learned" else tokenizer.max_length
     if tokenizer.max_length > most:
         raise InputError(
-            f"The tokenizer's max_length={tokenizer.max_length} is beyond the model's "
-            f"{most} positions: make the tokenizer with a smaller `max_length`."
+            f"The tokenizer's max_length={tokenizer.max_length} is beyond the model's {most} positions: make the "
+            "tokenizer with a smaller `max_length`."
         )
-
-
-def concatenate(batches):
-    """A list of equal dictionaries of arrays as one dictionary of longer arrays.
-
-    Where the further dimensions differ, the smaller arrays are filled up: strings with "", integers with -1 (no place),
-    floats with 0.
-    """
-    return {key: _concatenate_padded([np.asarray(batch[key]) for batch in batches]) for key in batches[0]}
-
-
-def _concatenate_padded(arrays):
-    largest = np.max([array.shape[1:] for array in arrays], axis=0).astype(int)
-    fill = {"O": b"", "S": b"", "i": -1}.get(arrays[0].dtype.kind, 0)
-
-    def padded(array):
-        room = [(0, 0), *((0, most - size) for most, size in zip(largest, array.shape[1:], strict=True))]
-        return np.pad(array, room, constant_values=fill) if any(more for _, more in room) else array
-
-    return np.concatenate([padded(array) for array in arrays])
-
-
-def _are_texts(values):
-    if isinstance(values, np.ndarray) and values.dtype.kind in "bif":
-        return False
-    return not len(values) or isinstance(values[0], (str, bytes))
-
-
-def as_strings(array):
-    """NumPy array of bytes to an array of str."""
-    return np.array([value.decode("utf-8", "replace") for value in array.ravel()], dtype=object).reshape(array.shape)
-
-
-def tokens_function(core):
-    """The signature `tokens`: ids in, the model's outputs as they are."""
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, None], tf.int32, name=name) for name in ("token_ids", "segment_ids", "padding_mask")
-        ]
-    )
-    def tokens(token_ids, segment_ids, padding_mask):
-        return core({"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask})
-
-    return tokens
 
 
 def string_spec(name):

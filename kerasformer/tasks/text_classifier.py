@@ -1,5 +1,7 @@
 """Classification and regression of texts and of pairs of texts."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -7,21 +9,61 @@ import tensorflow as tf
 from kerasformer import metrics
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, MeanPooling
+from kerasformer.tasks.arrays import concatenate
 from kerasformer.tasks.labelled_batches import labelled_form
-from kerasformer.tasks.task import Task, concatenate, string_spec, tokens_function
+from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task, string_spec
 from kerasformer.text.tweets import normalize_tweets
 
+POOLINGS = ("first", "mean")
 
+
+@dataclasses.dataclass(frozen=True)
+class TextClassifierSettings:
+    """The arguments of `TextClassifier`, see there."""
+
+    label_names: tuple[str, ...] | None = built_in(None)
+    _: dataclasses.KW_ONLY
+    multi_label: bool = False
+    threshold: float = 0.5
+    pairs: bool = False
+    pooling: str = built_in("first")
+    dropout: float = built_in(0.1)
+    normalize_tweets: bool = False
+
+    def __post_init__(self):
+        names = self.label_names
+        if names is not None:
+            if isinstance(names, str) or len(names) < 1 + (not self.multi_label) or len(set(names)) != len(names):
+                raise InputError(f"`label_names` must be at least two different names. Received: {list(names)}.")
+            wrong = [name for name in names if not isinstance(name, str)]
+            if wrong:
+                raise InputError(
+                    f"`label_names` must be strings, as TensorFlow Serving requires. Received: {wrong[0]!r}."
+                )
+            object.__setattr__(self, "label_names", tuple(names))
+        elif self.multi_label:
+            raise InputError("`multi_label` needs `label_names`. Received: none.")
+        if self.pooling not in POOLINGS:
+            raise InputError(f"`pooling` must be one of {list(POOLINGS)}. Received: pooling={self.pooling!r}.")
+        if not 0 < self.threshold < 1:
+            raise InputError(f"`threshold` must be in (0, 1). Received: threshold={self.threshold}.")
+
+
+@register_task
 class TextClassifier(Task):
-    """A label, or with no labels a number, for a text or a pair of texts (Devlin et al. 2019, section 4.1).
+    """A label, several labels, or with no labels a number, for a text or a pair of texts (Devlin et al. 2019, section
+    4.1).
 
-    A dense layer on one vector of the text; softmax cross-entropy, or squared error for a regression.
+    A dense layer on one vector of the text. The loss is softmax cross-entropy; for several labels a text, a sigmoid
+    cross-entropy of each label; for a regression the squared error.
 
     Args:
         encoder: functional model with `pooled_output` or `sequence_output`, as `bert(config, pooled=True)` or
-            `load_huggingface` gives it.
-        tokenizer: gives the encoder's inputs.
+            `kf.load_encoder` gives it.
+        tokenizer: makes the encoder's inputs.
         label_names: the classes in order of their numbers; None for a regression.
+        multi_label: whether a text has any number of labels.
+        threshold: probability from which on one of several labels is given.
         pairs: whether it reads pairs, `text` and `text_pair`.
         pooling: the vector of a text: "first", the encoder's `pooled_output` (BERT's pooler of `[CLS]`), or "mean" of
             its tokens, for encoders that were trained so, as sentence-transformers are.
@@ -29,53 +71,54 @@ class TextClassifier(Task):
         normalize_tweets: whether user names and links are masked first, as in TweetEval (`kerasformer.text.tweets`).
 
     Raises:
-        InputError: fewer than two labels or equal ones, an encoder without the output that `pooling` reads, a
-            tokenizer that does not fit the encoder.
+        InputError: fewer than two labels, equal ones or ones that are no strings, an encoder without the output that
+            `pooling` reads, a tokenizer that does not fit the encoder.
     """
 
+    Settings = TextClassifierSettings
     float32_layers = ("text_vector", "classifier_dropout", "classifier")
 
-    def __init__(
-        self, encoder, tokenizer, label_names=None, *, pairs=False, pooling="first", dropout=0.1, normalize_tweets=False
-    ):
-        _check_label_names(label_names)
+    def build(self):
         # In float32, also in mixed precision: the logits are few, and the loss reads them.
-        hidden = Dropout(dropout, name="classifier_dropout", dtype="float32")(_text_vector(encoder, pooling))
+        vector = self._text_vector()
+        hidden = Dropout(self.dropout, name="classifier_dropout", dtype="float32")(vector)
         dense = keras.layers.Dense(
-            len(label_names) if label_names is not None else 1,
+            1 if self.is_regression else len(self.label_names),
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             dtype="float32",
             name="classifier",
         )
-        self._set_up(encoder, {"logits": dense(hidden)}, tokenizer, label_names, pairs, normalize_tweets, pooling)
+        self.head = Head(output=dense)
+        return {"logits": dense(hidden)}, {}
 
-    @classmethod
-    def from_parts(
-        cls, encoder, outputs, tokenizer, label_names=None, pairs=False, normalize_tweets=False, pooling="first"
-    ):
-        """A task whose head stands on the encoder already, as `load` finds it."""
-        task = cls.__new__(cls)
-        task._set_up(encoder, outputs, tokenizer, label_names, pairs, normalize_tweets, pooling)
-        return task
-
-    def _set_up(self, encoder, outputs, tokenizer, label_names, pairs, normalize_tweets, pooling):
-        _check_label_names(label_names)
-        classes = outputs["logits"].shape[-1]
-        if classes != (1 if label_names is None else len(label_names)):
-            raise InputError(f"The model has {classes} outputs. Received: label_names={label_names}.")
-        super().__init__(encoder, outputs, tokenizer)
-        self.label_names = None if label_names is None else tuple(label_names)
-        self.pairs, self.normalize_tweets, self.pooling = pairs, normalize_tweets, pooling
+    def _text_vector(self):
+        """`[batch, hidden_dim]`, one vector a text."""
+        if self.pooling == "first":
+            return encoder_output(self.encoder, "pooled_output", "pooling='first'")
+        sequence = encoder_output(self.encoder, "sequence_output", "pooling='mean'")
+        return MeanPooling(name="text_vector")(sequence, padding_mask=self.encoder.input["padding_mask"])
 
     @property
     def is_regression(self):
         """Whether it gives a number instead of a label."""
         return self.label_names is None
 
-    def settings(self):
-        names = ("pairs", "normalize_tweets", "pooling")
-        settings = {name: getattr(self, name) for name in names}
-        return {"label_names": self.label_names and list(self.label_names), **settings}
+    @property
+    def feature_names(self):
+        return ("text", "text_pair") if self.pairs else ("text",)
+
+    @property
+    def checkpoint_kind(self):
+        return "sequence_classification" if self.pooling == "first" else None
+
+    def checkpoint_settings(self):
+        if self.is_regression:
+            return {"labels": ["LABEL_0"], "problem_type": "regression"}
+        kind = "multi_label_classification" if self.multi_label else "single_label_classification"
+        return {"labels": list(self.label_names), "problem_type": kind}
+
+    def vector_settings(self):
+        return {"pooling": "mean"} if self.pooling == "mean" else {}
 
     def batch_inputs(self, features):
         if self.normalize_tweets:
@@ -84,24 +127,30 @@ class TextClassifier(Task):
 
     def batch_form(self, spec):
         """What `Trainer` reads batches with: sample weights, one-hot labels and more, see `labelled_form`."""
-        return labelled_form(spec, None if self.is_regression else len(self.label_names))
+        num_classes = None if self.is_regression else len(self.label_names)
+        return labelled_form(spec, num_classes, multi_label=self.multi_label)
 
     def loss(self, targets, outputs, weights=None):
         """Sum of the losses of a batch, and what to divide it by.
 
         Args:
-            targets: int32 `[N]` labels, or float32 `[N]` numbers; or `{"labels": these, "weights": float32 [N]}`.
+            targets: int32 `[N]` labels; for several labels float32 `[N, classes]` of zeros and ones; for a regression
+                float32 `[N]` numbers. Or `{"labels": these, "weights": float32 [N]}`.
             outputs: of the model, `{"logits": [N, classes]}`.
             weights: float32 `[N]`, or None for ones.
 
         Returns:
-            `(sum, count)`: float32 scalars, the weighted sum of the losses and the sum of the weights.
+            `(sum, count)`: float32 scalars, the weighted sum of the losses and the sum of the weights. The loss of a
+            text with several labels is the mean over the classes.
         """
         if isinstance(targets, dict):
             targets, weights = targets["labels"], targets["weights"]
         logits = tf.cast(outputs["logits"], tf.float32)
         if self.is_regression:
             losses = tf.math.squared_difference(logits[:, 0], tf.cast(targets, tf.float32))
+        elif self.multi_label:
+            targets = tf.cast(targets, tf.float32)
+            losses = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), -1)
         else:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
         weights = tf.ones_like(losses) if weights is None else tf.cast(weights, tf.float32)
@@ -116,7 +165,7 @@ class TextClassifier(Task):
         return self.evaluate_outputs(joined, concatenate(outputs))
 
     def evaluate_outputs(self, targets, outputs):
-        """Metrics of a data set: `targets` `[N]` and `{"logits": [N, classes]}`, NumPy arrays of all of it.
+        """Metrics of a data set: `targets` as for `loss`, and `{"logits": [N, classes]}`, NumPy arrays of all of it.
 
         Sample weights, as `loss` takes them, weight the loss alone, as in Keras.
         """
@@ -127,63 +176,41 @@ class TextClassifier(Task):
         result = {"loss": float(tf.math.divide_no_nan(loss_sum, count))}
         if self.is_regression:
             return result | metrics.correlations(targets, outputs["logits"][:, 0])
+        if self.multi_label:
+            found = outputs["logits"] >= np.log(self.threshold / (1 - self.threshold))
+            return result | metrics.multi_label_metrics(np.asarray(targets) > 0, found)
         predictions = outputs["logits"].argmax(-1)
         return result | metrics.classification_metrics(targets, predictions, len(self.label_names))
 
     def class_report(self, targets, predictions):
-        """How each class fares: rows of `(label name, precision, recall, F1, number of examples)`, from label numbers
-        `[N]`; none where scikit-learn is not installed."""
+        """The metrics of each class: rows of `(label name, precision, recall, F1, number of examples)`, from label
+        numbers `[N]`; none where scikit-learn is not installed."""
         columns = metrics.per_class(targets, predictions, len(self.label_names))
         if columns is None:
             return []
         return list(zip(self.label_names, *[column.tolist() for column in columns], strict=True))
 
     def answer(self, outputs):
-        """What is served for the model's outputs: `label`, `score` and `scores`, or for a regression `score`."""
+        """What is served: `label`, `score` and `scores`; of several labels `labels` `[N, K]`, padded with "", and
+        `scores`; of a regression `score`."""
         logits = tf.cast(outputs["logits"], tf.float32)
         if self.is_regression:
             return {"score": logits[:, 0]}
+        names = tf.constant(self.label_names)
+        if self.multi_label:
+            scores = tf.sigmoid(logits)
+            given = scores >= self.threshold
+            rows = tf.RaggedTensor.from_row_lengths(
+                tf.gather(names, tf.where(given)[:, 1]), tf.reduce_sum(tf.cast(given, tf.int32), 1), validate=False
+            )
+            return {"labels": rows.to_tensor(""), "scores": scores}
         scores = tf.nn.softmax(logits)
         best = tf.argmax(scores, -1, output_type=tf.int32)
-        return {
-            "label": tf.gather(tf.constant(self.label_names), best),
-            "score": tf.gather(scores, best, batch_dims=1),
-            "scores": scores,
-        }
-
-    def predict(self, texts, pairs=None, batch_size=32):
-        """Answers as they are served, from Python.
-
-        Args:
-            texts: list of str; `pairs` the second texts, for a task that reads pairs.
-            batch_size: texts computed at a time.
-
-        Returns:
-            `{"label": str [N], "score": float32 [N], "scores": float32 [N, classes]}`; a regression: `score` alone.
-        """
-        if (pairs is not None) != self.pairs:
-            raise InputError(f"`pairs` must {'' if self.pairs else 'not '}be given to this task (pairs={self.pairs}).")
-        columns = [list(texts)] if pairs is None else [list(texts), list(pairs)]
-        if isinstance(texts, str) or len({len(column) for column in columns}) > 1:
-            raise InputError("`texts` and `pairs` must be lists of the same length.")
-        return self.answers(dict(zip(("text", "text_pair"), columns, strict=False)), batch_size)
+        return {"label": tf.gather(names, best), "score": tf.gather(scores, best, batch_dims=1), "scores": scores}
 
     def serving_functions(self, core):
-        """The signatures of this task.
-
-        Args:
-            core: the model as a function, from the three inputs to `{"logits": [N, classes]}`.
-
-        Returns:
-            `{name: tf.function}`, each with an input signature batched on dimension 0: `serving_default` (strings),
-            `tokens` (ids in, raw outputs), and `classify` or `regress` (serialized `tf.Example`).
-        """
-        names = ("text", "text_pair") if self.pairs else ("text",)
-
-        @tf.function(input_signature=[string_spec(name) for name in names])
-        def serving_default(text, text_pair=None):
-            features = {"text": text} | ({"text_pair": text_pair} if self.pairs else {})
-            return self.answer_features(features, core)
+        """`serving_default`, `tokens`, and `classify` or `regress` (serialized `tf.Example`); see `Task`."""
+        names = self.feature_names
 
         @tf.function(input_signature=[string_spec("inputs")])
         def examples(inputs):
@@ -194,33 +221,4 @@ class TextClassifier(Task):
             classes = tf.broadcast_to(tf.constant(self.label_names), tf.shape(answer["scores"]))
             return {"classes": classes, "scores": answer["scores"]}
 
-        name = "regress" if self.is_regression else "classify"
-        return {"serving_default": serving_default, "tokens": tokens_function(core), name: examples}
-
-    def warmup_inputs(self, batch_size):
-        """Inputs of `serving_default` that look like real ones, of growing lengths, NumPy arrays of strings."""
-        texts = np.array([("good " * (4 + 6 * i)).strip() for i in range(batch_size)], dtype=object)
-        return {"text": texts, "text_pair": texts[::-1].copy()} if self.pairs else {"text": texts}
-
-
-def _check_label_names(names):
-    if names is None:
-        return
-    if isinstance(names, str) or len(names) < 2 or len(set(names)) != len(names):
-        raise InputError(f"`label_names` must be at least two different names. Received: {list(names)}.")
-
-
-def _text_vector(encoder, pooling):
-    """`[batch, width]`, one vector a text."""
-    needed = {"first": "pooled_output", "mean": "sequence_output"}
-    if pooling not in needed:
-        raise InputError(f"`pooling` must be one of {list(needed)}. Received: pooling={pooling!r}.")
-    if not isinstance(encoder.output, dict) or needed[pooling] not in encoder.output:
-        raise InputError(
-            f"pooling={pooling!r} needs an encoder with the output {needed[pooling]!r}, as `bert(config, pooled=True)` "
-            "gives it."
-        )
-    output = encoder.output[needed[pooling]]
-    if pooling == "first":
-        return output
-    return MeanPooling(name="text_vector")(output, padding_mask=encoder.input["padding_mask"])
+        return super().serving_functions(core) | {"regress" if self.is_regression else "classify": examples}

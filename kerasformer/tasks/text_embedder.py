@@ -1,6 +1,7 @@
 """Sentence embeddings: one vector a text, near to that of a text that means the same."""
 
 import contextlib
+import dataclasses
 
 import keras
 import numpy as np
@@ -10,12 +11,33 @@ from kerasformer.errors import InputError
 from kerasformer.layers import FirstToken, MaxPooling, MeanPooling, keyed_dropout
 from kerasformer.layers.keyed_dropout import keys_in_force
 from kerasformer.metrics import correlations
-from kerasformer.tasks.task import Task, concatenate, string_spec, tokens_function
+from kerasformer.tasks.arrays import concatenate
+from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task
 
-_POOLINGS = {"mean": MeanPooling, "max": MaxPooling, "cls": FirstToken}
+_POOLINGS = {"mean": MeanPooling, "max": MaxPooling, "first": FirstToken}
 _OBJECTIVES = ("cosine", "ranking")
 
 
+@dataclasses.dataclass(frozen=True)
+class TextEmbedderSettings:
+    """The arguments of `TextEmbedder`, see there."""
+
+    _: dataclasses.KW_ONLY
+    pooling: str = built_in("mean")
+    normalize: bool = built_in(True)
+    objective: str = "cosine"
+    scale: float = 20.0
+    symmetric: bool = False
+    prompt: str = ""
+
+    def __post_init__(self):
+        for name, known in (("pooling", _POOLINGS), ("objective", _OBJECTIVES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"`{name}` must be one of {list(known)}. Received: {name}={getattr(self, name)!r}.")
+        object.__setattr__(self, "scale", float(self.scale))
+
+
+@register_task
 class TextEmbedder(Task):
     """A vector for a text (Sentence-BERT, Reimers and Gurevych 2019, arXiv:1908.10084). It has no weights of its own.
 
@@ -30,8 +52,9 @@ class TextEmbedder(Task):
     Args:
         encoder: functional model with `sequence_output`.
         tokenizer: gives the encoder's inputs.
-        pooling: the vector of a text: "mean" or "max" of its tokens, or its first token's hidden state, "cls".
+        pooling: the vector of a text: "mean" or "max" of its tokens, or its first token's hidden state, "first".
         normalize: whether vectors have length 1.
+        prompt: text that is put before each text, such as "query: ".
         objective: "cosine" or "ranking".
         scale: of the cosines in the ranking objective; 1 / temperature.
         symmetric: whether the ranking objective also asks each second text for its first one (half of each).
@@ -41,36 +64,40 @@ class TextEmbedder(Task):
             fit the encoder.
     """
 
+    Settings = TextEmbedderSettings
     float32_layers = ("pooled", "text_vector")
 
-    def __init__(
-        self, encoder, tokenizer, *, pooling="mean", normalize=True, objective="cosine", scale=20.0, symmetric=False
-    ):
-        for name, value, known in (("pooling", pooling, _POOLINGS), ("objective", objective, _OBJECTIVES)):
-            if value not in known:
-                raise InputError(f"`{name}` must be one of {list(known)}. Received: {name}={value!r}.")
-        super().__init__(encoder, {"embedding": _embedding(encoder, pooling, normalize)}, tokenizer)
-        self.pooling, self.normalize = pooling, bool(normalize)
-        self.objective, self.scale, self.symmetric = objective, float(scale), bool(symmetric)
+    def build(self):
+        sequence = encoder_output(self.encoder, "sequence_output", "An embedder")
+        mask = {} if self.pooling == "first" else {"padding_mask": self.encoder.input["padding_mask"]}
+        vector = _POOLINGS[self.pooling](name="pooled")(sequence, **mask)
+        # The linear activation is a cast to float32.
+        last = keras.layers.UnitNormalization if self.normalize else _linear
+        self.head = Head()
+        return {"embedding": last(dtype="float32", name="text_vector")(vector)}, {}
 
-    @classmethod
-    def from_parts(cls, encoder, outputs, tokenizer, **settings):
-        """A task on an encoder, as `load` finds it; `outputs` are made again, as they hold no weights."""
-        return cls(encoder, tokenizer, **settings)
-
-    def settings(self):
-        names = ("pooling", "normalize", "objective", "scale", "symmetric")
-        return {name: getattr(self, name) for name in names}
+    def vector_settings(self):
+        return {
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+            "prompt": self.prompt,
+            "max_sequence_length": self.tokenizer.max_length,
+        }
 
     def batch_inputs(self, features):
         """Inputs of a batch of texts `[N]`; of pairs, `[2 N]`: all first texts, then all second texts."""
         texts = [features[name] for name in ("text", "text_pair") if name in features]
-        return self.tokenizer(tf.concat(texts, 0))
+        return self._tokenized(tf.concat(texts, 0))
+
+    def _tokenized(self, texts):
+        if self.prompt:
+            texts = tf.strings.join([self.prompt, texts])
+        return self.model_inputs(self.tokenizer(texts))
 
     def training_batch(self, features, targets):
         """The first texts as the model's inputs, int32 `[N, length]` each; as targets `{"pair"`: the second texts'
         inputs`, "score": targets`, float32 `[N]}`."""
-        return self.tokenizer(features["text"]), {"pair": self.tokenizer(features["text_pair"]), "score": targets}
+        return self._tokenized(features["text"]), {"pair": self._tokenized(features["text_pair"]), "score": targets}
 
     def loss(self, targets, outputs):
         """Sum of the losses of a batch, and what to divide it by.
@@ -81,7 +108,7 @@ class TextEmbedder(Task):
         Args:
             targets: of `training_batch`: `{"pair": the model's inputs, "score": float32 [N]}`; scores are cosines, and
                 not read by the ranking objective.
-            outputs: of the model for the first texts, `{"embedding": [N, width]}`.
+            outputs: of the model for the first texts, `{"embedding": [N, hidden_dim]}`.
 
         Returns:
             `(sum, count)`: float32 scalars.
@@ -93,7 +120,7 @@ class TextEmbedder(Task):
         return tf.reduce_sum(losses), tf.cast(tf.size(losses), tf.float32)
 
     def pair_losses(self, first, second, scores):
-        """The loss of each pair, float32 `[N]`, from two `[N, width]` and the scores `[N]`."""
+        """The loss of each pair, float32 `[N]`, from two `[N, hidden_dim]` and the scores `[N]`."""
         first, second = (tf.math.l2_normalize(tf.cast(vectors, tf.float32), -1) for vectors in (first, second))
         if self.objective == "cosine":
             return tf.math.squared_difference(tf.reduce_sum(first * second, -1), tf.cast(scores, tf.float32))
@@ -125,43 +152,20 @@ class TextEmbedder(Task):
         return result | correlations(scores, cosines)
 
     def answer(self, outputs):
-        """What is served for the model's outputs: `embedding` `[N, width]`."""
+        """What is served for the model's outputs: `embedding` `[N, hidden_dim]`."""
         return {"embedding": tf.cast(outputs["embedding"], tf.float32)}
 
     def embed(self, texts, batch_size=32):
-        """Embeddings as they are served, from Python: list of str to float32 `[N, width]`.
+        """Embeddings as they are served, from Python: list of str to float32 `[N, hidden_dim]`.
 
         Raises:
             InputError: `texts` is one text, not a list of them.
         """
-        if isinstance(texts, str):
-            raise InputError(f"`texts` must be a list of texts. Received one text: {texts[:40]!r}. Put it in a list.")
-        return self.answers({"text": list(texts)}, batch_size)["embedding"]
-
-    def serving_functions(self, core):
-        """The signatures of this task: `serving_default` (strings) and `tokens` (ids in, raw outputs)."""
-
-        @tf.function(input_signature=[string_spec("text")])
-        def serving_default(text):
-            return self.answer_features({"text": text}, core)
-
-        return {"serving_default": serving_default, "tokens": tokens_function(core)}
-
-    def warmup_inputs(self, batch_size):
-        """Inputs of `serving_default` that look like real ones, of growing lengths, NumPy arrays of strings."""
-        return {"text": np.array([("good " * (4 + 6 * i)).strip() for i in range(batch_size)], dtype=object)}
+        return self.predict(texts, batch_size=batch_size)["embedding"]
 
 
-def _embedding(encoder, pooling, normalize):
-    """`[batch, width]` in float32, one vector a text."""
-    if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
-        raise InputError("An embedder needs an encoder with the output 'sequence_output', as `bert(config)` gives it.")
-    inputs = [encoder.output["sequence_output"]]
-    mask = {} if pooling == "cls" else {"padding_mask": encoder.input["padding_mask"]}
-    vector = _POOLINGS[pooling](name="pooled")(*inputs, **mask)
-    # The linear activation is a cast to float32.
-    last = keras.layers.UnitNormalization if normalize else lambda **kwargs: keras.layers.Activation("linear", **kwargs)
-    return last(dtype="float32", name="text_vector")(vector)
+def _linear(**arguments):
+    return keras.layers.Activation("linear", **arguments)
 
 
 def _unit(vectors):

@@ -1,8 +1,9 @@
 """Translation of sentences."""
 
+import dataclasses
+import functools
 import numbers
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -11,55 +12,84 @@ from kerasformer.errors import InputError
 from kerasformer.metrics.translation import corpus_scores
 from kerasformer.models import DecoderSteps, with_precision
 from kerasformer.tasks.alignment import attention_over_source
+from kerasformer.tasks.arrays import as_strings
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
-from kerasformer.tasks.task import Task, as_strings
+from kerasformer.tasks.task import Head, Task, built_in, register_task
 from kerasformer.tasks.translation_pieces import TranslationPieces, language_tag
 from kerasformer.tasks.translator_serving import translator_signatures
 
 
+@dataclasses.dataclass(frozen=True)
+class TranslatorSettings:
+    """The arguments of `Translator`, see there."""
+
+    _: dataclasses.KW_ONLY
+    target_languages: tuple[str, ...] = built_in(())
+    beam_size: int = 4
+    length_penalty: float = 0.6
+    coverage_penalty: float = 0.0
+    label_smoothing: float = 0.1
+    min_length: int = 0
+    evaluation_beam: int = 0
+    bleu_tokenize: str | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "target_languages", tuple(self.target_languages))
+        in_range = np.isfinite(self.length_penalty) and 0 <= self.coverage_penalty < np.inf
+        if self.beam_size < 1 or not in_range or not 0 <= self.label_smoothing < 1:
+            raise InputError(
+                "`beam_size` must be 1 or more, `length_penalty` finite, `coverage_penalty` finite and from 0, "
+                f"`label_smoothing` in [0, 1). Received: beam_size={self.beam_size}, length_penalty="
+                f"{self.length_penalty}, coverage_penalty={self.coverage_penalty}, label_smoothing="
+                f"{self.label_smoothing}."
+            )
+
+
+@register_task
 class Translator(Task):
     """Translates with an encoder-decoder (Vaswani et al. 2017): a string in, its translation out.
 
     Args:
-        model: as `transformer(config)` gives it.
+        encoder: the model, as `transformer(config)` makes it.
         tokenizer: a `SentencePieceTokenizer`; its `max_length` is the longest source.
         target_tokenizer: of the translations, for a model with two vocabularies; None: the same.
         target_languages: for one model of several target languages: texts begin with `language_tag(language)`, which
             must be a piece of the tokenizer's. Texts without tag get the first language's.
         beam_size, length_penalty, coverage_penalty: of `Beam`; the paper's 4 and 0.6, and none.
         label_smoothing: of the loss.
-
-    Attributes:
+        min_length: tokens before which no translation ends.
         evaluation_beam: beams of the translations that `evaluate_batches` scores with BLEU and chrF; 0: none are made.
         bleu_tokenize: BLEU's tokenizer, see `kf.metrics.bleu_tokenizer`; None: by the script of the references.
-        min_length: tokens before which no translation ends, 0 unless set; exported, but not saved.
+
+    Attributes:
+        transformer: the model, as given.
         bleu_signature, chrf_signature: of `sacrebleu`, after an evaluation with translations.
 
     Raises:
         InputError: a model of another kind, a vocabulary that does not fit it, an option out of its range.
     """
 
-    def __init__(
-        self,
-        model,
-        tokenizer,
-        *,
-        target_tokenizer=None,
-        target_languages=(),
-        beam_size=4,
-        length_penalty=0.6,
-        coverage_penalty=0.0,
-        label_smoothing=0.1,
-    ):
+    Settings = TranslatorSettings
+
+    def __init__(self, encoder, tokenizer, *, target_tokenizer=None, **settings):
+        self.target_tokenizer = target_tokenizer or tokenizer
+        self.bleu_signature = self.chrf_signature = None
+        super().__init__(encoder, tokenizer, **settings)
+
+    @property
+    def transformer(self):
+        return self.encoder
+
+    def check(self):
+        model = self.encoder
         if getattr(model, "encoder", None) is None or model.decoder is None:
             raise InputError(
                 "A translator needs an encoder-decoder, as `transformer(config)` makes it. "
                 f"Received: {getattr(model, 'name', model)!r}."
             )
-        target = target_tokenizer or tokenizer
-        if target_tokenizer is None and not model.config.share_embeddings:
+        if self.target_tokenizer is self.tokenizer and not model.config.share_embeddings:
             raise InputError("A model with two vocabularies needs a `target_tokenizer`. Received: none.")
-        for side, config in ((tokenizer, model.encoder.config), (target, model.decoder.config)):
+        for side, config in ((self.tokenizer, model.encoder.config), (self.target_tokenizer, model.decoder.config)):
             if side.vocabulary_size > config.vocabulary_size:
                 raise InputError(
                     f"The vocabulary of {side.vocabulary_size} tokens does not fit the model's embedding of "
@@ -71,49 +101,25 @@ class Translator(Task):
                     f"The tokenizer's max_length={side.max_length} is beyond the model's {longest} positions: make the "
                     "tokenizer with a smaller `max_length`."
                 )
-        options = {"beam_size": beam_size, "length_penalty": length_penalty}
-        options |= {"coverage_penalty": coverage_penalty, "label_smoothing": label_smoothing}
-        in_range = np.isfinite(length_penalty) and 0 <= coverage_penalty < np.inf and 0 <= label_smoothing < 1
-        if beam_size < 1 or not in_range:
-            raise InputError(
-                "`beam_size` must be 1 or more, `length_penalty` finite, `coverage_penalty` finite and from 0, "
-                f"`label_smoothing` in [0, 1). Received: {options}."
-            )
-        self.transformer, self.tokenizer, self.target_tokenizer = model, tokenizer, target
-        self.target_languages = tuple(target_languages)
-        self.beam_size, self.length_penalty, self.coverage_penalty = beam_size, length_penalty, coverage_penalty
-        self.label_smoothing = label_smoothing
-        self.evaluation_beam, self.min_length = 0, 0
-        self.bleu_tokenize = None
-        self.bleu_signature = self.chrf_signature = None
-        self._pieces = TranslationPieces(tokenizer, target, self.target_languages)
+        self._pieces  # noqa: B018, checks the languages
+
+    @functools.cached_property
+    def _pieces(self):
+        return TranslationPieces(self.tokenizer, self.target_tokenizer, self.target_languages)
+
+    def build(self):
         # The loss scores the vocabulary itself, so training stops at the hidden states.
-        rows = model.final_rows
+        model, rows = self.encoder, self.encoder.final_rows
         outputs = {"decoder_output": rows.hidden}
         if model.output_head is not None:
             outputs["decoder_output"] = model.output_head(rows.hidden, score=False)
         if rows.layout is not None:
             outputs["decoder_slots"] = rows.layout["pack"]
-        self.model = keras.Model(model.input, outputs, name="task")
-
-    def whole_model(self):
-        return self.transformer
-
-    @classmethod
-    def from_model(cls, model, tokenizer, **settings):
-        return cls(model, tokenizer, **settings)
+        self.head = Head()
+        return outputs, {}
 
     def further_tokenizers(self):
         return {} if self.target_tokenizer is self.tokenizer else {"target_tokenizer": self.target_tokenizer}
-
-    def settings(self):
-        return {
-            "target_languages": list(self.target_languages),
-            "beam_size": self.beam_size,
-            "length_penalty": self.length_penalty,
-            "coverage_penalty": self.coverage_penalty,
-            "label_smoothing": self.label_smoothing,
-        }
 
     # ---- training ----
 
@@ -151,24 +157,19 @@ class Translator(Task):
         """`loss` (label-smoothed) and `perplexity` (not so) a token; with `evaluation_beam` also `bleu` and `chrf` of
         translations, and for several languages those of each, `bleu_de` and so on."""
         totals, sources, references = np.zeros(3), [], []
-        for features, _, outputs in batches:
-            totals += self._evaluate_batch(features, outputs).numpy()
+        for features, _, sums in batches:
+            totals += sums
             sources += as_strings(features["text"]).tolist()
             references += as_strings(features["text_pair"]).tolist()
         smoothed, plain, count = totals
         metrics = {"loss": smoothed / max(count, 1), "perplexity": float(np.exp(min(plain / max(count, 1), 700)))}
         return metrics | (self._score(sources, references) if self.evaluation_beam else {})
 
-    def _evaluate_batch(self, features, outputs):
-        if not hasattr(self, "_evaluate_compiled"):
-
-            def sums(features, outputs):
-                smoothed, plain, weights = self._losses(self._pieces.inputs_and_labels(features)[1], outputs)
-                return tf.stack([tf.reduce_sum(value * weights) for value in (smoothed, plain, tf.ones_like(plain))])
-
-            self._evaluate_compiled = tf.function(sums, reduce_retracing=True)
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, (features, outputs))
-        return self._evaluate_compiled(*tensors)
+    def evaluation_batch(self, features, targets, core):
+        """Of a batch's tokens the sums of the smoothed and the plain losses, and their number, float32 `[3]`."""
+        inputs, labels = self._pieces.inputs_and_labels(features)
+        smoothed, plain, weights = self._losses(labels, core(inputs))
+        return tf.stack([tf.reduce_sum(value * weights) for value in (smoothed, plain, tf.ones_like(plain))])
 
     def _score(self, sources, references):
         found = self.translate(sources, beam_size=self.evaluation_beam)["translation"].tolist()

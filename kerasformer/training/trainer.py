@@ -6,6 +6,7 @@ import itertools
 import keras
 import tensorflow as tf
 
+from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError, input_errors
 from kerasformer.training.feeding import checked_form, replica_batches
 from kerasformer.training.plain_model import PlainModel
@@ -56,7 +57,7 @@ class Trainer:
                 raise InputError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
         self.task = PlainModel(*task) if isinstance(task, tuple) else task
         self.model = self.task.model
-        if any(layer.compute_dtype == "float16" for layer in self.model.layers):
+        if any(layer.compute_dtype == "float16" for layer in flatten_layers(self.model)):
             # Small gradients would vanish in float16; steps whose gradients overflow are left out.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.optimizer = optimizer
@@ -79,7 +80,8 @@ class Trainer:
             )
         self._train_call = tf.function(self._train_steps, reduce_retracing=True)
         self._update_call = tf.function(self._update, reduce_retracing=True)
-        self._forward_call = tf.function(self._forward, reduce_retracing=True)
+        self._evaluate_call = tf.function(self._evaluate_batch, reduce_retracing=True)
+        self._outputs_call = tf.function(self._predict_batch, reduce_retracing=True)
 
     def fit(
         self,
@@ -217,7 +219,7 @@ class Trainer:
             InputError: the data set is empty.
         """
         with input_errors():
-            batches = self._evaluation_batches(data)
+            batches = self._evaluation_batches(data, self._evaluate_call)
             first = next(batches, None)
             if first is None:
                 raise InputError("There is nothing to evaluate: the data set is empty.")
@@ -231,24 +233,32 @@ class Trainer:
         """
         if not isinstance(data.element_spec, tuple):
             data = data.map(lambda features: (features, tf.zeros(tf.shape(tf.nest.flatten(features)[0])[:1], tf.int32)))
-        return (outputs for _, _, outputs in self._evaluation_batches(data))
+        return (outputs for _, _, outputs in self._evaluation_batches(data, self._outputs_call))
 
-    def _evaluation_batches(self, data):
+    def _evaluation_batches(self, data, call):
+        """`(features, targets, what call gives)` of each batch, on each replica, as NumPy arrays."""
         prepared = replica_batches(
             self._formed(data), lambda features, targets, _: (features, targets), self.strategy, every_worker_all=True
         )
-        settings = str(getattr(self.task, "settings", dict)())
+        # An argument so that a task with other settings is traced anew.
+        settings = repr(getattr(self.task, "settings", None))
         for batch in prepared:
-            outputs = self._forward_call(batch[0], settings)
-            for part in zip(*(self._local(tensor) for tensor in tf.nest.flatten((*batch, outputs))), strict=True):
-                # A replica that got nothing has nothing to tell.
+            found = call(*batch, settings)
+            for part in zip(*(self._local(tensor) for tensor in tf.nest.flatten((*batch, found))), strict=True):
+                # A replica that got nothing has nothing to report.
                 if part[0].shape[0]:
                     arrays = [tensor.numpy() for tensor in part]
-                    yield tf.nest.pack_sequence_as((*batch, outputs), arrays)
+                    yield tf.nest.pack_sequence_as((*batch, found), arrays)
 
-    def _forward(self, features, settings):
-        # Settings are an argument so that other ones, with which inputs may be made otherwise, are traced anew.
+    def _evaluate_batch(self, features, targets, settings):
         del settings
         return self.strategy.run(
-            lambda features: self.model(self.task.batch_inputs(features), training=False), (features,)
+            lambda features, targets: self.task.evaluation_batch(features, targets, self._forward), (features, targets)
         )
+
+    def _predict_batch(self, features, targets, settings):
+        del targets, settings
+        return self.strategy.run(lambda features: self._forward(self.task.batch_inputs(features)), (features,))
+
+    def _forward(self, inputs):
+        return self.model(inputs, training=False)

@@ -1,0 +1,35 @@
+"""NumPy arrays of batches, joined."""
+
+import numpy as np
+
+
+def concatenate(batches):
+    """A list of equal dictionaries of arrays as one dictionary of longer arrays.
+
+    Where the further dimensions differ, the smaller arrays are padded: strings with "", integers with -1 (no place),
+    floats with 0.
+    """
+    return {key: _concatenate_padded([np.asarray(batch[key]) for batch in batches]) for key in batches[0]}
+
+
+def _concatenate_padded(arrays):
+    largest = np.max([array.shape[1:] for array in arrays], axis=0).astype(int)
+    fill = {"O": b"", "S": b"", "i": -1}.get(arrays[0].dtype.kind, 0)
+
+    def padded(array):
+        room = [(0, 0), *((0, most - size) for most, size in zip(largest, array.shape[1:], strict=True))]
+        return np.pad(array, room, constant_values=fill) if any(more for _, more in room) else array
+
+    return np.concatenate([padded(array) for array in arrays])
+
+
+def are_texts(values):
+    """Whether a column holds texts, as an empty one does."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "bif":
+        return False
+    return not len(values) or isinstance(values[0], (str, bytes))
+
+
+def as_strings(array):
+    """NumPy array of bytes to an array of str."""
+    return np.array([value.decode("utf-8", "replace") for value in array.ravel()], dtype=object).reshape(array.shape)

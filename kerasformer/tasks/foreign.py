@@ -1,0 +1,84 @@
+"""Tasks of other people's checkpoints: from the kind of a head to one of our tasks."""
+
+import numpy as np
+
+from kerasformer.errors import InputError
+from kerasformer.tasks.task import registered_tasks
+
+
+def task_of(checkpoint, tokenizer, settings):
+    """The task of a checkpoint, with its weights.
+
+    Args:
+        checkpoint: a `families.Checkpoint`, or what has its attributes.
+        tokenizer: its tokenizer.
+        settings: of the task, in place of those that the checkpoint says.
+
+    Raises:
+        InputError: the checkpoint has no head that is known.
+    """
+    make = {
+        "sequence_classification": _classifier,
+        "token_classification": _tagger,
+        "question_answering": _answerer,
+        "masked_lm": _masked,
+        "pretraining": _pretraining,
+    }.get(checkpoint.kind)
+    if make is None:
+        raise InputError(
+            f"{checkpoint.folder} holds {checkpoint.architecture or 'a model'} without a head that is a task. "
+            "`kf.load_encoder` reads the encoder; give it to a task of `kf.tasks`."
+        )
+    return make(checkpoint, tokenizer, settings)
+
+
+def _classifier(checkpoint, tokenizer, settings):
+    labels, problem = checkpoint.labels, checkpoint.problem_type
+    if problem == "regression" and len(labels) > 1:
+        raise InputError(
+            f"{checkpoint.folder} is a regression with {len(labels)} outputs. One output can be read; take the encoder "
+            "with `kf.load_encoder`."
+        )
+    own = {
+        "label_names": None if problem == "regression" else tuple(labels),
+        "multi_label": problem == "multi_label_classification",
+        "dropout": checkpoint.config.blocks[0].dropout,
+    }
+    return _filled("TextClassifier", checkpoint, tokenizer, own | settings, pooled=True)
+
+
+def _tagger(checkpoint, tokenizer, settings):
+    labels = checkpoint.labels
+    types = list(dict.fromkeys(label[2:] for label in labels if label[:2] in ("B-", "I-")))
+    ours = ["O", *(f"{letter}-{kind}" for kind in types for letter in "BI")]
+    if not types or sorted(ours) != sorted(labels):
+        raise InputError(
+            f"The labels of {checkpoint.folder} must be O and, of each type, B- and I-. Received: {labels[:20]}. Take "
+            "the encoder with `kf.load_encoder`."
+        )
+    own = {"entity_types": tuple(types), "dropout": checkpoint.config.blocks[0].dropout}
+    task = _filled("Tagger", checkpoint, tokenizer, own | settings)
+    # Their order of the labels to ours.
+    order = np.array([labels.index(label) for label in ours])
+    dense = task.head.output
+    dense.kernel.assign(dense.kernel.numpy()[:, order])
+    dense.bias.assign(dense.bias.numpy()[order])
+    return task
+
+
+def _answerer(checkpoint, tokenizer, settings):
+    return _filled("QuestionAnswerer", checkpoint, tokenizer, settings)
+
+
+def _masked(checkpoint, tokenizer, settings):
+    return _filled("MaskedLanguageModel", checkpoint, tokenizer, settings)
+
+
+def _pretraining(checkpoint, tokenizer, settings):
+    return _filled("BertPretraining", checkpoint, tokenizer, settings, pooled=True)
+
+
+def _filled(name, checkpoint, tokenizer, settings, pooled=False):
+    task = registered_tasks()[name](checkpoint.backbone(pooled=pooled), tokenizer, **settings)
+    checkpoint.assign(task.encoder, task.head)
+    return task

@@ -1,0 +1,210 @@
+"""Tasks as folders, ours and other people's.
+
+    config.json, model.safetensors   the encoder, and the head where its family has one, by Hugging Face's names
+    tokenizer files                  of the tokenizer
+    kerasformer.json                 what those files have no word for: the task, its settings, the version
+    head.safetensors                 weights of the task that the family has no names for
+    encoder.keras                    in place of the first two, an encoder that no family describes
+
+A folder of Hugging Face Transformers or sentence-transformers has no `kerasformer.json`; its architecture says which
+task it is.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from kerasformer import __version__
+from kerasformer.errors import InputError
+from kerasformer.families import (
+    checkpoint_tokenizer,
+    family_of,
+    load_embedder,
+    load_keras_encoder,
+    open_checkpoint,
+    write_checkpoint,
+    write_embedder_settings,
+)
+from kerasformer.families.sentence_transformers import is_sentence_transformers
+from kerasformer.files import written_beside
+from kerasformer.models import Backbone, decoder, encoder
+from kerasformer.models.transforms import merged_weights
+from kerasformer.tasks.foreign import task_of
+from kerasformer.tasks.task import registered_tasks
+from kerasformer.text import SentencePieceTokenizer, WordPieceTokenizer
+
+DESCRIPTION, HEAD, ENCODER = "kerasformer.json", "head.safetensors", "encoder.keras"
+_FORMAT = 1
+_TOKENIZERS = {kind.__name__: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
+
+
+def save_task(task, folder):
+    """Writes a task into `folder`, atomically; see `Task.save`."""
+    with written_beside(folder, replaces=DESCRIPTION) as scratch:
+        kind, model = _write_model(task, scratch)
+        others = task.further_tokenizers()
+        task.tokenizer.save(scratch)
+        for name, tokenizer in others.items():
+            tokenizer.save(scratch / name)
+        description = {
+            "format": _FORMAT,
+            "kerasformer": __version__,
+            "task": type(task).__name__,
+            "settings": dataclasses.asdict(task.settings),
+            "tokenizer": type(task.tokenizer).__name__,
+            "further_tokenizers": {name: type(tokenizer).__name__ for name, tokenizer in others.items()},
+            "model": model | {"head": kind},
+        }
+        text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+        (scratch / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def _write_model(task, scratch):
+    """Writes encoder and head; returns the kind of head in `model.safetensors`, or None, and how the encoder is made
+    again."""
+    backbone, kind, written, model = task.encoder, None, set(), {}
+    family = _family(backbone)
+    if family is None:
+        backbone.save(scratch / ENCODER)
+    else:
+        kind = task.checkpoint_kind if task.checkpoint_kind in family.heads else None
+        further = task.checkpoint_settings() if kind else {}
+        if hasattr(task.tokenizer, "padding_id"):
+            further["pad_token_id"] = task.tokenizer.padding_id
+        write_checkpoint(scratch, backbone, kind, task.head if kind else None, model_type=family.model_type, **further)
+        model = {name: backbone.get_config()[name] for name in ("options", "dtype")}
+        if kind:
+            written = {id(weight) for weight in task.head.variables()}
+    if family is not None and task.vector_settings():
+        write_embedder_settings(scratch, hidden_dim=backbone.config.hidden_dim, **task.vector_settings())
+    rest = _head_weights(task, written)
+    if rest:
+        values = merged_weights(task.model)
+        arrays = {weight.path: np.ascontiguousarray(_array(values[id(weight)])) for weight in rest}
+        safetensors.numpy.save_file(arrays, scratch / HEAD)
+        (scratch / HEAD).chmod(0o644)
+    return kind, model
+
+
+def _family(model):
+    """The family that can describe an encoder, or None."""
+    if not isinstance(model, Backbone):
+        return None
+    with contextlib.suppress(InputError):
+        return family_of(model.config)
+    return None
+
+
+def _head_weights(task, written=()):
+    """The weights of a task that are neither the encoder's nor `written` (by id), low-rank updates left out."""
+    values = merged_weights(task.model)
+    known = {id(weight) for weight in task.encoder.weights} | set(written)
+    return [weight for weight in task.model.weights if id(weight) not in known and id(weight) in values]
+
+
+def _array(value):
+    value = keras.ops.convert_to_numpy(value)
+    return value.astype(np.float32) if value.dtype.kind == "V" or value.dtype.name == "bfloat16" else value
+
+
+def is_saved_task(folder):
+    """Whether `folder` was written by `Task.save`."""
+    return (pathlib.Path(folder) / DESCRIPTION).is_file()
+
+
+def load(folder, **settings):
+    """Loads a task, from a folder of ours or of anybody's.
+
+    - what `task.save` wrote
+    - Hugging Face Transformers' sequence classification (one label, several, or a number), token classification,
+      question answering and masked language models, of the families in `kf.families`
+    - sentence-transformers
+
+    Args:
+        folder: path.
+        settings: of the task, in place of those that the folder says; such as `pairs=True` for a classifier of pairs.
+
+    Returns:
+        A `Task`.
+
+    Raises:
+        InputError: the folder holds none of these, or a file in it is missing or damaged.
+    """
+    folder = pathlib.Path(folder)
+    if is_saved_task(folder):
+        return _load_ours(folder, settings)
+    if is_sentence_transformers(folder):
+        encoder, tokenizer, found = load_embedder(folder)
+        own = {"pooling": found.pooling, "normalize": found.normalize, "prompt": found.prompt}
+        return registered_tasks()["TextEmbedder"](encoder, tokenizer, **own | settings)
+    checkpoint = open_checkpoint(folder)
+    return task_of(checkpoint, checkpoint_tokenizer(checkpoint), settings)
+
+
+def _load_ours(folder, changes):
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version, name = description["format"], description["task"]
+        settings, model = description["settings"], description["model"]
+        tokenizer_type = _TOKENIZERS[description["tokenizer"]]
+        others = {part: _TOKENIZERS[kind] for part, kind in description["further_tokenizers"].items()}
+        kind = model["head"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} does not describe a task that this version knows: {error!r}.") from None
+    if version > _FORMAT:
+        raise InputError(
+            f"{path} was written by kerasformer {description.get('kerasformer')}, in format {version}; this version, "
+            f"{__version__}, reads formats up to {_FORMAT}: install a newer one."
+        )
+    if name not in registered_tasks():
+        raise InputError(
+            f"{path} describes a task {name!r}, which is not registered: import the module that defines it. "
+            f"Registered: {', '.join(registered_tasks())}."
+        )
+    tokenizer = tokenizer_type.load(folder)
+    further = {part: kind.load(folder / part) for part, kind in others.items()}
+    checkpoint = None
+    if (folder / ENCODER).is_file():
+        made = load_keras_encoder(folder / ENCODER)
+    else:
+        checkpoint = open_checkpoint(folder)
+        made = _made(checkpoint, model)
+    task = registered_tasks()[name](made, tokenizer, **further, **settings | changes)
+    if checkpoint is not None:
+        checkpoint.assign(task.encoder, task.head if kind else None, kind)
+    written = {id(weight) for weight in task.head.variables()} if kind else set()
+    _assign_head(folder / HEAD, _head_weights(task, written))
+    return task
+
+
+def _made(checkpoint, model):
+    """A randomly initialized encoder with the options that it was saved with."""
+    assemble = decoder if checkpoint.config.blocks[0].causal else encoder
+    return assemble(checkpoint.config, **model["options"], dtype=model["dtype"])
+
+
+def _assign_head(path, weights):
+    if not weights:
+        return
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as safetensors, is it complete? {error}") from None
+    missing = [weight.path for weight in weights if weight.path not in arrays]
+    if missing or len(arrays) != len(weights):
+        raise InputError(f"{path} must hold the weights {[weight.path for weight in weights]}. Found: {list(arrays)}.")
+    for weight in weights:
+        if tuple(weight.shape) != arrays[weight.path].shape:
+            raise InputError(
+                f"The weight {weight.path!r} in {path} must be of shape {tuple(weight.shape)}. "
+                f"Received: {arrays[weight.path].shape}."
+            )
+    for weight in weights:
+        weight.assign(arrays[weight.path])
