@@ -96,24 +96,19 @@ def pack(inputs, layout):
         InputError: `inputs` are known to have another batch or length than the layout. Where that shows only when the
             graph runs, it is an InvalidArgumentError.
     """
+    slots = -1
     if layout is not None:
-        inputs = _checked_shape(inputs, layout)
-    flat = tf.reshape(inputs, tf.concat([[-1], tf.shape(inputs)[2:]], 0))
+        expected, received = tf.TensorShape(layout["unpack"].shape), tf.TensorShape(inputs.shape[:2])
+        if not received.is_compatible_with(expected):
+            raise InputError(
+                "`padding_mask` must have the shape of `token_ids`, [batch, length]. "
+                f"Received: {tuple(expected)} and {tuple(received)}."
+            )
+        # Not -1: else a mask of another length would let the rows of one text run into another's.
+        slots = tf.size(layout["unpack"])
+    flat = tf.reshape(inputs, tf.concat([[slots], tf.shape(inputs)[2:]], 0))
     flat = tf.ensure_shape(flat, [None, *inputs.shape[2:]])
     return flat if layout is None else tf.gather(flat, layout["pack"])
-
-
-def _checked_shape(inputs, layout):
-    """`inputs`, if they have the layout's batch and length: else rows of one text would run into another's."""
-    expected, received = tf.TensorShape(layout["unpack"].shape), tf.TensorShape(inputs.shape[:2])
-    message = "`padding_mask` must have the shape of `token_ids`, [batch, length]."
-    if not received.is_compatible_with(expected):
-        raise InputError(f"{message} Received: {tuple(expected)} and {tuple(received)}.")
-    if received.is_fully_defined() and expected.is_fully_defined():
-        return inputs
-    check = tf.debugging.assert_equal(tf.shape(inputs)[:2], tf.shape(layout["unpack"]), message)
-    with tf.control_dependencies([check] if check is not None else []):
-        return tf.identity(inputs)
 
 
 def unpack(tokens, layout, padding_mask):
