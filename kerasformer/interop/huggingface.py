@@ -1,12 +1,12 @@
 """Hugging Face folders of BERT type: `config.json`, `model.safetensors`, vocabulary and tokenizer settings."""
 
-import pathlib
 import warnings
 
 import numpy as np
 import safetensors
 
 from kerasformer.errors import InputError
+from kerasformer.files import local_path
 from kerasformer.interop.bert_settings import config_from, fitted, read_settings
 from kerasformer.interop.weight_names import HUGGINGFACE, POOLER_WEIGHTS, encoder_weights, fill, names_in
 from kerasformer.models import bert
@@ -30,7 +30,7 @@ def load_huggingface(folder, *, dtype=None):
     Raises:
         InputError: a file is missing or damaged, the model is of another kind, a tensor is missing or misshapen.
     """
-    folder = pathlib.Path(folder)
+    folder = local_path(folder, "folder")
     config = read_config(folder)
     tokenizer = fitted(WordPieceTokenizer.load(folder), config, folder / "config.json")
     tensors = read_tensors(folder, names_in(encoder_weights(config.num_layers) + POOLER_WEIGHTS, HUGGINGFACE))

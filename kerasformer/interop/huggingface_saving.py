@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import pathlib
 
 import keras
 import numpy as np
 from safetensors.numpy import save_file
 
 from kerasformer.errors import InputError
-from kerasformer.files import written_beside
+from kerasformer.files import local_path, written_beside
 from kerasformer.interop.bert_settings import config_of, fitted, settings_of
 from kerasformer.interop.weight_names import (
     HEAD_WEIGHTS,
@@ -67,7 +66,7 @@ def save_huggingface(encoder, tokenizer, folder, heads=None, *, dropout=None, po
             f"The vocabulary of {tokenizer.vocabulary_size} tokens does not fit the encoder's table of "
             f"{config.vocabulary_size}: give the tokenizer that the encoder was trained with."
         )
-    folder = pathlib.Path(folder)
+    folder = local_path(folder, "folder")
     tokenizer = fitted(tokenizer, config, folder / "config.json")
     has_pooler = "pooler" in [layer.name for layer in encoder.layers]
     heads = _checked_heads(heads, config)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from kerasformer.data.entities import count_entities, entities_of, precision_recall_f1
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, Transitions, crf_decode, crf_marginals
+from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.tag_sequences import FOLLOWS, crf_loss, tag_constraints
 from kerasformer.tasks.task import Task, string_spec, tokens_function
 from kerasformer.text.windows import check_window, include_marks, window_texts
@@ -44,7 +45,7 @@ class Tagger(Task):
     _traced = (*Task._traced, "_word_tags")
 
     def __init__(self, encoder, tokenizer, entity_types, *, crf=False, window=None, overlap=64, dropout=0.1):
-        _check_entity_types(entity_types)
+        entity_types = checked_names(entity_types, "entity_types", at_least=1)
         if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
             raise InputError("A tagger needs an encoder with the output 'sequence_output', as `bert(config)` gives it.")
         hidden = Dropout(dropout, name="tagger_dropout", dtype="float32")(encoder.output["sequence_output"])
@@ -68,7 +69,7 @@ class Tagger(Task):
         return task
 
     def _set_up(self, encoder, outputs, tokenizer, entity_types, window, overlap):
-        _check_entity_types(entity_types)
+        entity_types = checked_names(entity_types, "entity_types", at_least=1)
         check_window(window, overlap)
         if window > tokenizer.max_length:
             raise InputError(f"`window` must be at most max_length={tokenizer.max_length}. Received: window={window}.")
@@ -78,7 +79,7 @@ class Tagger(Task):
                 f"Received: {type(tokenizer).__name__}."
             )
         super().__init__(encoder, outputs, tokenizer)
-        self.entity_types = tuple(entity_types)
+        self.entity_types = entity_types
         self.window, self.overlap = window, overlap
         self._constraints = tag_constraints(len(self.entity_types))
 
@@ -305,8 +306,3 @@ class Tagger(Task):
     def warmup_inputs(self, batch_size):
         texts = [("London and Paris " * (1 + 2 * i)).strip() for i in range(batch_size)]
         return {"text": np.array(texts, dtype=object)}
-
-
-def _check_entity_types(types):
-    if isinstance(types, str) or not len(types) or len(set(types)) != len(types):
-        raise InputError(f"`entity_types` must be different names, at least one. Received: {types!r}.")

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kerasformer import __version__
 from kerasformer.errors import InputError
-from kerasformer.files import written_beside
+from kerasformer.files import read_locally, written_beside
 from kerasformer.layers import BertEmbedding
 from kerasformer.text import SentencePieceTokenizer, WordPieceTokenizer
 
@@ -198,7 +198,7 @@ class Task:
 
 
 def is_saved_task(folder):
-    """Whether `folder` was written by `Task.save`."""
+    """Whether the local `folder` was written by `Task.save`."""
     return (pathlib.Path(folder) / "task.json").is_file()
 
 
@@ -208,7 +208,11 @@ def load(folder):
     Raises:
         InputError: `folder` holds no saved task, or a file in it is damaged.
     """
-    folder = pathlib.Path(folder)
+    with read_locally(folder) as local:
+        return _load(local)
+
+
+def _load(folder):
     if not is_saved_task(folder):
         raise InputError(f"A folder that `task.save` wrote holds task.json. Not found in: {folder}")
     try:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, MeanPooling
 from kerasformer.tasks import metrics
+from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.task import Task, concatenate, string_spec, tokens_function
 from kerasformer.text.tweets import normalize_tweets
 
@@ -20,7 +21,8 @@ class TextClassifier(Task):
         encoder: functional model with `pooled_output` or `sequence_output`, as `bert(config, pooled=True)` or
             `load_huggingface` gives it.
         tokenizer: gives the encoder's inputs.
-        label_names: the classes in order of their numbers; None for a regression.
+        label_names: the classes in order of their numbers, strings (whole numbers and bytes are turned into them); None
+            for a regression.
         pairs: whether it reads pairs, `text` and `text_pair`.
         pooling: the vector of a text: "first", the encoder's `pooled_output` (BERT's pooler of `[CLS]`), or "mean" of
             its tokens, for encoders that were trained so, as sentence-transformers are.
@@ -37,7 +39,7 @@ class TextClassifier(Task):
     def __init__(
         self, encoder, tokenizer, label_names=None, *, pairs=False, pooling="first", dropout=0.1, normalize_tweets=False
     ):
-        _check_label_names(label_names)
+        label_names = _checked_label_names(label_names)
         # In float32, also in mixed precision: the logits are few, and the loss reads them.
         hidden = Dropout(dropout, name="classifier_dropout", dtype="float32")(_text_vector(encoder, pooling))
         dense = keras.layers.Dense(
@@ -58,12 +60,12 @@ class TextClassifier(Task):
         return task
 
     def _set_up(self, encoder, outputs, tokenizer, label_names, pairs, normalize_tweets, pooling):
-        _check_label_names(label_names)
+        label_names = _checked_label_names(label_names)
         classes = outputs["logits"].shape[-1]
         if classes != (1 if label_names is None else len(label_names)):
             raise InputError(f"The model has {classes} outputs. Received: label_names={label_names}.")
         super().__init__(encoder, outputs, tokenizer)
-        self.label_names = None if label_names is None else tuple(label_names)
+        self.label_names = label_names
         self.pairs, self.normalize_tweets, self.pooling = pairs, normalize_tweets, pooling
 
     @property
@@ -193,11 +195,8 @@ class TextClassifier(Task):
         return {"text": texts, "text_pair": texts[::-1].copy()} if self.pairs else {"text": texts}
 
 
-def _check_label_names(names):
-    if names is None:
-        return
-    if isinstance(names, str) or len(names) < 2 or len(set(names)) != len(names):
-        raise InputError(f"`label_names` must be at least two different names. Received: {list(names)}.")
+def _checked_label_names(names):
+    return None if names is None else checked_names(names, "label_names", at_least=2)
 
 
 def _text_vector(encoder, pooling):

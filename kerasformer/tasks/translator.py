@@ -10,6 +10,7 @@ from kerasformer.decoding import Rules, beam_search
 from kerasformer.errors import InputError
 from kerasformer.models import TransformerSteps
 from kerasformer.tasks.alignment import attention_over_source
+from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Task, as_strings
 from kerasformer.tasks.translation_metrics import corpus_scores
@@ -75,7 +76,7 @@ class Translator(Task):
                 f"`label_smoothing` in [0, 1). Received: {options}."
             )
         self.transformer, self.tokenizer, self.target_tokenizer = model, tokenizer, target
-        self.target_languages = tuple(target_languages)
+        self.target_languages = checked_names(target_languages, "target_languages")
         self.beam_size, self.length_penalty, self.coverage_penalty = beam_size, length_penalty, coverage_penalty
         self.label_smoothing = label_smoothing
         self.evaluation_beam, self.min_length = 0, 0

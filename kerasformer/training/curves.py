@@ -5,6 +5,7 @@ import pathlib
 
 import keras
 
+from kerasformer.files import local_path
 from kerasformer.training.cluster import is_chief
 
 
@@ -21,7 +22,7 @@ class MetricsLog(keras.callbacks.Callback):
 
     def __init__(self, folder, every=50):
         super().__init__()
-        self._path = pathlib.Path(folder) / "metrics.jsonl"
+        self._path = local_path(folder, "folder") / "metrics.jsonl"
         self._every = every
 
     def on_train_begin(self, logs=None):
