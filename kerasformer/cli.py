@@ -138,8 +138,7 @@ def _info(options):
     folder = options.folder
     with read_locally(folder) as local:
         if (local / "saved_model.pb").is_file():
-            from kerasformer.serving.check_process import describe
-            from kerasformer.serving.session import open_session
+            from kerasformer.serving.session import describe, open_session
 
             with _status(f"loading {folder}"):
                 session, signatures = open_session(local)
@@ -172,6 +171,8 @@ def _megabytes(folder):
 
 def _print_signatures(signatures):
     for name, signature in sorted(signatures.items()):
+        if name.startswith("__"):  # TensorFlow's own
+            continue
         inputs, outputs = (
             ", ".join(f"{key} {value}" for key, value in signature[side].items()) for side in ("inputs", "outputs")
         )

@@ -64,9 +64,13 @@ def test_a_folder_of_something_else_stays(here):
 
 
 def test_a_failure_leaves_nothing(here):
-    with pytest.raises(ZeroDivisionError), written_beside("ram://failing/1") as scratch:
-        (scratch / "saved_model.pb").write_text("x")
-        raise ZeroDivisionError
+    def fail():
+        with written_beside("ram://failing/1") as scratch:
+            (scratch / "saved_model.pb").write_text("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert not tf.io.gfile.exists("ram://failing/1")
 
 

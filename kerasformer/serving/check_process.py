@@ -15,7 +15,7 @@ from tensorflow.python.framework import op_def_registry
 
 sys.path.append(str(pathlib.Path(__file__).parent))  # an isolated process looks for modules elsewhere only
 
-from session import open_session
+from session import describe, open_session
 
 # Python inside a graph, and graphs compiled by XLA, which TensorFlow Serving switches off.
 _REFUSED = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaLaunch", "XlaLaunchV2", "_XlaCompile", "_XlaRun"}
@@ -37,6 +37,7 @@ def main(folder, requests):
     if compiled:
         raise CheckFailed(f"The functions {compiled} are to be compiled by XLA, which TensorFlow Serving switches off.")
     session, signatures = open_session(folder)
+    signatures = {name: signature for name, signature in signatures.items() if not name.startswith("__")}
     with session:
         check_batched(signatures)
         for name, signature in signatures.items():
@@ -94,18 +95,6 @@ def check_examples(name, signature):
                 f"The output {key!r} of {name!r} must be {dtype.name} of rank {' or '.join(map(str, ranks))}, or "
                 f"TensorFlow Serving refuses each request. It is {tf.as_dtype(info.dtype).name}, rank {len(shape.dim)}."
             )
-
-
-def describe(signature):
-    """A signature as `{"inputs": {name: "dtype [shape]"}, "outputs": …}`."""
-
-    def text(info):
-        return f"{tf.as_dtype(info.dtype).name} {[dim.size for dim in info.tensor_shape.dim]}"
-
-    return {
-        "inputs": {key: text(info) for key, info in sorted(signature.inputs.items())},
-        "outputs": {key: text(info) for key, info in sorted(signature.outputs.items())},
-    }
 
 
 def replay(session, signatures, kind, name, inputs, wanted, tolerance):

@@ -38,7 +38,7 @@ def publish(task, base_folder, *, precision="float32"):
         if base.exists() and not base.is_dir():
             raise InputError(f"`base_folder` must be a folder of versions. Received a file: {base}")
         base.mkdir(parents=True, exist_ok=True)
-    folder = join(base_folder, next_version(base_folder))
+    folder = join(base_folder, str(next_version(base_folder)))
     try:
         with written_beside(folder) as scratch:
             write_saved_model(task, scratch, precision)

@@ -17,8 +17,8 @@ def open_session(folder, config=None):
         config: `tf.compat.v1.ConfigProto`, or None.
 
     Returns:
-        `(session, {signature name: SignatureDef})`, without the signatures that TensorFlow keeps for itself. The
-        graph is finalized: threads may share it.
+        `(session, {signature name: SignatureDef})`. The graph is finalized: threads may share it. Names that begin with
+        `__` are TensorFlow's own.
 
     Raises:
         tf.errors.OpError: TensorFlow cannot load it. Other errors come from a damaged file. The session is closed.
@@ -32,8 +32,19 @@ def open_session(folder, config=None):
     except BaseException:
         session.close()
         raise
-    signatures = meta_graph.signature_def.items()
-    return session, {name: _own(value) for name, value in signatures if not name.startswith("__saved_model")}
+    return session, {name: _own(signature) for name, signature in meta_graph.signature_def.items()}
+
+
+def describe(signature):
+    """A signature as `{"inputs": {name: "dtype [shape]"}, "outputs": …}`."""
+
+    def text(info):
+        return f"{tf.as_dtype(info.dtype).name} {[dim.size for dim in info.tensor_shape.dim]}"
+
+    return {
+        "inputs": {key: text(info) for key, info in sorted(signature.inputs.items())},
+        "outputs": {key: text(info) for key, info in sorted(signature.outputs.items())},
+    }
 
 
 def _own(signature):

@@ -161,8 +161,8 @@ def test_large_models_keep_variables(task, tmp_path, monkeypatch):
     np.testing.assert_allclose(served["scores"], task.predict(TEXTS)["scores"], atol=2e-5)
 
 
-@pytest.mark.parametrize("limit", [None, 10], ids=["constants", "variables"])
-def test_the_serving_form_is_for_constants_and_leaves_the_task_alone(task, tmp_path, monkeypatch, limit):
+@pytest.mark.parametrize("limit", [None, 10], ids=["folded", "too large"])
+def test_the_serving_form_is_for_folded_weights_and_leaves_the_task_alone(task, tmp_path, monkeypatch, limit):
     switched = []
     monkeypatch.setattr(exporting, "use_serving_form", lambda *arguments: switched.append(arguments))
     if limit is not None:
