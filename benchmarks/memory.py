@@ -2,12 +2,13 @@
 
     python -m benchmarks.memory
 
-A `TextClassifier` of MiniLM is exported in float32 and in bfloat16, and with its weights as constants for comparison.
+A `TextClassifier` of MiniLM is exported in float32 and in bfloat16.
 Each export is loaded in a process of its own that imports nothing but TensorFlow and tensorflow-text. Memory is the
 process's resident set over that after these imports.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -21,7 +22,7 @@ from benchmarks.measure import markdown_table, surroundings, usable_cores, warn_
 from benchmarks.worker import ENVIRONMENT, run_alone
 
 DISTRIBUTIONS = ("kerasformer", "tensorflow", "tensorflow-text", "keras")
-VARIANTS = [("float32", False), ("float32", True), ("bfloat16", False), ("bfloat16", True)]
+PRECISIONS = ("float32", "bfloat16")
 
 
 def prepare(folder: str, precision: str, constants: bool) -> None:
@@ -39,11 +40,14 @@ def prepare(folder: str, precision: str, constants: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", metavar="FOLDER", help="write the exports there and leave them")
-    folder = parser.parse_args().keep
+    parser.add_argument("--constants", action="store_true", help="also with all weights in the graph; takes minutes")
+    arguments = parser.parse_args()
+    folder = arguments.keep
     warn_if_busy()
     with tempfile.TemporaryDirectory() as scratch:
         rows = []
-        for precision, constants in VARIANTS:
+        forms = (False, True) if arguments.constants else (False,)
+        for precision, constants in itertools.product(PRECISIONS, forms):
             name = f"{precision}, {'constants' if constants else 'variables'}"
             export = Path(folder or scratch) / name.replace(", ", "-")
             run_alone("benchmarks.memory", "prepare", str(export), precision, constants)
