@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/python recipes/demo.py
 
 serve: $(VENV)/installed
-	$(BIN)/python -m kerasformer.serving $(MODELS)
+	$(BIN)/python -m kerasformer serve $(MODELS)
 
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -n 2

@@ -34,12 +34,13 @@ def load(folder: Path, threads: int) -> Callable[[list[str]], np.ndarray]:
 
     What is served are probabilities; their logarithms differ from the logits by the normalization alone.
     """
-    from kerasformer.serving.warmup import read_warmup
+    from kerasformer.serving.warmup import asked, read_warmup
 
     serve = open_signature(folder / "1", "text", "scores", threads)
-    # As TensorFlow Serving does before it takes a version into service; the first request matters (see the export).
-    for _, inputs in read_warmup(folder / "1"):
-        serve([text.decode() for text in inputs["text"]])
+    # As TensorFlow Serving does before it takes a version into service.
+    for _, signature, inputs, outputs in map(asked, read_warmup(folder / "1")):
+        if signature == "serving_default" and not outputs:
+            serve([text.decode() for text in inputs["text"]])
     return lambda texts: np.log(serve(texts))
 
 

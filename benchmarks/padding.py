@@ -155,15 +155,13 @@ class Padded:
 def load(folder: Path, threads: int) -> Callable[[dict], list]:
     """Opens an export as the server does: `{input: N texts}` to all of its outputs."""
     import tensorflow as tf
-    import tensorflow_text  # noqa: F401, registers its ops
 
-    from kerasformer.serving.warmup import read_warmup
+    from kerasformer.serving.session import open_session
+    from kerasformer.serving.warmup import asked, read_warmup
 
     config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
-    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-    with session.graph.as_default():
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
-    signature = loaded.signature_def["serving_default"]
+    session, signatures = open_session(folder, config)
+    signature = signatures["serving_default"]
     names = sorted(signature.inputs)
     outputs = [info.name for _, info in sorted(signature.outputs.items())]
     call = session.make_callable(outputs, [signature.inputs[name].name for name in names])
@@ -171,8 +169,9 @@ def load(folder: Path, threads: int) -> Callable[[dict], list]:
     def serve(columns):
         return call(*[np.array([text.encode() for text in columns[name]], object) for name in names])
 
-    for _, inputs in read_warmup(folder):
-        serve({name: [text.decode() for text in texts] for name, texts in inputs.items()})
+    for _, name, inputs, filtered in map(asked, read_warmup(folder)):
+        if name == "serving_default" and not filtered:
+            serve({name: [text.decode() for text in texts] for name, texts in inputs.items()})
     return serve
 
 

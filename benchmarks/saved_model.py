@@ -22,13 +22,12 @@ def open_signature(
         A callable from N texts to the output, `[N, ...]`.
     """
     import tensorflow as tf
-    import tensorflow_text  # noqa: F401, registers its ops
+
+    from kerasformer.serving.session import open_session
 
     config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
-    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-    with session.graph.as_default():
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
-    served = loaded.signature_def[signature]
+    session, signatures = open_session(folder, config)
+    served = signatures[signature]
     names = sorted(served.outputs, key=lambda name: name != output_name)
     call = session.make_callable([served.outputs[name].name for name in names], [served.inputs[input_name].name])
     return lambda texts: call(np.array([text.encode() for text in texts], object))[0]

@@ -45,13 +45,12 @@ def read_sources(folder: Path) -> tuple[list[str], np.ndarray]:
 def load(folder: Path, threads: int, precision: str, beam: int) -> Callable[[np.ndarray], np.ndarray]:
     """Opens an export as TensorFlow Serving does: from places of N sources to their translations, strings `[N]`."""
     import tensorflow as tf
-    import tensorflow_text  # noqa: F401, registers its ops
+
+    from kerasformer.serving.session import open_session
 
     config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
-    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-    with session.graph.as_default():
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder / f"{precision}-{beam}"))
-    served = loaded.signature_def["with_options"]
+    session, signatures = open_session(folder / f"{precision}-{beam}", config)
+    served = signatures["with_options"]
     inputs = [served.inputs[name].name for name in ("text", "length_penalty", "max_length")]
     call = session.make_callable([served.outputs[name].name for name in ("translation", "score", "truncated")], inputs)
     texts = np.array([text.encode() for text in read_sources(folder)[0]], object)

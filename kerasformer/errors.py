@@ -1,7 +1,6 @@
 """Errors for people."""
 
 import contextlib
-import re
 import sys
 
 
@@ -37,11 +36,11 @@ def one_line_errors():
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)
     except Exception as error:
-        # Raised by a generator inside a data set, which TensorFlow wraps.
-        told = re.search(r"InputError: (.+)", str(error))
-        if told is None:
+        # An InputError of a generator inside a data set: TensorFlow puts its name and message into its own error.
+        _, found, message = str(error).partition(f"{InputError.__name__}: ")
+        if not found:
             raise
-        print("error:", told[1], file=sys.stderr)
+        print("error:", message.splitlines()[0], file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

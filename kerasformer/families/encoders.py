@@ -14,6 +14,7 @@ from kerasformer.families.sentence_transformers import (
     is_sentence_transformers,
     read_embedder_settings,
 )
+from kerasformer.files import local_path
 from kerasformer.models import BertConfig, bert, with_precision
 from kerasformer.text import WordPieceTokenizer, learn_wordpiece
 from kerasformer.text.huggingface import read_tokenizer
@@ -39,7 +40,7 @@ def load_encoder(folder, *, dtype=None):
     Raises:
         InputError: the folder is none of these, or a file in it cannot be used.
     """
-    folder = pathlib.Path(folder)
+    folder = local_path(folder, "folder")
     if (folder / "encoder.keras").is_file():
         encoder = load_keras_encoder(folder / "encoder.keras")
         return (encoder if dtype is None else with_precision(encoder, dtype)), WordPieceTokenizer.load(folder)

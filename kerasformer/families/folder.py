@@ -20,6 +20,7 @@ from kerasformer.families.google_bert import (
 )
 from kerasformer.families.tensors import open_tensors
 from kerasformer.families.weights import assign, collect, names_in
+from kerasformer.files import local_path
 from kerasformer.models import decoder, encoder
 
 FAMILIES = {family.model_type: family for family in (bert.FAMILY, roberta.FAMILY, gpt2.FAMILY)}
@@ -197,7 +198,7 @@ def open_checkpoint(folder):
         InputError: a file is missing or damaged, the family is not known, the model needs code of its own, or the
             weights are of another family.
     """
-    folder = pathlib.Path(folder)
+    folder = local_path(folder, "folder")
     if is_google_folder(folder):
         return _checked(folder, bert.FAMILY, read_google_settings(folder), open_google_tensors(folder))
     if not folder.is_dir():

@@ -10,9 +10,12 @@ import sys
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the text ops that TensorFlow Serving links
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
+
+sys.path.append(str(pathlib.Path(__file__).parent))  # an isolated process looks for modules elsewhere only
+
+from session import describe, open_session
 
 # Python inside a graph, and graphs compiled by XLA, which TensorFlow Serving switches off.
 _REFUSED = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaLaunch", "XlaLaunchV2", "_XlaCompile", "_XlaRun"}
@@ -33,15 +36,12 @@ def main(folder, requests):
         raise CheckFailed(f"TensorFlow Serving does not know the ops {refused}.")
     if compiled:
         raise CheckFailed(f"The functions {compiled} are to be compiled by XLA, which TensorFlow Serving switches off.")
-    graph = tf.Graph()
-    with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
-        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
-        signatures = {
-            name: signature
-            for name, signature in meta_graph.signature_def.items()
-            if not name.startswith("__saved_model")
-        }
+    session, signatures = open_session(folder)
+    signatures = {name: signature for name, signature in signatures.items() if not name.startswith("__")}
+    with session:
         check_batched(signatures)
+        for name, signature in signatures.items():
+            check_examples(name, signature)
         tolerance = 5e-2 if is_bfloat16 else 1e-4
         largest = max((replay(session, signatures, *request, tolerance) for request in requests), default=0.0)
     return {
@@ -77,29 +77,46 @@ def check_batched(signatures):
                     raise CheckFailed(f"The {kind} {key!r} of {name!r} has no free first dimension for the batch.")
 
 
-def describe(signature):
-    """A signature as `{"inputs": {name: "dtype [shape]"}, "outputs": …}`."""
+def check_examples(name, signature):
+    """A signature that takes serialized examples must have the outputs that Classify or Regress take."""
+    outputs = signature.outputs
+    if set(signature.inputs) != {"inputs"} or not outputs:
+        return
+    expected = {"classes": (tf.string, (2,)), "scores": (tf.float32, (2,))}
+    if set(outputs) == {"outputs"}:
+        expected = {"outputs": (tf.float32, (1, 2))}
+    elif not set(outputs) <= set(expected):
+        return
+    for key, info in outputs.items():
+        dtype, ranks = expected[key]
+        shape = info.tensor_shape
+        if info.dtype != dtype.as_datatype_enum or (not shape.unknown_rank and len(shape.dim) not in ranks):
+            raise CheckFailed(
+                f"The output {key!r} of {name!r} must be {dtype.name} of rank {' or '.join(map(str, ranks))}, or "
+                f"TensorFlow Serving refuses each request. It is {tf.as_dtype(info.dtype).name}, rank {len(shape.dim)}."
+            )
 
-    def text(info):
-        return f"{tf.as_dtype(info.dtype).name} {[dim.size for dim in info.tensor_shape.dim]}"
 
-    return {
-        "inputs": {key: text(info) for key, info in sorted(signature.inputs.items())},
-        "outputs": {key: text(info) for key, info in sorted(signature.outputs.items())},
-    }
+def replay(session, signatures, kind, name, inputs, wanted, tolerance):
+    """Answers a request as a batch, one by one and empty; returns the largest difference of a float.
 
-
-def replay(session, signatures, name, inputs, tolerance):
-    """Answers a request as a batch, one by one and empty; returns the largest difference of a float."""
+    Args:
+        kind: "predict", "classify" or "regress".
+        name: of the signature.
+        inputs: `{name: array}`.
+        wanted: names of outputs; empty means all.
+    """
     if name not in signatures:
         raise CheckFailed(f"A warmup request asks for the signature {name!r}, which there is not.")
     signature = signatures[name]
 
     def run(values):
         feeds = {signature.inputs[key].name: value for key, value in values.items()}
-        return session.run({key: info.name for key, info in signature.outputs.items()}, feeds)
+        return session.run({key: signature.outputs[key].name for key in wanted or signature.outputs}, feeds)
 
     batch = run(inputs)
+    if kind == "classify" and len({value.shape for value in batch.values()}) > 1:
+        raise CheckFailed(f"Classify needs outputs of one shape from {name!r}.")
     size = len(next(iter(inputs.values())))
     singles = [run({key: value[i : i + 1] for key, value in inputs.items()}) for i in range(size)]
     empty = run({key: value[:0] for key, value in inputs.items()})
@@ -123,14 +140,14 @@ def replay(session, signatures, name, inputs, tolerance):
 
 
 def decode(request):
-    """A request as `check` wrote it: `(signature name, {input: array})`."""
+    """A request as `check` wrote it: `(kind, signature name, {input: array}, output names)`."""
     inputs = {}
     for name, (dtype, values) in request["inputs"].items():
         if dtype == "bytes":
             inputs[name] = np.array([base64.b64decode(value) for value in values] or [b""], object)[: len(values)]
         else:
             inputs[name] = np.array(values, dtype)
-    return request["signature"], inputs
+    return request["kind"], request["signature"], inputs, request["outputs"]
 
 
 if __name__ == "__main__":

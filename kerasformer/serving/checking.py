@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 from kerasformer.errors import InputError
-from kerasformer.serving.warmup import read_warmup
+from kerasformer.files import read_locally
+from kerasformer.serving.warmup import asked, read_warmup
 
 _PROCESS = pathlib.Path(__file__).with_name("check_process.py")
 
@@ -35,8 +36,9 @@ def check(folder, *, timeout=600):
     """Checks a SavedModel in a fresh process that imports only `tensorflow` and `tensorflow_text`.
 
     It is loaded through the version-1 session loader, the C++ path of TensorFlow Serving, with XLA refused as there;
-    every op must be one that TensorFlow Serving links; the warmup requests are replayed, each answered in its batch,
-    one by one and as an empty batch, and the answers must be finite and alike.
+    every op must be one that TensorFlow Serving links, and each signature for Classify or Regress must have the outputs
+    that these calls take. The warmup requests are replayed, each answered in its batch, one by one and as an empty
+    batch, and the answers must be finite and alike.
 
     Args:
         folder: a version's folder, with `saved_model.pb`.
@@ -48,10 +50,14 @@ def check(folder, *, timeout=600):
     Raises:
         InputError: what failed, in one line.
     """
-    folder = pathlib.Path(folder)
+    with read_locally(folder) as local:
+        return _check(local, timeout)
+
+
+def _check(folder, timeout):
     if not (folder / "saved_model.pb").is_file():
         raise InputError(f"A SavedModel's folder holds saved_model.pb. Not found in: {folder}")
-    requests = json.dumps([_encode(*request) for request in read_warmup(folder)])
+    requests = json.dumps([_encode(*asked(log)) for log in read_warmup(folder)])
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     try:
         # -I: isolated, so that neither this package nor the user's files can be imported by accident.
@@ -78,7 +84,7 @@ def check(folder, *, timeout=600):
     return Report(**result)
 
 
-def _encode(signature, inputs):
+def _encode(kind, signature, inputs, outputs):
     """A warmup request in JSON; the process cannot read it itself, having only TensorFlow."""
     values = {}
     for name, array in inputs.items():
@@ -86,4 +92,4 @@ def _encode(signature, inputs):
             values[name] = ["bytes", [base64.b64encode(text).decode() for text in array.ravel()]]
         else:
             values[name] = [array.dtype.name, array.tolist()]
-    return {"signature": signature, "inputs": values}
+    return {"kind": kind, "signature": signature, "inputs": values, "outputs": outputs}

@@ -63,7 +63,7 @@ class ServingError(RuntimeError):
 
 UNREACHABLE_HINT = (
     "Check the address (gRPC is usually port 8500; REST is port 8501, with http://) and that the server runs: "
-    "`python -m kerasformer.serving FOLDER`."
+    "`kerasformer serve FOLDER`."
 )
 
 

@@ -9,9 +9,12 @@ from kerasformer.errors import InputError
 from kerasformer.files import written_beside
 from kerasformer.layers.serving_form import use_serving_form
 from kerasformer.serving.shared_weights import with_shared_weights
-from kerasformer.serving.warmup import write_warmup
+from kerasformer.serving.warmup import warmup_logs, write_warmup
 
 PRECISIONS = ("float32", "bfloat16")
+
+# Texts in the largest batch of the warmup file.
+_WARMUP_BATCH = 8
 
 # While weights are folded they are in a GraphDef, which ends at 2 GiB; the rest is room for the graph itself.
 _LARGEST_FOLDED = 1_900_000_000
@@ -53,7 +56,7 @@ def write_saved_model(task, folder, precision):
         # The gradients of a frozen function cannot be saved, and a server needs none.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(folder), signatures=signatures, options=options)
-        write_warmup(folder, _warmup_requests(task))
+        write_warmup(folder, warmup_logs(signatures, task.warmup_inputs(_WARMUP_BATCH)))
     except (tf.errors.ResourceExhaustedError, tf.errors.UnknownError, tf.errors.DataLossError) as error:
         # TensorFlow's file system tells of a full disk with these.
         raise OSError(f"The SavedModel cannot be written to {pathlib.Path(folder).parent}: {error.message}") from None
@@ -104,16 +107,3 @@ def _by_length(task, model, inputs):
     outputs = task.core_outputs(model, {name: tf.gather(value, order) for name, value in inputs.items()})
     back = tf.math.invert_permutation(order)
     return {name: tf.gather(value, back) for name, value in outputs.items()}
-
-
-def _warmup_requests(task):
-    """(signature, inputs) pairs: texts one by one, the longest first, then all in one batch.
-
-    oneDNN lays the weights out for the first request that it sees and, for requests that would rather have another
-    layout, does so anew each time: after a large batch, single texts took twice as long in float32, while large
-    batches lose a tenth after a single text of some fifty tokens.
-    """
-    batch = task.warmup_inputs(8)
-    size = len(next(iter(batch.values())))
-    singles = [{key: value[i : i + 1] for key, value in batch.items()} for i in reversed(range(size))]
-    return [("serving_default", inputs) for inputs in [*singles, batch]]

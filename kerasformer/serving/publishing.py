@@ -1,10 +1,13 @@
 """Publishing: a checked export becomes the next version by one rename."""
 
 import errno
+import os
 import pathlib
 
+import tensorflow as tf
+
 from kerasformer.errors import InputError
-from kerasformer.files import written_beside
+from kerasformer.files import check_scheme, is_url, join, written_beside
 from kerasformer.serving.checking import check
 from kerasformer.serving.exporting import write_saved_model
 
@@ -13,25 +16,29 @@ def publish(task, base_folder, *, precision="float32"):
     """Exports `task` as the next version of a model, seen by a server only when it is whole and checked.
 
     It is written beside the versions under a name that is no version, checked in a fresh process (see `check`),
-    flushed to the disk, and renamed to the next integer.
+    flushed to the disk, and renamed to the next integer. For a URL it is written and checked in a local folder and then
+    copied, `saved_model.pb` last.
 
     Args:
         task: as in `kerasformer.tasks`.
-        base_folder: of the model, such as `savedmodels/sentiment`; made when missing.
+        base_folder: of the model, such as `savedmodels/sentiment` or `gs://bucket/sentiment`; made when missing.
         precision: as in `export`.
 
     Returns:
-        The version's folder, a `pathlib.Path`.
+        The version's folder, a `pathlib.Path`; for a URL a str.
 
     Raises:
-        InputError: the export does not pass its check, or `base_folder` is a file.
+        InputError: the export does not pass its check, `base_folder` is a file, or a URL that TensorFlow has no file
+            system for.
         OSError: the folder cannot be written. Nothing is left behind on any failure.
     """
-    base = pathlib.Path(base_folder)
-    if base.exists() and not base.is_dir():
-        raise InputError(f"`base_folder` must be a folder of versions. Received a file: {base}")
-    base.mkdir(parents=True, exist_ok=True)
-    folder = base / str(next_version(base))
+    check_scheme(base_folder)
+    if not is_url(base_folder):
+        base = pathlib.Path(base_folder)
+        if base.exists() and not base.is_dir():
+            raise InputError(f"`base_folder` must be a folder of versions. Received a file: {base}")
+        base.mkdir(parents=True, exist_ok=True)
+    folder = join(base_folder, str(next_version(base_folder)))
     try:
         with written_beside(folder) as scratch:
             write_saved_model(task, scratch, precision)
@@ -45,7 +52,9 @@ def publish(task, base_folder, *, precision="float32"):
 
 def next_version(base_folder):
     """One more than the highest version in a model's folder; only integer names are versions."""
-    versions = [
-        int(path.name) for path in pathlib.Path(base_folder).iterdir() if path.name.isascii() and path.name.isdigit()
-    ]
+    if is_url(base_folder):
+        names = tf.io.gfile.listdir(base_folder) if tf.io.gfile.isdir(base_folder) else []
+    else:
+        names = os.listdir(base_folder)
+    versions = [int(name) for name in (name.rstrip("/") for name in names) if name.isascii() and name.isdigit()]
     return max(versions, default=0) + 1

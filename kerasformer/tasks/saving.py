@@ -32,7 +32,7 @@ from kerasformer.families import (
     write_embedder_settings,
 )
 from kerasformer.families.sentence_transformers import is_sentence_transformers
-from kerasformer.files import written_beside
+from kerasformer.files import read_locally, written_beside
 from kerasformer.models import Backbone, decoder, encoder
 from kerasformer.models.transforms import merged_weights
 from kerasformer.tasks.foreign import task_of
@@ -114,7 +114,7 @@ def _array(value):
 
 
 def is_saved_task(folder):
-    """Whether `folder` was written by `Task.save`."""
+    """Whether the local `folder` was written by `Task.save`."""
     return (pathlib.Path(folder) / DESCRIPTION).is_file()
 
 
@@ -136,7 +136,11 @@ def load(folder, **settings):
     Raises:
         InputError: the folder holds none of these, or a file in it is missing or damaged.
     """
-    folder = pathlib.Path(folder)
+    with read_locally(folder) as local:
+        return _load(local, settings)
+
+
+def _load(folder, settings):
     if is_saved_task(folder):
         return _load_ours(folder, settings)
     if is_sentence_transformers(folder):

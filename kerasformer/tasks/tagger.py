@@ -10,6 +10,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, Transitions, crf_decode, crf_marginals
 from kerasformer.metrics.entities import count_entities, entities_of, precision_recall_f1
+from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.tag_sequences import FOLLOWS, crf_loss, tag_constraints
 from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task
 from kerasformer.text.windows import check_window, include_marks, window_texts
@@ -29,13 +30,7 @@ class TaggerSettings:
     dropout: float = built_in(0.1)
 
     def __post_init__(self):
-        types = self.entity_types
-        if isinstance(types, str) or not len(types) or len(set(types)) != len(types):
-            raise InputError(f"`entity_types` must be different names, at least one. Received: {types!r}.")
-        wrong = [kind for kind in types if not isinstance(kind, str)]
-        if wrong:
-            raise InputError(f"`entity_types` must be strings. Received: {wrong[0]!r}.")
-        object.__setattr__(self, "entity_types", tuple(types))
+        object.__setattr__(self, "entity_types", checked_names(self.entity_types, "entity_types", at_least=1))
 
 
 @register_task

@@ -11,6 +11,7 @@ from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, MeanPooling
 from kerasformer.tasks.arrays import concatenate
 from kerasformer.tasks.labelled_batches import labelled_form
+from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task, string_spec
 from kerasformer.text.tweets import normalize_tweets
 
@@ -31,16 +32,9 @@ class TextClassifierSettings:
     normalize_tweets: bool = False
 
     def __post_init__(self):
-        names = self.label_names
-        if names is not None:
-            if isinstance(names, str) or len(names) < 1 + (not self.multi_label) or len(set(names)) != len(names):
-                raise InputError(f"`label_names` must be at least two different names. Received: {list(names)}.")
-            wrong = [name for name in names if not isinstance(name, str)]
-            if wrong:
-                raise InputError(
-                    f"`label_names` must be strings, as TensorFlow Serving requires. Received: {wrong[0]!r}."
-                )
-            object.__setattr__(self, "label_names", tuple(names))
+        if self.label_names is not None:
+            names = checked_names(self.label_names, "label_names", at_least=1 if self.multi_label else 2)
+            object.__setattr__(self, "label_names", names)
         elif self.multi_label:
             raise InputError("`multi_label` needs `label_names`. Received: none.")
         if self.pooling not in POOLINGS:
@@ -61,7 +55,8 @@ class TextClassifier(Task):
         encoder: functional model with `pooled_output` or `sequence_output`, as `bert(config, pooled=True)` or
             `kf.load_encoder` gives it.
         tokenizer: makes the encoder's inputs.
-        label_names: the classes in order of their numbers; None for a regression.
+        label_names: the classes in order of their numbers, strings (whole numbers and bytes are converted); None for a
+            regression.
         multi_label: whether a text has any number of labels.
         threshold: probability from which on one of several labels is given.
         pairs: whether it reads pairs, `text` and `text_pair`.

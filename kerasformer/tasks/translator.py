@@ -13,6 +13,7 @@ from kerasformer.metrics.translation import corpus_scores
 from kerasformer.models import DecoderSteps, with_precision
 from kerasformer.tasks.alignment import attention_over_source
 from kerasformer.tasks.arrays import as_strings
+from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Head, Task, built_in, register_task
 from kerasformer.tasks.translation_pieces import TranslationPieces, language_tag
@@ -34,7 +35,7 @@ class TranslatorSettings:
     bleu_tokenize: str | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "target_languages", tuple(self.target_languages))
+        object.__setattr__(self, "target_languages", checked_names(self.target_languages, "target_languages"))
         in_range = np.isfinite(self.length_penalty) and 0 <= self.coverage_penalty < np.inf
         if self.beam_size < 1 or not in_range or not 0 <= self.label_smoothing < 1:
             raise InputError(

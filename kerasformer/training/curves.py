@@ -8,6 +8,7 @@ import keras
 
 from kerasformer.errors import InputError
 from kerasformer.extras import require
+from kerasformer.files import local_path
 from kerasformer.training.cluster import is_chief
 
 
@@ -24,7 +25,7 @@ class MetricsLog(keras.callbacks.Callback):
 
     def __init__(self, folder, every=50):
         super().__init__()
-        self._path = pathlib.Path(folder) / "metrics.jsonl"
+        self._path = local_path(folder, "folder") / "metrics.jsonl"
         self._every = every
 
     def on_train_begin(self, logs=None):

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
+from kerasformer.files import local_path
 from kerasformer.training.callback_state import callback_states, resolve_modes, restore_callbacks
 from kerasformer.training.checkpoints import restore_latest, save_checkpoint, training_variables
 from kerasformer.training.cluster import is_chief
@@ -38,7 +39,8 @@ class TrainingRun:
         self._train = train
         self._steps = math.inf if steps is None else steps
         self._epochs = epochs or (1 if steps is None else math.inf)
-        self._folder, self._every, self._keep = folder, every, keep
+        self._folder = folder and local_path(folder, "checkpoint_folder")
+        self._every, self._keep = every, keep
         # As they come back from a checkpoint: JSON knows no tuples.
         self._settings = json.loads(json.dumps(settings))
         self._vocabulary = _vocabulary_digest(trainer.task)

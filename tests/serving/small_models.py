@@ -29,6 +29,7 @@ class Small(tf.Module):
         self.scalar = tf.function(self._scalar, input_signature=[text])
         self.refuse = tf.function(self._refuse, input_signature=[text])
         self.slow = tf.function(self._slow, input_signature=[tf.TensorSpec([None], tf.int32, name="steps")])
+        self.endless = tf.function(self._endless, input_signature=[text])
         examples = tf.TensorSpec([None], tf.string, name="inputs")
         self.classify = tf.function(self._classify, input_signature=[examples])
         self.regress = tf.function(self._regress, input_signature=[examples])
@@ -43,6 +44,7 @@ class Small(tf.Module):
             "scalar": self.scalar,
             "refuse": self.refuse,
             "slow": self.slow,
+            "endless": self.endless,
             "classify": self.classify,
             "regress": self.regress,
         }
@@ -79,6 +81,11 @@ class Small(tf.Module):
             lambda i, _: i < steps[0], lambda i, x: (i + 1, tf.tanh(x @ x)), (0, tf.fill([200, 200], 1e-3))
         )[1]
         return {"done": square[:1, 0]}
+
+    def _endless(self, text):
+        # One operation that no deadline interrupts: some minutes of work.
+        numbers = tf.cast(tf.strings.length(text)[0], tf.float32) * tf.linspace(0.0, 1.0, 12000)
+        return {"sum": tf.reduce_sum(tf.linalg.svd(numbers[:, None] * numbers, compute_uv=False))[None]}
 
     def _parsed(self, inputs):
         features = {

@@ -172,7 +172,7 @@ def test_nobody_listens(scheme):
         client.status()
     assert caught.value.code == "UNAVAILABLE"
     assert address in caught.value.message
-    assert "python -m kerasformer.serving" in caught.value.message
+    assert "kerasformer serve" in caught.value.message
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])

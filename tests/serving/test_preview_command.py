@@ -1,4 +1,4 @@
-"""`python -m kerasformer.serving`, as people start and stop it."""
+"""`kerasformer serve`, as people start and stop it."""
 
 import json
 import re
@@ -14,7 +14,7 @@ import pytest
 from kerasformer.serving.client import Client
 from kerasformer.serving.errors import ServingError
 
-COMMAND = [sys.executable, "-m", "kerasformer.serving"]
+COMMAND = [sys.executable, "-m", "kerasformer", "serve"]
 
 
 def run(*arguments):
@@ -46,7 +46,9 @@ def test_a_server_from_start_to_signal(saved):
         for flag, port, other in (("--rest-port", rest_port, "--grpc-port"), ("--grpc-port", grpc_port, "--rest-port")):
             code, told = run(saved, flag, port, other, 0)
             assert code == 1
-            assert told == f"Port {port} on 127.0.0.1 is in use: choose another with {flag} (0 takes a free one).\n"
+            assert (
+                told == f"error: Port {port} on 127.0.0.1 is in use: choose another with {flag} (0 takes a free one).\n"
+            )
 
         # Requests that are under way when the signal comes are answered.
         addresses = [f"http://127.0.0.1:{rest_port}", f"127.0.0.1:{grpc_port}"]
@@ -69,6 +71,27 @@ def test_a_server_from_start_to_signal(saved):
         assert process.wait(30) == 0
         with Client(addresses[0], model="small") as client, pytest.raises(ServingError):
             client.status()
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
+def test_a_request_without_an_end_does_not_hold_up_the_end(saved):
+    """Its client gave up after 0.05 s; TensorFlow still computes it."""
+    process = subprocess.Popen(
+        [*COMMAND, str(saved), "--rest-port", "0", "--grpc-port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        port = re.search(r"gRPC on 127.0.0.1:(\d+)", process.stdout.readline())[1]
+        with Client(f"127.0.0.1:{port}", model="small", timeout=0.05) as client:
+            for _ in range(3):
+                with pytest.raises(ServingError, match="did not answer"):
+                    client.predict(signature="endless", text=["a"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
     finally:
         process.kill()
         process.stdout.close()

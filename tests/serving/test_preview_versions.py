@@ -12,9 +12,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from kerasformer.errors import InputError
 from kerasformer.serving.client import Client
 from kerasformer.serving.errors import ServingError
-from kerasformer.serving.preview import PreviewServer
+from kerasformer.serving.preview import PreviewServer, inference
 from kerasformer.serving.preview.folders import find_models
-from kerasformer.serving.preview.loaded_model import LoadedModel
 from kerasformer.serving.preview.registry import read_labels
 
 
@@ -151,7 +150,7 @@ def test_warmup_records_are_replayed(saved, tmp_path):
     folder = small_models.publish_copy(saved / "small" / "1", tmp_path / "1")
     good = [predict_log("", text=["a"]), example_log("classify", "classify"), example_log("regress", "regress")]
     warmup(folder, *good)
-    assert "pair" in LoadedModel(folder).signatures
+    assert "pair" in inference.load(folder).signatures
     for bad in (
         predict_log("refuse", text=["bad"]),
         predict_log("none", text=["a"]),
@@ -162,7 +161,7 @@ def test_warmup_records_are_replayed(saved, tmp_path):
         shutil.rmtree(folder / "assets.extra")
         warmup(folder, good[0], bad)
         with pytest.raises(ServingError, match="Warmup record 2"):
-            LoadedModel(folder)
+            inference.load(folder)
 
 
 def test_what_counts_as_a_model(saved, tmp_path):

@@ -6,12 +6,13 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 import kerasformer as kf
 from kerasformer.errors import InputError
 from kerasformer.serving import exporting, publishing
 from kerasformer.serving.preview.loaded_model import LoadedModel
-from kerasformer.serving.warmup import read_warmup
+from kerasformer.serving.warmup import asked, read_warmup, warmup_logs, write_warmup
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "fine", "##ly", "day", "café"]
 TEXTS = ["good day", "bad", "", "fine fine finely good bad day", "unseen \x00 words", "[MASK] [SEP]", "   ", "café"]
@@ -58,7 +59,47 @@ def test_signatures_of_the_contract(version):
     }
     assert set(report.signatures) == {"serving_default", "tokens", "classify"}
     assert report.oldest_server == "2.18"
-    assert report.requests == len(read_warmup(version)) == 9
+    assert report.requests == len(read_warmup(version))
+
+
+def test_every_signature_and_each_output_alone_is_warmed_up(version):
+    logs = [asked(log) for log in read_warmup(version)]
+    whole = [(kind, name) for kind, name, _, outputs in logs if not outputs]
+    assert set(whole) == {("predict", "serving_default"), ("predict", "tokens"), ("classify", "classify")}
+    assert {len(next(iter(inputs.values()))) for _, _, inputs, _ in logs} == {1, 8}
+    filters = [(name, *outputs) for _, name, _, outputs in logs if outputs]
+    assert filters == [("serving_default", output) for output in ("label", "score", "scores")]
+    assert len(logs) <= 1000
+
+
+def test_weights_are_variables_stored_once(task, version):
+    """A session copies constants for each set of fetched outputs."""
+    weights = sum(4 * int(np.prod(weight.shape)) for weight in task.model.weights)
+    stored = sum(path.stat().st_size for path in version.glob("variables/*.data*"))
+    assert 0.8 * weights < stored < 1.1 * weights
+    # The tokenizer's tables are in the graph.
+    assert weights > (version / "saved_model.pb").stat().st_size / 3
+    saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    floats = [n for n in nodes if n.op == "Const" and n.attr["dtype"].type in (1, 14)]
+    assert max(node.ByteSize() for node in floats) < 5000
+
+
+@pytest.mark.parametrize("outputs", [{"classes": tf.int32}, {"scores": tf.float64}, {"outputs": tf.int64}])
+def test_a_signature_that_classify_or_regress_would_refuse_is_refused(tmp_path, outputs):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def examples(inputs):
+        length = tf.strings.length(inputs)
+        return {
+            name: tf.cast(length if name == "outputs" else length[:, None], dtype) for name, dtype in outputs.items()
+        }
+
+    module = tf.Module()
+    module.examples = examples
+    tf.saved_model.save(module, tmp_path / "1", signatures={"serving_default": examples})
+    with pytest.raises(InputError, match="TensorFlow Serving refuses each request"):
+        kf.serving.check(tmp_path / "1")
 
 
 def test_classify_takes_examples(task, version):
@@ -113,19 +154,19 @@ def test_pairs_and_regression(tmp_path):
 
 
 def test_large_models_keep_variables(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "_LARGEST_CONSTANTS", 10)
+    monkeypatch.setattr(exporting, "_LARGEST_FOLDED", 10)
     folder = kf.serving.publish(task, tmp_path / "m")
     assert list((folder / "variables").glob("variables.data*"))
     served = LoadedModel(folder).run("", as_inputs(text=TEXTS))
     np.testing.assert_allclose(served["scores"], task.predict(TEXTS)["scores"], atol=2e-5)
 
 
-@pytest.mark.parametrize("limit", [None, 10], ids=["constants", "variables"])
-def test_the_serving_form_is_for_constants_and_leaves_the_task_alone(task, tmp_path, monkeypatch, limit):
+@pytest.mark.parametrize("limit", [None, 10], ids=["folded", "too large"])
+def test_the_serving_form_is_for_folded_weights_and_leaves_the_task_alone(task, tmp_path, monkeypatch, limit):
     switched = []
     monkeypatch.setattr(exporting, "use_serving_form", lambda *arguments: switched.append(arguments))
     if limit is not None:
-        monkeypatch.setattr(exporting, "_LARGEST_CONSTANTS", limit)
+        monkeypatch.setattr(exporting, "_LARGEST_FOLDED", limit)
     exporting.export(task, tmp_path / "m")
     assert len(switched) == (limit is None), "variables would be cut in each call"
     assert all(model is not task.model and groups == task.row_groups for model, groups in switched)
@@ -206,6 +247,9 @@ class Doubtful(tf.Module):
     def __init__(self, function):
         self.function = tf.function(function, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
 
+    def signatures(self):
+        return {"serving_default": self.function.get_concrete_function()}
+
 
 def python_op(x):
     return {"y": tf.ensure_shape(tf.py_function(lambda v: v, [x], tf.float32), [None])}
@@ -235,7 +279,7 @@ def test_check_refuses_what_a_server_cannot_serve(function, complaint, tmp_path)
 def test_check_refuses_answers_that_depend_on_the_batch(tmp_path):
     module = Doubtful(lambda x: {"y": x - tf.reduce_mean(x)})
     tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.function)
-    exporting.write_warmup(tmp_path / "m", [("serving_default", {"x": np.array([1, 2], np.float32)})])
+    write_warmup(tmp_path / "m", warmup_logs(module.signatures(), {"x": np.array([1, 2], np.float32)}))
     with pytest.raises(InputError, match="differs"):
         kf.serving.check(tmp_path / "m")
 
@@ -243,6 +287,6 @@ def test_check_refuses_answers_that_depend_on_the_batch(tmp_path):
 def test_check_refuses_nan(tmp_path):
     module = Doubtful(lambda x: {"y": tf.math.log(x)})
     tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.function)
-    exporting.write_warmup(tmp_path / "m", [("serving_default", {"x": np.array([-1, 2], np.float32)})])
+    write_warmup(tmp_path / "m", warmup_logs(module.signatures(), {"x": np.array([-1, 2], np.float32)}))
     with pytest.raises(InputError, match="not finite"):
         kf.serving.check(tmp_path / "m")

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from kerasformer.errors import InputError
+from kerasformer.files import local_path
 
 MAX_VERSION = (1 << 63) - 1
 _VERSION = re.compile(r"\d+", re.ASCII)
@@ -22,7 +23,7 @@ def find_models(folder):
     Raises:
         InputError: there is no such folder, or no version in it that could be loaded.
     """
-    folder = Path(os.path.abspath(folder))  # a link keeps its own name
+    folder = Path(os.path.abspath(local_path(folder, "folder")))  # a link keeps its own name
     expected = "Expected NAME/VERSION/saved_model.pb, or VERSION/saved_model.pb, with a whole number as VERSION."
     if not folder.is_dir():
         raise InputError(f"There is no folder {str(folder)!r}. {expected}")

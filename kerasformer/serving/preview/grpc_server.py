@@ -1,6 +1,8 @@
 """`PredictionService` and `ModelService` over gRPC."""
 
 import logging
+import queue
+import threading
 from concurrent import futures
 
 import grpc
@@ -62,6 +64,44 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return _call(context, self._service.status, request)
 
 
+class _DaemonThreads(futures.Executor):
+    """A pool whose threads do not keep the process alive: a request that its client gave up may run for minutes."""
+
+    def __init__(self, threads):
+        self._tasks = queue.SimpleQueue()
+        self.running = 0
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._work, name=f"grpc-{i}", daemon=True) for i in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, function, /, *arguments, **options):
+        future = futures.Future()
+        self._tasks.put((future, function, arguments, options))
+        return future
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        for _ in self._threads:
+            self._tasks.put(None)
+
+    def _work(self):
+        while (task := self._tasks.get()) is not None:
+            future, function, arguments, options = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            self._count(1)
+            try:
+                future.set_result(function(*arguments, **options))
+            except BaseException as error:
+                future.set_exception(error)
+            finally:
+                self._count(-1)
+
+    def _count(self, change):
+        with self._lock:
+            self.running += change
+
+
 class GrpcServer:
     """Serves a `Service` over gRPC, without encryption.
 
@@ -76,7 +116,8 @@ class GrpcServer:
     """
 
     def __init__(self, service, host, port, threads=16):
-        self._server = grpc.server(futures.ThreadPoolExecutor(threads, "grpc"), options=_OPTIONS)
+        self._threads = _DaemonThreads(threads)
+        self._server = grpc.server(self._threads, options=_OPTIONS)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(service), self._server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(service), self._server)
         try:
@@ -87,6 +128,16 @@ class GrpcServer:
     def start(self):
         self._server.start()
 
-    def stop(self, grace=30.0):
-        """Takes no more requests, and gives those under way `grace` seconds."""
-        self._server.stop(grace).wait()
+    def stop(self, grace):
+        """Takes no more requests, and gives those under way `grace` seconds.
+
+        Returns:
+            A `threading.Event`, set when all of them have ended.
+        """
+        ended = self._server.stop(grace)
+        self._threads.shutdown()
+        return ended
+
+    def is_idle(self):
+        """Whether no thread works on a request, be it one that its client gave up."""
+        return self._threads.running == 0

@@ -31,13 +31,18 @@ class HttpServer:
         )
         self._stopping = threading.Event()
         self._grace = 0.0
+        self._unanswered = False
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self):
         self._thread.start()
 
-    def stop(self, grace=30.0):
-        """Takes no more connections, and gives the requests under way `grace` seconds."""
+    def stop(self, grace=0.0):
+        """Takes no more connections, and gives the requests under way `grace` seconds.
+
+        Returns:
+            Whether all of them ended.
+        """
         self._grace = grace
         self._stopping.set()
         if self._thread.is_alive():
@@ -45,6 +50,7 @@ class HttpServer:
             self._thread.join()
         else:
             self._close()
+        return not self._unanswered
 
     def _run(self):
         while not self._stopping.is_set():
@@ -54,6 +60,7 @@ class HttpServer:
         end = time.monotonic() + self._grace
         while self._busy() and time.monotonic() < end:
             self._turn(0.05)
+        self._unanswered = self._busy()
         self._close()
 
     def _turn(self, seconds):

@@ -7,11 +7,16 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import classification_pb2, predict_pb2, regression_pb2
 
+from kerasformer.errors import InputError
 from kerasformer.serving.errors import ServingError
-from kerasformer.serving.preview.loaded_model import DEFAULT_SIGNATURE
+from kerasformer.serving.preview.loaded_model import DEFAULT_SIGNATURE, LoadedModel
+from kerasformer.serving.warmup import read_warmup
 
 # A tensor may repeat its last value, so that a few bytes can ask for any amount of memory.
 MAX_ELEMENTS = 1 << 28
+
+# A warmup record that takes longer fails, so that a version that never answers does not hold up the others.
+WARMUP_SECONDS = 300.0
 
 # The field of `TensorProto` that holds the values of a type.
 _FIELDS = {
@@ -52,6 +57,33 @@ def from_tensor_proto(name, proto):
         return tf.make_ndarray(proto)
     except (KeyError, TypeError, ValueError) as error:
         raise ServingError("INVALID_ARGUMENT", f"Input {name!r} is no well-formed tensor: {error}") from error
+
+
+def load(folder):
+    """A `LoadedModel` that answered its warmup requests, so that its first request is not the slow one.
+
+    Raises:
+        ServingError: the folder is no loadable SavedModel, or a warmup record cannot be read or fails (as in TensorFlow
+            Serving).
+    """
+    model = LoadedModel(folder)
+    methods = {"predict_log": predict, "classify_log": classify, "regress_log": regress}
+    try:
+        for number, log in enumerate(read_warmup(folder), start=1):
+            kind = log.WhichOneof("log_type")
+            try:
+                if kind not in methods:
+                    raise ServingError("UNIMPLEMENTED", f"a {kind or 'record without a request'} cannot be replayed")
+                methods[kind](model, getattr(log, kind).request, timeout=WARMUP_SECONDS)
+            except ServingError as error:
+                raise ServingError(error.code, f"Warmup record {number} fails: {error.message}") from error
+    except InputError as error:
+        model.close()
+        raise ServingError("INVALID_ARGUMENT", str(error)) from error
+    except ServingError:
+        model.close()
+        raise
+    return model
 
 
 def predict(model, request, timeout=None):

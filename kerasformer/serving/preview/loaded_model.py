@@ -1,21 +1,12 @@
-"""One version of a SavedModel in memory, run as TensorFlow Serving runs it.
-
-TensorFlow Serving loads a SavedModel into a `Session` and runs the tensors that a signature names; it never builds
-Python objects from it. `tf.compat.v1.saved_model.load` is the same way in, and finds what that server would find:
-missing initializers, unknown ops, wrong shapes.
-"""
-
-from pathlib import Path
+"""One version of a SavedModel in memory, run as TensorFlow Serving runs it."""
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the text ops that TensorFlow Serving links
 
 from kerasformer.serving.errors import CODES, ServingError
+from kerasformer.serving.session import open_session
 
 DEFAULT_SIGNATURE = "serving_default"
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-MAX_WARMUP_RECORDS = 1000
 
 
 def as_serving_error(error):
@@ -36,32 +27,24 @@ class LoadedModel:
         signatures: signature name to `SignatureDef`.
 
     Raises:
-        ServingError: the folder is no loadable SavedModel, or a warmup record in it fails (as in TensorFlow Serving).
+        ServingError: the folder is no loadable SavedModel.
     """
 
     def __init__(self, folder):
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
         try:
-            with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
-            # From here on threads share the graph: nobody may add to it.
-            graph.finalize()
-            self.signatures = {name: _own(signature) for name, signature in meta_graph.signature_def.items()}
-            self._defaults = {
-                name: {key: tf.make_ndarray(value) for key, value in signature.defaults.items()}
-                for name, signature in self.signatures.items()
-            }
-            replay_warmup(self, Path(folder) / WARMUP_FILE)
+            self._session, self.signatures = open_session(folder)
         except tf.errors.OpError as error:
-            self._session.close()
             raise as_serving_error(error) from error
-        except ServingError:
-            self._session.close()
-            raise
         except Exception as error:  # whatever a broken protobuf makes the loader raise
-            self._session.close()
             raise ServingError("INTERNAL", f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        self._defaults = {
+            name: {key: tf.make_ndarray(value) for key, value in signature.defaults.items()}
+            for name, signature in self.signatures.items()
+        }
+
+    def close(self):
+        """Lets the session go; the model cannot be run afterwards."""
+        self._session.close()
 
     def signature(self, name, code="INVALID_ARGUMENT"):
         """The `SignatureDef` called `name`; "" is `serving_default`. Raises `ServingError` with `code` if unknown."""
@@ -125,13 +108,6 @@ class LoadedModel:
         return {name: signature.outputs[name].name for name in (names or sorted(signature.outputs))}
 
 
-def _own(signature):
-    # A submessage keeps its whole MetaGraphDef alive, weights held as constants included.
-    copy = type(signature)()
-    copy.CopyFrom(signature)
-    return copy
-
-
 def shape_text(shape):
     """A `TensorShapeProto` as people write it: `[?, 2]`."""
     if shape.unknown_rank:
@@ -154,43 +130,6 @@ def check_input(name, value, info):
             "INVALID_ARGUMENT",
             f"Input {name!r} has the shape {shape_text(info.tensor_shape)}. Received: {list(value.shape)}.",
         )
-
-
-def replay_warmup(model, path):
-    """Runs the warmup records of a version, so that its first request is not the slow one.
-
-    Args:
-        model: a `LoadedModel`.
-        path: a TFRecord of `tensorflow.serving.PredictionLog`; may be absent.
-
-    Raises:
-        ServingError: a record cannot be read or fails, or there are more than 1,000.
-    """
-    from tensorflow_serving.apis import prediction_log_pb2
-
-    from kerasformer.serving.preview import inference
-
-    if not path.exists():
-        return
-    for number, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator(), start=1):
-        if number > MAX_WARMUP_RECORDS:
-            raise ServingError("INVALID_ARGUMENT", f"More than {MAX_WARMUP_RECORDS} warmup records in {WARMUP_FILE}.")
-        try:
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-        except Exception as error:  # google.protobuf.message.DecodeError, of whichever implementation
-            raise ServingError("INVALID_ARGUMENT", f"Warmup record {number} is no PredictionLog: {error}") from error
-        kind = log.WhichOneof("log_type")
-        try:
-            if kind == "predict_log":
-                inference.predict(model, log.predict_log.request)
-            elif kind == "classify_log":
-                inference.classify(model, log.classify_log.request)
-            elif kind == "regress_log":
-                inference.regress(model, log.regress_log.request)
-            else:
-                raise ServingError("UNIMPLEMENTED", f"a {kind or 'record without a request'} cannot be replayed here")
-        except ServingError as error:
-            raise ServingError(error.code, f"Warmup record {number} fails: {error.message}") from error
 
 
 def numpy_dtype(info):

@@ -72,6 +72,8 @@ class Registry:
             try:
                 self.refresh()
             except Exception as error:  # the watcher must outlive any state of the disk
+                if self._stopping.is_set():
+                    return
                 self._tell(f"Looking for new versions failed: {one_line(error)}")
 
     def refresh(self):
@@ -92,9 +94,8 @@ class Registry:
             model.refresh(self._tell)
 
     def stop(self):
+        """Looks for changes no more. A version that is being loaded is not waited for: its thread is a daemon."""
         self._stopping.set()
-        if self._watcher is not None:
-            self._watcher.join()
 
     def find(self, spec):
         """The version that a `ModelSpec` asks for.

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import time
 
 import tensorflow as tf
 
@@ -13,6 +14,9 @@ from kerasformer.serving.preview.ports import listen
 from kerasformer.serving.preview.registry import Registry
 from kerasformer.serving.preview.rest import MAX_BODY_BYTES, RestApplication
 from kerasformer.serving.preview.service import Service
+
+# Kubernetes kills 30 seconds after its signal.
+GRACE_SECONDS = 20.0
 
 
 class PreviewServer:
@@ -79,11 +83,18 @@ class PreviewServer:
         self._http.start()
         self._grpc.start()
 
-    def stop(self, grace=30.0):
-        """Takes no more requests, answers those under way within `grace` seconds, and ends."""
+    def stop(self, grace=GRACE_SECONDS):
+        """Takes no more requests, and gives those under way `grace` seconds. Requests that take longer get no answer;
+        their threads end with the process.
+
+        Returns:
+            Whether all of them ended in time.
+        """
+        end = time.monotonic() + grace
         self._registry.stop()
-        self._http.stop(grace)
-        self._grpc.stop(grace)
+        ended = self._grpc.stop(grace)
+        answered = self._http.stop(grace)
+        return ended.wait(max(0.0, end - time.monotonic()) + 1.0) and self._grpc.is_idle() and answered
 
     def __enter__(self):
         self.start()

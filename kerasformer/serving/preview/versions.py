@@ -3,8 +3,8 @@
 import threading
 
 from kerasformer.serving.errors import ServingError
+from kerasformer.serving.preview import inference
 from kerasformer.serving.preview.folders import find_versions, is_complete
-from kerasformer.serving.preview.loaded_model import LoadedModel
 
 
 class Version:
@@ -34,7 +34,7 @@ class Version:
                 raise ServingError(self.error.code, self.error.message)
             self.state = "LOADING"
             try:
-                self._model = LoadedModel(self.folder)
+                self._model = inference.load(self.folder)
             except ServingError as error:
                 # A copy, for the traceback of the error itself holds the model that failed.
                 self.state, self.error, self._failed_with = "END", ServingError(error.code, error.message), files

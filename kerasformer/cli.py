@@ -1,0 +1,259 @@
+"""The command `kerasformer`: publish, serve, check, predict, info."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+from kerasformer.errors import one_line_errors
+from kerasformer.files import read_locally
+
+_EXAMPLES = """\
+examples:
+  kerasformer info work/sentiment/task
+  kerasformer publish work/sentiment/task savedmodels/sentiment
+  kerasformer check savedmodels/sentiment/1
+  kerasformer serve savedmodels/
+  kerasformer predict work/sentiment/task --input texts.txt --output answers.jsonl
+
+Each command has its own help: kerasformer COMMAND --help"""
+
+
+def main(arguments=None):
+    """Runs the command line; returns the exit code.
+
+    Exit codes: 0, 1 for a mistake that its user can mend (one line on standard error), 2 for a wrong command line, 130
+    when interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with one_line_errors():
+        return options.run(options) or 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="kerasformer",
+        description="From a folder with a trained task to served answers.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name, run, summary, example):
+        new = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"example:\n  kerasformer {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        new.set_defaults(run=run)
+        return new
+
+    new = command(
+        "publish",
+        _publish,
+        "export a task as the next version of a model, checked as a server would meet it",
+        "publish work/sentiment/task savedmodels/sentiment --precision bfloat16",
+    )
+    new.add_argument("folder", help="folder of a saved task")
+    new.add_argument("model", help="base folder of the model's versions, such as savedmodels/NAME or gs://BUCKET/NAME")
+    new.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default: %(default)s")
+
+    new = command(
+        "serve",
+        _serve,
+        "serve SavedModels with TensorFlow Serving's REST and gRPC interfaces, to try them on this machine; for "
+        "production run TensorFlow Serving itself on the same folder",
+        "serve savedmodels/ --rest-port 8501",
+    )
+    new.add_argument("folder", help="base folder of NAME/VERSION/saved_model.pb, or one model's folder")
+    new.add_argument("--rest-port", type=int, default=8501, help="default 8501; 0 takes a free one")
+    new.add_argument("--grpc-port", type=int, default=8500, help="default 8500; 0 takes a free one")
+    new.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all")
+
+    new = command(
+        "check",
+        _check,
+        "check a version in a fresh process that knows only TensorFlow",
+        "check savedmodels/sentiment/1",
+    )
+    new.add_argument("version", help="a version's folder, with saved_model.pb")
+
+    new = command(
+        "predict",
+        _predict,
+        "answer the texts of a file, by a saved task or by an exported version",
+        "predict savedmodels/sentiment/1 --input texts.jsonl --output answers.jsonl",
+    )
+    new.add_argument("folder", help="folder of a saved task, or a version's folder with saved_model.pb")
+    new.add_argument(
+        "--input",
+        required=True,
+        metavar="F",
+        help="one text a line (.txt), or records with the fields of the task's inputs (.jsonl, .csv, .tsv), also .gz",
+    )
+    new.add_argument("--output", required=True, metavar="F", help="written as one JSON object a line, in order")
+    new.add_argument("--batch-size", type=int, default=32, help="texts computed at a time, default %(default)s")
+
+    new = command("info", _info, "tell what a folder holds", "info work/sentiment/task")
+    new.add_argument("folder", help="folder of a saved task, a version's folder, or a model's folder")
+    return parser
+
+
+def _load_task(folder):
+    from kerasformer.tasks import load
+
+    return load(folder)
+
+
+def _publish(options):
+    from kerasformer.serving.publishing import publish
+
+    with _status(f"loading {options.folder}") as status:
+        task = _load_task(options.folder)
+        status(f"exporting and checking {type(task).__name__}")
+        version = publish(task, options.model, precision=options.precision)
+    print(version)
+
+
+def _check(options):
+    from kerasformer.serving.checking import check
+
+    with _status(f"checking {options.version}"):
+        report = check(options.version)
+    print(f"{options.version} can be served by TensorFlow Serving {report.oldest_server} and later.")
+    print(
+        f"{report.requests} warmup requests replayed; largest difference between a batch and one text: "
+        f"{report.largest_difference:.1e}"
+    )
+    _print_signatures(report.signatures)
+
+
+def _info(options):
+    folder = options.folder
+    with read_locally(folder) as local:
+        if (local / "saved_model.pb").is_file():
+            from kerasformer.serving.session import describe, open_session
+
+            with _status(f"loading {folder}"):
+                session, signatures = open_session(local)
+                session.close()
+            print(f"{folder}: a SavedModel, {_megabytes(local)}")
+            _print_signatures({name: describe(signature) for name, signature in signatures.items()})
+            return
+        versions = _versions(local)
+        if versions:
+            print(f"{folder}: a model with the versions {', '.join(map(str, versions))}")
+            return
+        with _status(f"loading {folder}"):
+            task = _load_task(local)
+        print(f"{folder}: {type(task).__name__}, {_megabytes(local)}")
+        print(f"  parameters: {task.model.count_params():,}")
+        print(f"  tokenizer: {type(task.tokenizer).__name__}, {task.tokenizer.vocabulary_size:,} tokens")
+        for name, value in task.settings().items():
+            print(f"  {name}: {value}")
+
+
+def _versions(folder):
+    from kerasformer.serving.preview.folders import find_versions
+
+    return sorted(find_versions(folder))
+
+
+def _megabytes(folder):
+    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"
+
+
+def _print_signatures(signatures):
+    for name, signature in sorted(signatures.items()):
+        if name.startswith("__"):  # TensorFlow's own
+            continue
+        inputs, outputs = (
+            ", ".join(f"{key} {value}" for key, value in signature[side].items()) for side in ("inputs", "outputs")
+        )
+        print(f"  {name}: {inputs} → {outputs}")
+
+
+def _predict(options):
+    from kerasformer.serving.predicting import predict_file
+
+    with _progress(f"answering {options.input}") as advance:
+        count = predict_file(options.folder, options.input, options.output, options.batch_size, _load_task, advance)
+    print(f"{count} answers in {options.output}")
+
+
+def _serve(options):
+    stop = threading.Event()
+
+    def end(number, frame):
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    _serve_until(options, stop)
+
+
+def _serve_until(options, stop):
+    from kerasformer.serving.preview.folders import find_models
+    from kerasformer.serving.preview.ports import listen
+
+    # The usual mistakes are reported before TensorFlow is imported, which takes seconds.
+    find_models(options.folder)
+    listen(options.host, options.rest_port, "--rest-port").close()
+    listen(options.host, options.grpc_port, "--grpc-port").close()
+
+    import logging
+
+    import tensorflow as tf
+
+    from kerasformer.serving.preview import PreviewServer
+
+    tf.get_logger().setLevel("ERROR")
+    logging.getLogger("waitress.queue").setLevel("ERROR")  # a full queue is normal: requests wait their turn
+
+    def tell(line):
+        print(line, file=sys.stderr, flush=True)
+
+    server = PreviewServer(options.folder, options.rest_port, options.grpc_port, host=options.host, tell=tell)
+    with _status(f"loading {options.folder}"):
+        server.start()
+    print("\n".join(server.describe()), flush=True)
+    stop.wait()
+    if not server.stop():
+        # Threads of requests without an end are inside of TensorFlow, and would hold up the end of the process.
+        sys.stderr.flush()
+        os._exit(0)
+
+
+@contextlib.contextmanager
+def _status(text):
+    """Shows what is being done while the block runs, on standard error; a spinner where that is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status(text) as status:
+        yield status.update
+
+
+@contextlib.contextmanager
+def _progress(text):
+    """Gives a function `(done, total)` that moves a bar on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task(text, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
