@@ -47,7 +47,7 @@ def main(arguments: Arguments) -> None:
     saved = kf.load(arguments.task)
     # As the export has it, whatever the policy was in training.
     model = kf.models.with_precision(saved.transformer, arguments.precision)
-    task = kf.tasks.Translator(model, saved.tokenizer, **saved.further_tokenizers(), **saved.settings())
+    task = kf.tasks.Translator(model, saved.tokenizer, **saved.further_tokenizers(), **vars(saved.settings))
     pairs = kf.data.load_translation(arguments.test, arguments.source, arguments.target)
     texts = list(pairs.texts)
     if task.target_languages:

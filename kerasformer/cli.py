@@ -155,7 +155,7 @@ def _info(options):
         print(f"{folder}: {type(task).__name__}, {_megabytes(local)}")
         print(f"  parameters: {task.model.count_params():,}")
         print(f"  tokenizer: {type(task.tokenizer).__name__}, {task.tokenizer.vocabulary_size:,} tokens")
-        for name, value in task.settings().items():
+        for name, value in vars(task.settings).items():
             print(f"  {name}: {value}")
 
 

@@ -7,7 +7,7 @@ import sys
 class InputError(ValueError):
     """Something the caller gave cannot be used: a file, a flag, an argument, a checkpoint.
 
-    The message is one line that tells what was expected, what was received and what to do. Recipes and command lines
+    The message is one line that says what was expected, what was received and what to do. Recipes and command lines
     print it without a traceback and end with exit code 1.
     """
 
@@ -20,10 +20,11 @@ def input_errors():
     except InputError:
         raise
     except Exception as error:
-        told = re.search(r"InputError: ([^\n]+)", str(error))
-        if told is None:
+        # TensorFlow puts its name and message into its own error.
+        _, found, message = str(error).partition(f"{InputError.__name__}: ")
+        if not found:
             raise
-        raise InputError(told[1].strip()) from error
+        raise InputError(message.splitlines()[0].strip()) from error
 
 
 @contextlib.contextmanager
@@ -31,16 +32,10 @@ def one_line_errors():
     """Ends the program with one line and exit code 1 on a mistake that its user can mend; other errors are bugs and
     keep their traceback."""
     try:
-        yield
+        with input_errors():
+            yield
     except (InputError, OSError, FloatingPointError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
-    except Exception as error:
-        # An InputError of a generator inside a data set: TensorFlow puts its name and message into its own error.
-        _, found, message = str(error).partition(f"{InputError.__name__}: ")
-        if not found:
-            raise
-        print("error:", message.splitlines()[0], file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
