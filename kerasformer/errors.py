@@ -20,10 +20,10 @@ def input_errors():
     except InputError:
         raise
     except Exception as error:
-        told = re.search(r"InputError: ([^\n]+)", str(error))
-        if told is None:
+        message = _wrapped_message(error)
+        if message is None:
             raise
-        raise InputError(told[1].strip()) from error
+        raise InputError(message) from error
 
 
 @contextlib.contextmanager
@@ -36,12 +36,18 @@ def one_line_errors():
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)
     except Exception as error:
-        # An InputError of a generator inside a data set: TensorFlow puts its name and message into its own error.
-        _, found, message = str(error).partition(f"{InputError.__name__}: ")
-        if not found:
+        message = _wrapped_message(error)
+        if message is None:
             raise
-        print("error:", message.splitlines()[0], file=sys.stderr)
+        print("error:", message, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _wrapped_message(error):
+    """The message of an InputError that another error holds, or None: TensorFlow puts name and message of what a data
+    set's generator raised into its own error."""
+    _, found, message = str(error).partition(f"{InputError.__name__}: ")
+    return message.splitlines()[0].strip() if found else None
