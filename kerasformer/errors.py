@@ -7,7 +7,7 @@ import sys
 class InputError(ValueError):
     """Something the caller gave cannot be used: a file, a flag, an argument, a checkpoint.
 
-    The message is one line that says what was expected, what was received and what to do. Recipes and command lines
+    The message is one line that tells what was expected, what was received and what to do. Recipes and command lines
     print it without a traceback and end with exit code 1.
     """
 
@@ -20,11 +20,10 @@ def input_errors():
     except InputError:
         raise
     except Exception as error:
-        # TensorFlow puts its name and message into its own error.
-        _, found, message = str(error).partition(f"{InputError.__name__}: ")
-        if not found:
+        message = _wrapped_message(error)
+        if message is None:
             raise
-        raise InputError(message.splitlines()[0].strip()) from error
+        raise InputError(message) from error
 
 
 @contextlib.contextmanager
@@ -32,11 +31,23 @@ def one_line_errors():
     """Ends the program with one line and exit code 1 on a mistake that its user can mend; other errors are bugs and
     keep their traceback."""
     try:
-        with input_errors():
-            yield
+        yield
     except (InputError, OSError, FloatingPointError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        message = _wrapped_message(error)
+        if message is None:
+            raise
+        print("error:", message, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _wrapped_message(error):
+    """The message of an InputError that another error holds, or None: TensorFlow puts name and message of what a data
+    set's generator raised into its own error."""
+    _, found, message = str(error).partition(f"{InputError.__name__}: ")
+    return message.splitlines()[0].strip() if found else None

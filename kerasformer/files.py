@@ -76,7 +76,7 @@ def read_locally(folder):
                 tf.io.gfile.copy(f"{source}/{name}", str(copy / name))
             yield copy
     except tf.errors.OpError as error:
-        raise OSError(f"{source} cannot be read: {error.message}") from None
+        raise OSError(f"{source} cannot be read: {error.message.splitlines()[0]}") from None
 
 
 def sync(path):
@@ -165,7 +165,7 @@ def _uploaded(folder, replaces):
             for name in before - set(names):
                 tf.io.gfile.remove(f"{target}/{name}")
     except tf.errors.OpError as error:
-        raise OSError(f"{target} cannot be written: {error.message}") from None
+        raise OSError(f"{target} cannot be written: {error.message.splitlines()[0]}") from None
 
 
 def _remove(url):

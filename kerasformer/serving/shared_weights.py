@@ -6,7 +6,8 @@ part of a kernel, is computed once, here, and stored in its place.
 """
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from kerasformer._compat import with_constant_weights
 
 # Bytes. Smaller tensors, such as biases, stay constants: TensorFlow simplifies more of a graph that has them.
 _SMALLEST_VARIABLE = 4096
@@ -25,7 +26,7 @@ def with_shared_weights(concrete):
         `tf.Variable`s that it reads, which must be tracked by what is saved.
     """
     specs = concrete.structured_input_signature[0]
-    frozen = convert_variables_to_constants_v2(concrete)
+    frozen = with_constant_weights(concrete)
     folded = _folded(frozen.graph)
     weights = {name: value for name, value in _evaluate(folded).items() if value.nbytes >= _SMALLEST_VARIABLE}
     variables = {name: tf.Variable(value, trainable=False, name="weight") for name, value in weights.items()}
