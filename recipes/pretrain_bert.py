@@ -110,9 +110,9 @@ def main(flags):
         common.say("counting sequences")
         plan = make_plan(flags, data)
         steps = sum(steps for *_, steps in plan)
-        common.say(
-            "\n".join(f"  {steps:,} steps of {batch} sequences of {length} tokens" for batch, length, steps in plan)
-        )
+        for shape in dict.fromkeys((batch, length) for batch, length, _ in plan):
+            of_shape = sum(number for *other, number in plan if tuple(other) == shape)
+            common.say(f"  {of_shape:,} steps of {shape[0]} sequences of {shape[1]} tokens")
         usual_rate = 1e-3 if flags.init is None else 1e-4
         rate = usual_rate if flags.learning_rate is None else flags.learning_rate
         optimizer = kf.training.adamw(kf.training.linear_warmup(rate, steps), weight_decay=flags.weight_decay)

@@ -57,7 +57,7 @@ assert kf.metrics.rouge(["a"], [["a"]]) == {{}} and kf.metrics.corpus_scores(["a
     ],
 )
 def test_one_line_names_the_extra(code, extra, tmp_path):
-    (tmp_path / "data.parquet").write_bytes(b"PAR1")
+    (tmp_path / "train.parquet").write_bytes(b"PAR1")
     code = code.format(folder=f"hf:{tmp_path}:train")
     done = run_without(f"from kerasformer.errors import one_line_errors\nwith one_line_errors():\n    {code}")
     assert done.returncode == 1

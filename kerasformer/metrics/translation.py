@@ -62,8 +62,8 @@ def bleu_tokenizer(references, tokenize=None):
     counts = {name: len(re.findall(f"[{ranges}]", text)) for name, ranges in _SCRIPTS.items()}
     if 2 * sum(counts.values()) <= letters:
         return "13a"
-    # Japanese is written in kana and in Chinese characters, Korean seldom with these.
-    if 10 * counts["ja"] > counts["zh"] + counts["ja"]:
+    # Japanese is written in kana and in Chinese characters; Chinese has no kana but in a name here and there.
+    if 20 * counts["ja"] > counts["zh"] + counts["ja"]:
         counts["ja"] += counts.pop("zh")
     best = max(counts, key=counts.get)
     if best in ("ja", "ko"):

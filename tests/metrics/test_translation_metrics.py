@@ -45,9 +45,7 @@ def test_bleu_of_chinese():
 )
 def test_the_script_chooses_the_tokenizer(texts, name):
     assert bleu_tokenizer(texts) == name
-    scores, signatures = corpus_scores(texts or ["a"], texts or ["a"])
-    assert f"tok:{name}" in signatures["bleu"]
-    assert scores["bleu"] == pytest.approx(100 if len("".join(texts)) > 8 else 0)
+    assert f"tok:{name}" in corpus_scores(texts or ["a"], texts or ["a"])[1]["bleu"]
 
 
 def test_a_tokenizer_that_is_asked_for():

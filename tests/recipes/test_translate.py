@@ -138,7 +138,7 @@ def test_the_command_line_ends_with_one_line_and_code_1(tmp_path):
 def test_the_samples_are_sound():
     splits = {}
     for split in ("train", "validation", "test"):
-        path = translate.SAMPLES / f"{split}.jsonl"
+        path = translate.common.SAMPLES / "translation" / f"{split}.jsonl"
         splits[split] = set(kf.data.load_translation(path, "en", "de").texts)
         assert all(text for text in splits[split])
     assert not splits["train"] & (splits["validation"] | splits["test"])
