@@ -6,7 +6,8 @@ through at once, one sequence of each at a time.
 
 import tensorflow as tf
 
-from kerasformer.text.inputs import cut_pair, model_inputs
+from kerasformer.text.inputs import cut_pair
+from kerasformer.text.templates import bert_templates, model_inputs
 
 
 def sentence_pairs(pieces, documents, seed, max_length, short_probability, special_ids):
@@ -156,8 +157,9 @@ def _below(uniform, count):
 
 
 def _assembled(tokens, sequences, max_length, special_ids):
-    inputs = model_inputs(tokens, sequences, *special_ids)
+    start_id, end_id, padding_id = special_ids
+    inputs = model_inputs(tokens, sequences, bert_templates(start_id, end_id), padding_id)
     length = tf.reduce_sum(inputs["padding_mask"], 1)
     token_ids = inputs["token_ids"]
-    token_ids = tf.pad(token_ids, [[0, 0], [0, max_length - tf.shape(token_ids)[1]]], constant_values=special_ids[2])
+    token_ids = tf.pad(token_ids, [[0, 0], [0, max_length - tf.shape(token_ids)[1]]], constant_values=padding_id)
     return {"token_ids": tf.ensure_shape(token_ids, [None, max_length]), "length": length}

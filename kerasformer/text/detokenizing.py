@@ -5,10 +5,10 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from kerasformer.errors import InputError
+from kerasformer.text.inputs import as_ragged_ids
 
 # What the reference's clean-up closes up, in its order. It looks at one token and the space before it.
-_CLEAN_UP = (
+CLEAN_UP = (
     (" .", "."),
     (" ?", "?"),
     (" !", "!"),
@@ -49,13 +49,8 @@ class Detokenizer:
         return is_text
 
     def __call__(self, ids):
-        if not isinstance(ids, tf.RaggedTensor):
-            ids = tf.convert_to_tensor(ids)
-            if ids.shape.rank == 2 and ids.dtype.is_integer:
-                ids = tf.RaggedTensor.from_tensor(ids)
-        if not isinstance(ids, tf.RaggedTensor) or ids.shape.rank != 2 or not ids.dtype.is_integer:
-            raise InputError(f"`ids` must be integers, [batch, length]. Received: {ids.dtype.name}, shape {ids.shape}.")
-        return self._joined(tf.cast(ids.values, tf.int32), tf.cast(ids.row_splits, tf.int64))
+        ids = as_ragged_ids(ids)
+        return self._joined(ids.values, ids.row_splits)
 
     def _join(self, ids, splits):
         size = len(self._vocabulary)
@@ -69,6 +64,6 @@ class Detokenizer:
 
 
 def _cleaned(token):
-    for old, new in _CLEAN_UP:
+    for old, new in CLEAN_UP:
         token = token.replace(old, new)
     return token

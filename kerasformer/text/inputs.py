@@ -63,35 +63,40 @@ def cut_pair(first, second, room):
     return tf.where(swapped, longer, shorter), tf.where(swapped, shorter, longer)
 
 
-def model_inputs(ids, sequences, start_id, end_id, padding_id):
-    """`[start] sequence [end]`, and `sequence [end]` for each further one, padded to the longest row.
+def cut_sequences(sequences, room, truncation="longest_first", side="right"):
+    """One or two sequences cut so that they fit in `room` together.
 
     Args:
-        ids: int32 `[pieces]`
-        sequences: for each of the one or two sequences its first piece and its number of pieces, int32 `[batch]`.
+        sequences: for each its first piece and its number of pieces, int32 `[batch]`.
+        room: int.
+        truncation: "longest_first", "only_first" or "only_second"; the other sequence is cut if that one has nothing
+            left.
+        side: "right" drops the last pieces of a sequence, "left" the first ones.
 
     Returns:
-        dict of int32 `[batch, length]`: `token_ids`, `segment_ids` (1 in the second sequence) and `padding_mask`
-        (1 for tokens).
+        The sequences.
     """
-    ids = tf.concat([ids, [padding_id]], 0)  # so that there is always something to gather
-    stops, stop = [], tf.zeros([1], tf.int32)
-    for _, count in sequences:
-        stop = stop + count + 1
-        stops.append(stop[:, None])  # the position of the sequence's end token
-    positions = tf.range(tf.maximum(tf.reduce_max(stop), len(sequences)) + 1)[None, :]
-    token_ids = padding_id
-    for (first, count), stop in reversed(list(zip(sequences, stops, strict=True))):
-        places = (first + count)[:, None] - stop + positions
-        pieces = tf.gather(ids, tf.clip_by_value(places, 0, tf.size(ids) - 1))
-        token_ids = tf.where(positions < stop, pieces, tf.where(tf.equal(positions, stop), end_id, token_ids))
-    is_token = positions <= stops[-1]
-    if len(sequences) == 1:
-        segment_ids = tf.zeros_like(token_ids)
+    counts = [count for _, count in sequences]
+    if len(counts) == 1:
+        kept = [tf.minimum(counts[0], room)]
+    elif truncation == "longest_first":
+        kept = cut_pair(*counts, room)
     else:
-        segment_ids = tf.cast((positions > stops[0]) & is_token, tf.int32)
-    return {
-        "token_ids": tf.where(tf.equal(positions, 0), start_id, token_ids),
-        "segment_ids": segment_ids,
-        "padding_mask": tf.cast(is_token, tf.int32),
-    }
+        order = [1, 0] if truncation == "only_first" else [0, 1]
+        kept = [None, None]
+        kept[order[0]] = tf.minimum(counts[order[0]], room)
+        kept[order[1]] = tf.minimum(counts[order[1]], room - kept[order[0]])
+    if side == "right":
+        return [(first, count) for (first, _), count in zip(sequences, kept, strict=True)]
+    return [(first + whole - count, count) for (first, whole), count in zip(sequences, kept, strict=True)]
+
+
+def as_ragged_ids(ids):
+    """Ids, int `[batch, length]` or ragged `[batch, (length)]`, as int32 with int64 splits."""
+    if not isinstance(ids, tf.RaggedTensor):
+        ids = tf.convert_to_tensor(ids)
+        if ids.shape.rank == 2 and ids.dtype.is_integer:
+            ids = tf.RaggedTensor.from_tensor(ids)
+    if not isinstance(ids, tf.RaggedTensor) or ids.shape.rank != 2 or not ids.dtype.is_integer:
+        raise InputError(f"`ids` must be integers, [batch, length]. Received: {ids.dtype.name}, shape {ids.shape}.")
+    return tf.cast(ids, tf.int32).with_row_splits_dtype(tf.int64)

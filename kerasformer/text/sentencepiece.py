@@ -11,7 +11,8 @@ import tensorflow as tf
 from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer as sentencepiece_ops
 
 from kerasformer.errors import InputError
-from kerasformer.text.inputs import as_text_tensor, checked_max_length, model_inputs
+from kerasformer.text.inputs import as_ragged_ids, as_text_tensor, checked_max_length
+from kerasformer.text.templates import Part, Templates, model_inputs
 
 _MODEL_FILE, _CONFIG_FILE = "sentencepiece.model", "tokenizer_config.json"
 
@@ -60,6 +61,9 @@ class SentencePieceTokenizer:
             raise InputError(f"A SentencePiece model needs an end token, such as </s>. Not found in: {name}.")
         self.padding_id = max(processor.pad_id(), 0)
         self.start_id = processor.bos_id() if processor.bos_id() >= 0 else self.padding_id
+        end = Part(self.end_id)
+        self.templates = Templates((Part(sequence=0), end), (Part(sequence=0), end, Part(sequence=1), end))
+        self._with_start = Templates((Part(self.start_id), *self.templates.single), ())
         self._is_text = np.array(
             [not (processor.is_control(place) or processor.is_unused(place)) for place in range(len(self.vocabulary))]
         )
@@ -93,7 +97,7 @@ class SentencePieceTokenizer:
         room = checked_max_length(self.max_length if max_length is None else max_length, 1) - 1
         splits = tf.cast(pieces.row_splits, tf.int32)
         sequence = (splits[:-1], tf.minimum(splits[1:] - splits[:-1], min(room, tf.int32.max - 2)))
-        inputs = model_inputs(pieces.values, [sequence], self.start_id, self.end_id, self.padding_id)
+        inputs = model_inputs(pieces.values, [sequence], self._with_start, self.padding_id)
         return {name: inputs[name] for name in ("token_ids", "padding_mask")}
 
     def tokenize(self, texts):
@@ -117,13 +121,8 @@ class SentencePieceTokenizer:
 
         Control tokens such as padding, start and end, and ids outside of the vocabulary, are left out.
         """
-        if not isinstance(ids, tf.RaggedTensor):
-            ids = tf.convert_to_tensor(ids)
-            if ids.shape.rank == 2 and ids.dtype.is_integer:
-                ids = tf.RaggedTensor.from_tensor(ids)
-        if not isinstance(ids, tf.RaggedTensor) or ids.shape.rank != 2 or not ids.dtype.is_integer:
-            raise InputError(f"`ids` must be integers, [batch, length]. Received: {ids.dtype.name}, shape {ids.shape}.")
-        return self._texts(tf.cast(ids.values, tf.int32), tf.cast(ids.row_splits, tf.int64))
+        ids = as_ragged_ids(ids)
+        return self._texts(ids.values, ids.row_splits)
 
     def get_config(self):
         """Arguments that make this tokenizer again, the model as base64 text."""

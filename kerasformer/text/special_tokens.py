@@ -6,7 +6,24 @@ import tensorflow as tf
 _NONE, _ANY = -1, -2  # no code point; one that is not compared
 
 
-def find_special_tokens(codes, text_starts, tokens):
+def find_special_tokens(codes, tokens):
+    """Finds the special tokens in `codes`.
+
+    Args:
+        codes: int32 `[chars]`, -1 where no token may be.
+        tokens: non-empty list of str.
+
+    Returns:
+        Three int32 tensors `[found]`: where a token begins, where it ends, and its place in `tokens`.
+    """
+    starts, lengths, numbers = _matches(codes, tokens)
+    if _may_overlap(tokens):
+        counts = _leftmost(starts, lengths)
+        starts, lengths, numbers = (tf.boolean_mask(value, counts) for value in (starts, lengths, numbers))
+    return starts, starts + lengths, numbers
+
+
+def mark_special_tokens(codes, text_starts, tokens):
     """Marks the special tokens in `codes`.
 
     Args:
@@ -18,18 +35,16 @@ def find_special_tokens(codes, text_starts, tokens):
         Three bool tensors `[chars]`: inside a special token, its first code point, its last one.
     """
     codes = tf.tensor_scatter_nd_update(codes, text_starts[:, None], tf.fill(tf.shape(text_starts), _NONE))
-    starts, lengths = _matches(codes, tokens)
-    if _may_overlap(tokens):
-        starts, lengths = _leftmost(starts, lengths)
+    starts, ends, _ = find_special_tokens(codes, tokens)
     size = tf.size(codes)[None]
     first = tf.scatter_nd(starts[:, None], tf.ones_like(starts), size)
-    last = tf.scatter_nd((starts + lengths - 1)[:, None], tf.ones_like(starts), size)
+    last = tf.scatter_nd((ends - 1)[:, None], tf.ones_like(starts), size)
     inside = tf.cumsum(first) - tf.cumsum(last, exclusive=True)
     return inside > 0, first > 0, last > 0
 
 
 def _matches(codes, tokens):
-    """Where a token begins, and how long the longest one there is; both int32 `[matches]`."""
+    """Where a token begins, how long the longest one there is, and which one; all int32 `[matches]`."""
     width = max(map(len, tokens))
     patterns = np.full((len(tokens), width), _ANY, np.int32)
     for pattern, token in zip(patterns, tokens, strict=True):
@@ -40,9 +55,11 @@ def _matches(codes, tokens):
     padded = tf.pad(codes, [[0, width]], constant_values=_NONE)
     windows = tf.gather(padded, starts[:, None] + tf.range(width))
     same = tf.reduce_all((windows[:, None, :] == patterns) | (patterns == _ANY), 2)
-    lengths = tf.reduce_max(tf.where(same, np.array([len(token) for token in tokens], np.int32), 0), 1)
+    lengths = tf.where(same, np.array([len(token) for token in tokens], np.int32), 0)
+    numbers = tf.argmax(lengths, 1, tf.int32)
+    lengths = tf.reduce_max(lengths, 1)
     found = lengths > 0
-    return tf.boolean_mask(starts, found), tf.boolean_mask(lengths, found)
+    return tuple(tf.boolean_mask(value, found) for value in (starts, lengths, numbers))
 
 
 def _may_overlap(tokens):
@@ -56,7 +73,7 @@ def _may_overlap(tokens):
 
 
 def _leftmost(starts, lengths):
-    """Drops matches that begin inside an earlier one that counts.
+    """Which matches count, bool `[matches]`: not those that begin inside an earlier one that counts.
 
     Which ones count is told by following, from the first match, the chain of next free matches. All chains are
     followed at once, in jumps that double, so that a long text takes few steps.
@@ -76,4 +93,4 @@ def _leftmost(starts, lengths):
         step,
         [counts, following],
     )
-    return tf.boolean_mask(starts, counts[:-1]), tf.boolean_mask(lengths, counts[:-1])
+    return counts[:-1]

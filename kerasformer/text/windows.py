@@ -5,7 +5,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.text.inputs import as_text_tensor, model_inputs
+from kerasformer.text.inputs import as_text_tensor
+from kerasformer.text.templates import model_inputs
 
 
 class Windows(NamedTuple):
@@ -65,9 +66,10 @@ def window_texts(tokenizer, texts, length, overlap, heads=None, max_head=0):
         splits = tf.cast(ids.row_splits, tf.int32)
         counts = splits[1:] - splits[:-1]
         all_ids, head_first, head_counts = ids.values, None, tf.zeros_like(counts)
-        special = 2
+        num_sequences = 1 if heads is None else 2
+        special = tokenizer.templates.num_special(num_sequences)
+        before = tokenizer.templates.num_before(num_sequences)
         if heads is not None:
-            special = 3
             head_ids = tokenizer.tokenize(as_text_tensor(heads, "heads"))
             head_first = tf.cast(head_ids.row_splits[:-1], tf.int32) + tf.size(all_ids)
             head_counts = tf.minimum(tf.cast(head_ids.row_lengths(), tf.int32), max_head)
@@ -86,7 +88,7 @@ def window_texts(tokenizer, texts, length, overlap, heads=None, max_head=0):
         sequences = [(base, count)]
         if heads is not None:
             sequences = [(tf.gather(head_first, owners), head_counts), *sequences]
-        inputs = model_inputs(all_ids, sequences, tokenizer.start_id, tokenizer.end_id, tokenizer.padding_id)
+        inputs = model_inputs(all_ids, sequences, tokenizer.templates, tokenizer.padding_id)
         for value in inputs.values():
             value.set_shape([None, None])
 
@@ -94,7 +96,7 @@ def window_texts(tokenizer, texts, length, overlap, heads=None, max_head=0):
         keep_from = tf.where(index > 0, overlap // 2, 0)
         is_last = tf.equal(index, tf.gather(numbers, owners) - 1)
         keep_to = tf.where(is_last, count, count - (overlap - overlap // 2))
-        place = tf.range(tf.shape(inputs["token_ids"])[1])[None, :] - (special - 1 + head_counts)[:, None]
+        place = tf.range(tf.shape(inputs["token_ids"])[1])[None, :] - (before + head_counts)[:, None]
         inside = (place >= 0) & (place < count[:, None])
         return Windows(
             inputs,

@@ -10,14 +10,16 @@ import tensorflow_text as tf_text
 from kerasformer.errors import InputError
 from kerasformer.text import huggingface
 from kerasformer.text.detokenizing import Detokenizer
-from kerasformer.text.inputs import as_text_tensor, checked_max_length, cut_pair, model_inputs
+from kerasformer.text.inputs import checked_max_length
+from kerasformer.text.templates import bert_templates
+from kerasformer.text.tokenizer import BaseTokenizer
 from kerasformer.text.words import WordSplitter, utf8_lengths
 
 SUFFIX_INDICATOR = "##"
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class WordPieceTokenizer:
+class WordPieceTokenizer(BaseTokenizer):
     """Splits texts into BERT's word pieces (Devlin et al. 2018; Wu et al. 2016, section 4.1), inside the graph.
 
     The ids are those of the Hugging Face `tokenizers` library with BERT's normalizer, pre-tokenizer and model, code
@@ -104,62 +106,8 @@ class WordPieceTokenizer:
         )
         self._model = _wordpiece_model(self.vocabulary, self.special_tokens, unknown_token, max_word_length)
         self._detokenizer = Detokenizer(self.vocabulary, [ids[token] for token in self.special_tokens])
-        texts = tf.TensorSpec([None], tf.string)
-        self._pieces = tf.function(self._trace_pieces, input_signature=[texts], autograph=False)
-        self._pieces_with_offsets = tf.function(self._trace_offsets, input_signature=[texts], autograph=False)
-        self._inputs = tf.function(self._trace_inputs, autograph=False, reduce_retracing=True)
-
-    @property
-    def vocabulary_size(self):
-        return len(self.vocabulary)
-
-    def __call__(self, texts, pairs=None, max_length=None):
-        """Model inputs of texts, special tokens added: `[CLS] text [SEP]`, or `[CLS] text [SEP] pair [SEP]`.
-
-        Args:
-            texts: strings `[batch]`, UTF-8; bytes that are not are left out.
-            pairs: strings `[batch]`, the second sequences.
-            max_length: int, in place of the tokenizer's own. What is longer is cut; of a pair the longer one first.
-
-        Returns:
-            dict of int32 `[batch, length]`, where length is that of the longest row: `token_ids`, `segment_ids`
-            (1 for the pair and its end), `padding_mask` (1 for tokens, 0 for padding).
-
-        Raises:
-            InputError: `texts` or `pairs` are not strings `[batch]`, or `max_length` leaves no room for the special
-                tokens.
-        """
-        texts = as_text_tensor(texts, "texts")
-        num_special = 2 if pairs is None else 3
-        max_length = checked_max_length(self.max_length if max_length is None else max_length, num_special)
-        if pairs is not None:
-            pairs = as_text_tensor(pairs, "pairs")
-            if not texts.shape.is_compatible_with(pairs.shape):
-                raise InputError(
-                    f"`pairs` must be as many as `texts`. Received: {pairs.shape[0]} and {texts.shape[0]}."
-                )
-        inputs = self._inputs(texts, pairs, room=min(max_length, tf.int32.max) - num_special)
-        for value in inputs.values():
-            value.set_shape([texts.shape[0] if texts.shape.rank else None, None])
-        return inputs
-
-    def tokenize(self, texts):
-        """Bare ids of texts, strings `[batch]`: a `tf.RaggedTensor` `[batch, (pieces)]`, int32, nothing cut."""
-        ids, splits = self._pieces(as_text_tensor(texts, "texts"))
-        return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
-
-    def tokenize_with_offsets(self, texts):
-        """Bare ids of texts, and where the pieces stand.
-
-        Args:
-            texts: strings `[batch]`.
-
-        Returns:
-            ids, starts, ends: `tf.RaggedTensor`s `[batch, (pieces)]`, int32. A piece came from `text[start:end]`, in
-            bytes of the caller's UTF-8 string.
-        """
-        *values, splits = self._pieces_with_offsets(as_text_tensor(texts, "texts"))
-        return tuple(tf.RaggedTensor.from_row_splits(value, splits, validate=False) for value in values)
+        self.templates = bert_templates(self.start_id, self.end_id)
+        self._build()
 
     def begins_word(self, ids):
         """Whether a piece begins a word, what stands between white space and punctuation marks: int to bool, of the
@@ -186,13 +134,6 @@ class WordPieceTokenizer:
             "unknown_token mask_token additional_special_tokens max_word_length"
         )
         return {name: getattr(self, name) for name in names.split()}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    def __reduce__(self):
-        return _from_config, (type(self), self.get_config())
 
     def save(self, folder):
         """Writes `vocab.txt` and `tokenizer_config.json` as Hugging Face's BERT tokenizers read them."""
@@ -229,36 +170,22 @@ class WordPieceTokenizer:
             char_ends = tf.cumsum(utf8_lengths(words.char_codes))
             first = tf.searchsorted(char_ends, piece_ends - piece_lengths, side="right")
             last = tf.searchsorted(char_ends, piece_ends)
+            splits = tf.gather(pieces.row_splits, words.text_splits)
+            # Some words hold no piece, and they do not count.
+            number = tf.cumsum(tf.cast(pieces.row_lengths() > 0, tf.int32), exclusive=True)
+            number = tf.concat([number, [0]], 0)
+            text_first = tf.repeat(tf.gather(number, words.text_splits[:-1]), splits[1:] - splits[:-1])
             return (
                 pieces.values,
                 tf.gather(words.char_starts, first),
                 tf.gather(words.char_ends, last),
-                tf.gather(pieces.row_splits, words.text_splits),
+                tf.gather(number, pieces.value_rowids()) - text_first,
+                splits,
             )
 
     def _wordpiece(self, words):
         model = tf_text.FastWordpieceTokenizer(model_buffer=tf.constant(self._model), token_out_type=tf.int32)
         return model.tokenize_with_offsets(words.strings)
-
-    def _trace_inputs(self, texts, pairs, room):
-        with tf.device("CPU"):
-            if pairs is None:
-                ids, splits = self._pieces(texts)
-            else:
-                ids, splits = self._pieces(tf.concat([texts, pairs], 0))
-            splits = tf.cast(splits, tf.int32)
-            first, counts = splits[:-1], splits[1:] - splits[:-1]
-            if pairs is None:
-                sequences = [(first, tf.minimum(counts, room))]
-            else:
-                size = tf.size(texts)
-                counts = cut_pair(counts[:size], counts[size:], room)
-                sequences = [(first[:size], counts[0]), (first[size:], counts[1])]
-            return model_inputs(ids, sequences, self.start_id, self.end_id, self.padding_id)
-
-
-def _from_config(cls, config):
-    return cls.from_config(config)
 
 
 def _ids_of(vocabulary):

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.text import unicode_rules as rules
-from kerasformer.text.special_tokens import find_special_tokens
+from kerasformer.text.special_tokens import mark_special_tokens
 
 _NUL = 0  # cleaning drops it, so that no word but an overlong one has it
 
@@ -118,7 +118,7 @@ class WordSplitter:
             grid = tf.where(is_several[:, None], tf.gather(self._expansions, row), grid)
         if self._special_tokens:
             # White space around it, nothing changed inside.
-            inside, first, last = find_special_tokens(codes, text_starts, self._special_tokens)
+            inside, first, last = mark_special_tokens(codes, text_starts, self._special_tokens)
             space = rules.WHITE_SPACE | rules.STARTER
             itself = codes | (rules.KEPT | rules.STARTER)
             literal = tf.stack([tf.where(first, space, 0), itself, tf.where(last, space, 0)], 1)

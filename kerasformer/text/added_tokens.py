@@ -1,0 +1,101 @@
+"""Added tokens such as `<mask>`, found in a stream of code points as the `tokenizers` library finds them."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from kerasformer.text.character_classes import CLASS_MASK, EDGE, SPACE, WORD
+from kerasformer.text.special_tokens import find_special_tokens
+
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+@dataclasses.dataclass(frozen=True)
+class AddedToken:
+    """A token that is found literally in a text before the text is split.
+
+    content: str.
+    id: int.
+    single_word: bool, found only where no letter, digit or underscore is beside it.
+    lstrip, rstrip: bool, white space before it, or after it, belongs to it.
+    normalized: bool, found in the normalized text and not in the caller's.
+    special: bool, leaves nothing in a detokenized text.
+    """
+
+    content: str
+    id: int
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+    special: bool = False
+
+
+class AddedTokenFinder:
+    """Finds added tokens.
+
+    Args:
+        tokens: non-empty list of AddedToken.
+    """
+
+    def __init__(self, tokens):
+        tokens = {token.content: token for token in tokens}
+        self._contents = sorted(tokens)
+        tokens = [tokens[content] for content in self._contents]
+        self._ids = np.array([token.id for token in tokens], np.int32)
+        flags = {name: np.array([getattr(token, name) for token in tokens]) for name in _FLAGS}
+        self._single, self._left, self._right = (flags[name] for name in ("single_word", "lstrip", "rstrip"))
+        self._heads = np.unique([ord(content[0]) for content in self._contents]).astype(np.int32)
+
+    def __call__(self, codes, classes):
+        """Marks added tokens.
+
+        Args:
+            codes: int32 `[chars]`.
+            classes: int32 `[chars]`, EDGE where no token may be.
+
+        Returns:
+            ids: int32 `[chars]`, the id of the added token that a code point belongs to, else -1.
+            first: bool `[chars]`, where an added token begins.
+        """
+        if len(self._heads) > 8:
+            place = tf.minimum(tf.searchsorted(self._heads, codes), len(self._heads) - 1)
+            may_begin = tf.equal(tf.gather(self._heads, place), codes)
+        else:
+            may_begin = tf.reduce_any(tf.equal(codes[:, None], self._heads), 1)
+        return tf.cond(
+            tf.reduce_any(may_begin),
+            lambda: self._find(codes, classes),
+            lambda: (tf.fill(tf.shape(codes), -1), tf.zeros_like(codes, tf.bool)),
+        )
+
+    def _find(self, codes, classes):
+        kinds = tf.bitwise.bitwise_and(classes, CLASS_MASK)
+        inner = tf.where(tf.equal(kinds, EDGE), -1, codes)
+        starts, ends, tokens = find_special_tokens(inner, self._contents)
+        if self._single.any():
+            is_word = tf.concat([[False], tf.bitwise.bitwise_and(classes, WORD) > 0, [False]], 0)
+            in_word = tf.gather(is_word, starts) | tf.gather(is_word, ends + 1)
+            found = ~(in_word & tf.gather(self._single, tokens))
+            starts, ends, tokens = (tf.boolean_mask(value, found) for value in (starts, ends, tokens))
+        if self._left.any() or self._right.any():
+            # The space before a place, the space after it: where the run of white space begins and ends.
+            is_space = tf.equal(kinds, SPACE)
+            places = tf.range(tf.size(codes) + 1)
+            solid = tf.boolean_mask(places, tf.concat([~is_space, [True]], 0))
+            if self._right.any():
+                after = tf.gather(solid, tf.searchsorted(solid, ends))
+                ends = tf.where(tf.gather(self._right, tokens), after, ends)
+            if self._left.any():
+                before = tf.gather(solid, tf.searchsorted(solid, starts) - 1) + 1
+                before = tf.maximum(before, tf.concat([[0], ends[:-1]], 0))
+                starts = tf.where(tf.gather(self._left, tokens), before, starts)
+        size = tf.size(codes)
+        lengths = tf.maximum(ends - starts, 0)
+        inside = tf.repeat(starts - tf.cumsum(lengths, exclusive=True), lengths) + tf.range(tf.reduce_sum(lengths))
+        ids = tf.repeat(tf.gather(self._ids, tokens), lengths)
+        return (
+            tf.tensor_scatter_nd_update(tf.fill([size], -1), inside[:, None], ids),
+            tf.tensor_scatter_nd_update(tf.zeros([size], tf.bool), starts[:, None], tf.ones_like(starts, tf.bool)),
+        )

@@ -1,0 +1,303 @@
+"""The components of a `tokenizer.json`, and the files around it: each type is one class or function of ours."""
+
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from kerasformer.errors import InputError
+from kerasformer.text.added_tokens import AddedToken
+from kerasformer.text.byte_level import byte_letters, split_gpt2, to_bytes
+from kerasformer.text.byte_level_model import ByteLevelModel
+
+_SPECIAL_NAMES = ["bos_token", "eos_token", "cls_token", "sep_token", "pad_token", "unk_token", "mask_token"]
+_ADDED_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+def read_json(path, required=False):
+    """The object in a JSON file, packed by gzip or not; {} where there is no file and none is required.
+
+    Raises:
+        InputError: no such file, or none of JSON.
+    """
+    path = pathlib.Path(path)
+    if not required and not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} must be a file of JSON. Received: {error.strerror}.") from None
+    except ValueError as error:
+        raise InputError(f"{path} must be JSON in UTF-8. Received: {error}.") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object. Received: {type(content).__name__}.")
+    return content
+
+
+def checked_settings(settings, where):
+    """The settings of a `tokenizer_config.json` that count, special tokens as str.
+
+    Raises:
+        InputError: a setting that cannot be honoured.
+    """
+    checked = dict(settings)
+    for name in _SPECIAL_NAMES:
+        token = checked.get(name)
+        checked[name] = token["content"] if isinstance(token, dict) else token
+    if checked.get("truncation_side", "right") not in ("left", "right"):
+        raise InputError(f"`truncation_side` must be 'left' or 'right'. Received: {checked['truncation_side']!r}.")
+    return checked
+
+
+def _unknown(where, part, kind, known):
+    return InputError(f"{where} must have a {part} that is known ({known}). Received: {kind!r}.")
+
+
+def _flatten(component, name):
+    """A component as a list of components, sequences opened."""
+    if component is None:
+        return []
+    if component["type"] == "Sequence":
+        return [inner for part in component[name] for inner in _flatten(part, name)]
+    return [component]
+
+
+def read_normalizer(component, where):
+    for part in _flatten(component, "normalizers"):
+        raise _unknown(where, "normalizer", part["type"], "none with byte-level BPE")
+    return None
+
+
+class ByteLevelPreTokenizer:
+    """GPT-2's words, or each whole text as one word.
+
+    Args:
+        add_prefix_space: bool, whatever begins without a space gets one.
+        use_regex: bool, split by GPT-2's rules.
+    """
+
+    def __init__(self, add_prefix_space, use_regex):
+        self.add_prefix_space, self._use_regex = add_prefix_space, use_regex
+
+    def split(self, codes, classes):
+        """Where words begin: bool `[chars]`."""
+        if self._use_regex:
+            return split_gpt2(codes, classes)
+        is_text = classes > 0
+        return is_text & tf.concat([[False], ~is_text[:-1]], 0)
+
+
+def read_pre_tokenizer(component, add_prefix_space, where):
+    """The pre-tokenizer; `add_prefix_space` of the settings, if it is not None, replaces the component's own."""
+    parts = _flatten(component, "pretokenizers")
+    if len(parts) != 1 or parts[0]["type"] != "ByteLevel":
+        raise _unknown(where, "pre-tokenizer", " + ".join(part["type"] for part in parts) or None, "ByteLevel")
+    own = parts[0].get("add_prefix_space", True)
+    prefix = own if add_prefix_space is None else bool(add_prefix_space)
+    return ByteLevelPreTokenizer(prefix, parts[0].get("use_regex", True))
+
+
+def read_model(component, where):
+    """The vocabulary, dict from str to int, and the model."""
+    kind = component.get("type", "BPE" if "merges" in component else None)
+    if kind != "BPE":
+        raise _unknown(where, "model", kind, "BPE")
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
+        if component.get(name):
+            raise InputError(f"{where} must be byte-level BPE, without `{name}`. Received: {component[name]!r}.")
+    merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in component["merges"]]
+    return component["vocab"], ByteLevelModel(component["vocab"], merges, component.get("ignore_merges", False))
+
+
+def read_added_tokens(specification, settings, where):
+    """List of AddedToken: those of the `tokenizer.json`; the settings' own replace what these say."""
+    added = {token["id"]: token for token in specification.get("added_tokens") or []}
+    for place, token in (settings.get("added_tokens_decoder") or {}).items():
+        added[int(place)] = {**token, "id": int(place)}
+    tokens = [
+        AddedToken(token["content"], token["id"], **{name: bool(token.get(name)) for name in _ADDED_FLAGS})
+        for token in added.values()
+    ]
+    if any(not token.content or token.id < 0 for token in tokens):
+        raise InputError(f"{where} must add tokens that are not empty, with ids of 0 or more.")
+    return tokens
+
+
+def read_trimming(component):
+    """Whether offsets leave out white space at the ends of tokens, and whether the first token's space was added."""
+    for part in _flatten(component, "processors"):
+        if part["type"] in ("RobertaProcessing", "ByteLevel") and part.get("trim_offsets", True):
+            return True, part.get("add_prefix_space", True)
+    return False, False
+
+
+def outer_spaces(vocabulary):
+    """Spaces at the beginning and at the end of each token, two int32 `[vocabulary]`."""
+    space = byte_letters()[ord(" ")]
+
+    def count(token):
+        token = token.replace(space, " ")
+        return len(token) - len(token.lstrip()), len(token) - len(token.rstrip())
+
+    return tuple(np.array([count(token) for token in vocabulary], np.int32).reshape(-1, 2).T)
+
+
+class ByteLevelDecoder:
+    """Joins tokens of bytes to texts.
+
+    Args:
+        vocabulary: list of str.
+        special_ids: set of int, ids that leave nothing in the text.
+    """
+
+    def __init__(self, vocabulary, special_ids, clean_up):
+        forms = []
+        for place, token in enumerate(vocabulary):
+            value = to_bytes(token)
+            value = token.encode("utf-8", "replace") if value is None else value
+            forms.append(b"" if place in special_ids else value)
+        self._forms, self._clean_up = np.array(forms, object), clean_up
+        self._texts = tf.function(
+            self._join,
+            input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int64)],
+            autograph=False,
+        )
+
+    def __call__(self, ids):
+        from kerasformer.text.inputs import as_ragged_ids
+
+        ids = as_ragged_ids(ids)
+        return self._texts(ids.values, ids.row_splits)
+
+    def _join(self, ids, splits):
+        with tf.device("CPU"):
+            known = (ids >= 0) & (ids < len(self._forms))
+            forms = tf.where(known, tf.gather(self._forms, tf.where(known, ids, 0)), "")
+            rows = tf.RaggedTensor.from_row_splits(forms, splits, validate=False)
+            texts = tf.strings.reduce_join(rows, axis=1)
+            texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+            if self._clean_up:
+                from kerasformer.text.detokenizing import CLEAN_UP
+
+                for old, new in CLEAN_UP:
+                    texts = tf.strings.regex_replace(texts, old.replace(".", r"\.").replace("?", r"\?"), new)
+            return texts
+
+
+def read_decoder(component, vocabulary, special_ids, added_ids, clean_up, where):
+    kind = component["type"] if component else None
+    if kind != "ByteLevel":
+        raise _unknown(where, "decoder", kind, "ByteLevel")
+    return ByteLevelDecoder(vocabulary, special_ids, clean_up)
+
+
+def make_tokenizer(specification, settings, path):
+    """The tokenizer of a `tokenizer.json`'s content: a WordPieceTokenizer where the model is one, else a Tokenizer."""
+    from kerasformer.text.tokenizer import Tokenizer
+    from kerasformer.text.wordpiece import WordPieceTokenizer
+
+    if (specification.get("model") or {}).get("type") == "WordPiece":
+        return WordPieceTokenizer.load(path.parent)
+    try:
+        return Tokenizer(specification, settings)
+    except InputError as error:
+        raise InputError(str(error).replace("`specification`", str(path))) from None
+
+
+def load_folder(folder):
+    """The tokenizer of a folder."""
+    from kerasformer.text.wordpiece import WordPieceTokenizer
+
+    path = folder / "tokenizer.json"
+    settings = {**_special_tokens_map(folder), **read_json(folder / "tokenizer_config.json")}
+    if path.is_file():
+        return make_tokenizer(read_json(path), settings, path)
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        return make_tokenizer(_from_vocabulary_and_merges(folder, settings), settings, folder / "vocab.json")
+    if (folder / "sentencepiece.model").is_file():
+        from kerasformer.text.sentencepiece import SentencePieceTokenizer
+
+        return SentencePieceTokenizer.load(folder)
+    return WordPieceTokenizer.load(folder)
+
+
+def _special_tokens_map(folder):
+    content = read_json(folder / "special_tokens_map.json")
+    return {name: value for name, value in content.items() if name in _SPECIAL_NAMES}
+
+
+def byte_level_specification(ids, merges, added, processor, *, add_prefix_space=False, trim_offsets=True):
+    """The content of a `tokenizer.json` for byte-level BPE.
+
+    Args:
+        ids: dict from str to int. merges: list of pairs of str. added: list of dict. processor: dict.
+    """
+    level = {
+        "type": "ByteLevel",
+        "add_prefix_space": add_prefix_space,
+        "trim_offsets": trim_offsets,
+        "use_regex": True,
+    }
+    model = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": "",
+        "end_of_word_suffix": "",
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": False,
+        "vocab": ids,
+        "merges": [list(merge) for merge in merges],
+    }
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": level,
+        "post_processor": processor,
+        "decoder": {**level, "add_prefix_space": True},
+        "model": model,
+    }
+
+
+_ROBERTA_LIKE = ("Roberta", "Bart", "Longformer", "LED", "BlenderbotTokenizer", "MVP")
+_GPT2_LIKE = ("GPT2", "GPTNeo", "OPT")
+
+
+def _from_vocabulary_and_merges(folder, settings):
+    """The content of a `tokenizer.json` for a folder that has `vocab.json` and `merges.txt` instead."""
+    kind = settings.get("tokenizer_class") or "RobertaTokenizer"
+    is_roberta = kind.startswith(_ROBERTA_LIKE)
+    if not is_roberta and not kind.startswith(_GPT2_LIKE):
+        raise InputError(f"{folder} must have a tokenizer.json for the tokenizer class {kind!r}.")
+    ids = read_json(folder / "vocab.json")
+    lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
+    merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+    defaults = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    defaults |= {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
+    if not is_roberta:
+        defaults = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+    tokens = defaults | {name: settings[name] for name in _SPECIAL_NAMES if settings.get(name)}
+    settings |= tokens
+    added = {}
+    for name, token in tokens.items():
+        token = token if isinstance(token, dict) else {"content": token, "lstrip": name == "mask_token"}
+        if token["content"] in ids:
+            added[token["content"]] = {
+                "id": ids[token["content"]],
+                **{flag: bool(token.get(flag)) for flag in _ADDED_FLAGS},
+                "content": token["content"],
+                "special": True,
+            }
+    prefix = bool(settings.get("add_prefix_space", False))
+    processor = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
+    if is_roberta:
+        start, end = (checked_settings(tokens, folder)[name] for name in ("cls_token", "sep_token"))
+        processor = {"type": "RobertaProcessing", "sep": [end, ids[end]], "cls": [start, ids[start]]}
+        processor |= {"trim_offsets": True, "add_prefix_space": prefix}
+    added = sorted(added.values(), key=lambda token: token["id"])
+    return byte_level_specification(ids, merges, added, processor, add_prefix_space=prefix)
