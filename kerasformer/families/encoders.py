@@ -16,7 +16,7 @@ from kerasformer.families.sentence_transformers import (
 )
 from kerasformer.files import local_path
 from kerasformer.models import BertConfig, bert, with_precision
-from kerasformer.text import WordPieceTokenizer, learn_wordpiece
+from kerasformer.text import Tokenizer, WordPieceTokenizer, learn_wordpiece
 from kerasformer.text.huggingface import read_tokenizer
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -93,15 +93,15 @@ def checkpoint_tokenizer(checkpoint):
     Raises:
         InputError: its files cannot be used, or do not belong to the model.
     """
-    found = checkpoint.tokenizer_json() if is_google_folder(checkpoint.folder) else None
-    if found is None:
-        tokenizer = WordPieceTokenizer.load(checkpoint.folder)
-    else:
+    if is_google_folder(checkpoint.folder):
+        found = checkpoint.tokenizer_json()
         arguments = {
             "lowercase": found["normalizer"]["lowercase"],
             "max_word_length": found["model"]["max_input_chars_per_word"],
         }
         tokenizer = WordPieceTokenizer(**arguments | read_tokenizer(checkpoint.folder))
+    else:
+        tokenizer = Tokenizer.from_folder(checkpoint.folder)
     vocabulary_size = checkpoint.config.vocabulary_size
     if tokenizer.vocabulary_size > vocabulary_size:
         raise InputError(
@@ -112,9 +112,14 @@ def checkpoint_tokenizer(checkpoint):
 
 
 def _cut(tokenizer, max_length):
-    if tokenizer.max_length <= max_length:
+    if max_length is None or tokenizer.max_length <= max_length:
         return tokenizer
-    return WordPieceTokenizer.from_config({**tokenizer.get_config(), "max_length": max_length})
+    config = tokenizer.get_config()
+    if "settings" in config:
+        config["settings"] |= {"model_max_length": max_length}
+    else:
+        config["max_length"] = max_length
+    return tokenizer.from_config(config)
 
 
 def minilm_folder():

@@ -37,11 +37,11 @@ from kerasformer.models import Backbone, decoder, encoder
 from kerasformer.models.transforms import merged_weights
 from kerasformer.tasks.foreign import task_of
 from kerasformer.tasks.task import registered_tasks
-from kerasformer.text import SentencePieceTokenizer, WordPieceTokenizer
+from kerasformer.text import SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
 
 DESCRIPTION, HEAD, ENCODER = "kerasformer.json", "head.safetensors", "encoder.keras"
 _FORMAT = 1
-_TOKENIZERS = {kind.__name__: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
+_TOKENIZERS = {kind.__name__: kind for kind in (SentencePieceTokenizer, Tokenizer, WordPieceTokenizer)}
 
 
 def save_task(task, folder):
