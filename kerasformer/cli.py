@@ -144,7 +144,9 @@ def _info(options):
                 session, signatures = open_session(local)
                 session.close()
             print(f"{folder}: a SavedModel, {_megabytes(local)}")
-            _print_signatures({name: describe(signature) for name, signature in signatures.items()})
+            _print_signatures(
+                {name: describe(found) for name, found in signatures.items() if not name.startswith("__")}
+            )
             return
         versions = _versions(local)
         if versions:
@@ -171,8 +173,6 @@ def _megabytes(folder):
 
 def _print_signatures(signatures):
     for name, signature in sorted(signatures.items()):
-        if name.startswith("__"):  # TensorFlow's own
-            continue
         inputs, outputs = (
             ", ".join(f"{key} {value}" for key, value in signature[side].items()) for side in ("inputs", "outputs")
         )

@@ -16,7 +16,7 @@ from kerasformer.cli import main
 def saved(tmp_path_factory):
     """A folder with a saved task, and below `models/mine` a version of it."""
     base = tmp_path_factory.mktemp("cli")
-    encoder, tokenizer = kf.interop.random_encoder(
+    encoder, tokenizer = kf.families.random_encoder(
         ["good day", "bad day"] * 4, "tiny", vocabulary_size=60, max_length=32
     )
     kf.tasks.TextClassifier(encoder, tokenizer, ["bad", "good"]).save(base / "task")
@@ -43,7 +43,7 @@ def test_info_of_a_task_a_version_and_a_model(capsys, saved):
     code, out, _ = run(capsys, "info", saved / "task")
     assert code == 0
     assert "TextClassifier" in out
-    assert "label_names: ['bad', 'good']" in out
+    assert "label_names: ('bad', 'good')" in out
     assert "serving_default: text string [-1] →" in run(capsys, "info", saved / "models" / "mine" / "1")[1]
     assert "versions 1" in run(capsys, "info", saved / "models" / "mine")[1]
 

@@ -12,7 +12,7 @@ from kerasformer.files import read_locally, written_beside
 
 @pytest.fixture(scope="module")
 def task():
-    encoder, tokenizer = kf.interop.random_encoder(
+    encoder, tokenizer = kf.families.random_encoder(
         ["good day", "bad day"] * 4, "tiny", vocabulary_size=60, max_length=32
     )
     return kf.tasks.TextClassifier(encoder, tokenizer, ["bad", "good"])
@@ -92,8 +92,7 @@ def test_a_scheme_without_a_file_system_is_one_clear_error(task, here, scheme):
 
 def test_what_takes_local_paths_only_says_so(task, here):
     calls = [
-        lambda: kf.interop.load_huggingface("gs://bucket/model"),
-        lambda: kf.interop.save_huggingface(task.encoder, task.tokenizer, "gs://bucket/model"),
+        lambda: kf.families.load_encoder("gs://bucket/model"),
         lambda: kf.training.MetricsLog("gs://bucket/run"),
         lambda: kf.serving.PreviewServer("gs://bucket/models", rest_port=0, grpc_port=0),
         lambda: task.save(pathlib.Path("gs://bucket/task")),  # which has lost a slash
