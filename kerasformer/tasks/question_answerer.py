@@ -85,7 +85,7 @@ class QuestionAnswerer(Task):
         return task
 
     def _set_up(self, encoder, outputs, tokenizer, window, overlap, max_question, max_answer, no_answer_threshold):
-        check_window(window, overlap, max_question)
+        check_window(tokenizer, window, overlap, max_question)
         if window > tokenizer.max_length or max_answer < 1 or max_question < 1:
             raise InputError(
                 f"`window` must be at most max_length={tokenizer.max_length}, `max_answer` and `max_question` at least "

@@ -69,14 +69,9 @@ class Tagger(Task):
 
     def _set_up(self, encoder, outputs, tokenizer, entity_types, window, overlap):
         _check_entity_types(entity_types)
-        check_window(window, overlap)
+        check_window(tokenizer, window, overlap)
         if window > tokenizer.max_length:
             raise InputError(f"`window` must be at most max_length={tokenizer.max_length}. Received: window={window}.")
-        if not hasattr(tokenizer, "begins_word"):
-            raise InputError(
-                f"A tagger needs a tokenizer that tells words apart, such as WordPieceTokenizer. "
-                f"Received: {type(tokenizer).__name__}."
-            )
         super().__init__(encoder, outputs, tokenizer)
         self.entity_types = tuple(entity_types)
         self.window, self.overlap = window, overlap
@@ -135,7 +130,7 @@ class Tagger(Task):
         keys = rows * _LONGEST + tf.cast(tf.boolean_mask(word_starts, given), tf.int64)
         piece_keys = tf.cast(windows.texts, tf.int64) * _LONGEST + tf.cast(windows.starts, tf.int64)
         word = tf.searchsorted(keys, piece_keys, side="right") - 1
-        return self.tokenizer.begins_word(windows.ids), tf.maximum(word, 0)
+        return windows.begins_word, tf.maximum(word, 0)
 
     def loss(self, targets, outputs):
         """Sum of the losses of a batch of windows, and the number of words, what to divide it by.
@@ -172,7 +167,7 @@ class Tagger(Task):
             tags: int32 `[M]`.
             probabilities: float32 `[M]`, of the tag.
         """
-        begins = self.tokenizer.begins_word(windows.ids)
+        begins = windows.begins_word
         logits = tf.boolean_mask(windows.merge(tf.cast(outputs["logits"], tf.float32)), begins)
         texts = tf.boolean_mask(windows.texts, begins)
         lengths = tf.math.unsorted_segment_sum(tf.ones_like(texts), texts, num_texts)
