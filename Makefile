@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODELS := savedmodels
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo serve test lint format clean
+.PHONY: demo serve test compare lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/demo.py
@@ -15,6 +15,10 @@ serve: $(VENV)/installed
 
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -n 2
+
+# Every text and every code point against the `tokenizers` library; KF_DATA holds the data.
+compare: $(VENV)/installed
+	$(BIN)/python -m benchmarks.compare_tokenizers roberta-base gpt2
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

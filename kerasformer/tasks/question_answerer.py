@@ -81,7 +81,7 @@ class QuestionAnswerer(Task):
 
     def check(self):
         super().check()
-        check_window(self.window, self.overlap, self.max_question)
+        check_window(self.tokenizer, self.window, self.overlap, self.max_question)
         longest = self.tokenizer.max_length
         if self.window > longest or self.max_answer < 1 or self.max_question < 1:
             raise InputError(

@@ -68,15 +68,10 @@ class Tagger(Task):
 
     def check(self):
         super().check()
-        check_window(self.window, self.overlap)
+        check_window(self.tokenizer, self.window, self.overlap)
         longest = self.tokenizer.max_length
         if self.window > longest:
             raise InputError(f"`window` must be at most max_length={longest}. Received: window={self.window}.")
-        if not hasattr(self.tokenizer, "begins_word"):
-            raise InputError(
-                "A tagger needs a tokenizer that tells words apart, such as WordPieceTokenizer. "
-                f"Received: {type(self.tokenizer).__name__}."
-            )
 
     def build(self):
         sequence = encoder_output(self.encoder, "sequence_output", "A tagger")
@@ -153,7 +148,7 @@ class Tagger(Task):
         keys = rows * _LONGEST + tf.cast(tf.boolean_mask(word_starts, given), tf.int64)
         piece_keys = tf.cast(windows.texts, tf.int64) * _LONGEST + tf.cast(windows.starts, tf.int64)
         word = tf.searchsorted(keys, piece_keys, side="right") - 1
-        return self.tokenizer.begins_word(windows.ids), tf.maximum(word, 0)
+        return windows.begins_word, tf.maximum(word, 0)
 
     def loss(self, targets, outputs):
         """Sum of the losses of a batch of windows, and the number of words, what to divide it by.
@@ -190,7 +185,7 @@ class Tagger(Task):
             tags: int32 `[M]`.
             probabilities: float32 `[M]`, of the tag.
         """
-        begins = self.tokenizer.begins_word(windows.ids)
+        begins = windows.begins_word
         logits = tf.boolean_mask(windows.merge(tf.cast(outputs["logits"], tf.float32)), begins)
         texts = tf.boolean_mask(windows.texts, begins)
         lengths = tf.math.unsorted_segment_sum(tf.ones_like(texts), texts, num_texts)

@@ -4,11 +4,12 @@ from kerasformer.text.learning import learn_wordpiece
 from kerasformer.text.learning_sentencepiece import learn_sentencepiece
 from kerasformer.text.sentencepiece import SentencePieceTokenizer
 from kerasformer.text.sentences import split_sentences
-from kerasformer.text.tokenizer import Tokenizer
+from kerasformer.text.tokenizer import BytePairTokenizer, Tokenizer
 from kerasformer.text.windows import Windows, window_texts
 from kerasformer.text.wordpiece import WordPieceTokenizer
 
 __all__ = [
+    "BytePairTokenizer",
     "SentencePieceTokenizer",
     "Tokenizer",
     "Windows",

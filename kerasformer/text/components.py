@@ -1,6 +1,7 @@
 """The components of a `tokenizer.json`, and the files around it: each type is one class or function of ours."""
 
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -10,6 +11,8 @@ from kerasformer.errors import InputError
 from kerasformer.text.added_tokens import AddedToken
 from kerasformer.text.byte_level import byte_letters, split_gpt2, to_bytes
 from kerasformer.text.byte_level_model import ByteLevelModel
+from kerasformer.text.detokenizing import CLEAN_UP
+from kerasformer.text.inputs import as_ragged_ids
 
 _SPECIAL_NAMES = ["bos_token", "eos_token", "cls_token", "sep_token", "pad_token", "unk_token", "mask_token"]
 _ADDED_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
@@ -106,7 +109,8 @@ def read_model(component, where):
     for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if component.get(name):
             raise InputError(f"{where} must be byte-level BPE, without `{name}`. Received: {component[name]!r}.")
-    merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in component["merges"]]
+    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in component["merges"]]
+    merges = read_merges(merges)
     return component["vocab"], ByteLevelModel(component["vocab"], merges, component.get("ignore_merges", False))
 
 
@@ -165,8 +169,6 @@ class ByteLevelDecoder:
         )
 
     def __call__(self, ids):
-        from kerasformer.text.inputs import as_ragged_ids
-
         ids = as_ragged_ids(ids)
         return self._texts(ids.values, ids.row_splits)
 
@@ -178,8 +180,6 @@ class ByteLevelDecoder:
             texts = tf.strings.reduce_join(rows, axis=1)
             texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
             if self._clean_up:
-                from kerasformer.text.detokenizing import CLEAN_UP
-
                 for old, new in CLEAN_UP:
                     texts = tf.strings.regex_replace(texts, old.replace(".", r"\.").replace("?", r"\?"), new)
             return texts
@@ -264,6 +264,32 @@ def byte_level_specification(ids, merges, added, processor, *, add_prefix_space=
     }
 
 
+def read_vocabulary_list(vocabulary):
+    """A list of tokens by id, from that list or from the path of a `vocab.json`."""
+    if not isinstance(vocabulary, (str, os.PathLike)):
+        return list(vocabulary)
+    ids = read_json(vocabulary, required=True)
+    tokens = [""] * (max(ids.values(), default=-1) + 1)
+    for token, place in ids.items():
+        tokens[place] = token
+    return tokens
+
+
+def read_merges(merges):
+    """A list of pairs of str, from that list or from the path of a `merges.txt`."""
+    if isinstance(merges, (str, os.PathLike)):
+        try:
+            lines = pathlib.Path(merges).read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"`merges` must be a text file in UTF-8. Received: {merges} ({error}).") from None
+        merges = [line.rstrip("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
+    merges = [list(merge) for merge in merges]
+    wrong = next((merge for merge in merges if len(merge) != 2), None)
+    if wrong is not None:
+        raise InputError(f"A merge must be a pair of tokens. Received: {wrong!r}.")
+    return merges
+
+
 _ROBERTA_LIKE = ("Roberta", "Bart", "Longformer", "LED", "BlenderbotTokenizer", "MVP")
 _GPT2_LIKE = ("GPT2", "GPTNeo", "OPT")
 
@@ -275,8 +301,7 @@ def _from_vocabulary_and_merges(folder, settings):
     if not is_roberta and not kind.startswith(_GPT2_LIKE):
         raise InputError(f"{folder} must have a tokenizer.json for the tokenizer class {kind!r}.")
     ids = read_json(folder / "vocab.json")
-    lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
-    merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+    merges = read_merges(folder / "merges.txt")
     defaults = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
     defaults |= {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
     if not is_roberta:

@@ -11,14 +11,16 @@ import tensorflow as tf
 from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer as sentencepiece_ops
 
 from kerasformer.errors import InputError
-from kerasformer.text.inputs import as_ragged_ids, as_text_tensor, checked_max_length
+from kerasformer.text.inputs import as_ragged_ids, checked_max_length
+from kerasformer.text.stream import decode
 from kerasformer.text.templates import Part, Templates, model_inputs
+from kerasformer.text.tokenizer import BaseTokenizer
 
 _MODEL_FILE, _CONFIG_FILE = "sentencepiece.model", "tokenizer_config.json"
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(BaseTokenizer):
     """Splits texts into the pieces of a SentencePiece model (Kudo and Richardson 2018, arXiv:1808.06226), unigram or
     BPE, inside the graph, and joins pieces to texts.
 
@@ -67,27 +69,10 @@ class SentencePieceTokenizer:
         self._is_text = np.array(
             [not (processor.is_control(place) or processor.is_unused(place)) for place in range(len(self.vocabulary))]
         )
-        texts = tf.TensorSpec([None], tf.string)
         ids, splits = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int64)
-        self._pieces = tf.function(self._trace_pieces, input_signature=[texts], autograph=False)
-        self._offsets = tf.function(self._trace_offsets, input_signature=[texts], autograph=False)
+        self._begins_word = np.array([piece.startswith("\u2581") for piece in self.vocabulary])
         self._texts = tf.function(self._trace_texts, input_signature=[ids, splits], autograph=False)
-
-    @property
-    def vocabulary_size(self):
-        return len(self.vocabulary)
-
-    def __call__(self, texts, max_length=None):
-        """Model inputs of texts, strings `[batch]`: the pieces and an end token.
-
-        Args:
-            max_length: int, in place of the tokenizer's own; what is longer is cut, the end token stays.
-
-        Returns:
-            dict of int32 `[batch, length]`, where length is that of the longest row: `token_ids` and `padding_mask`.
-        """
-        inputs = self.with_start(self.tokenize(texts), max_length)
-        return {name: value[:, 1:] for name, value in inputs.items()}
+        self._build()
 
     def with_start(self, pieces, max_length=None):
         """Model inputs of pieces, ragged int32 `[batch, (pieces)]`, with a start token before and an end token after.
@@ -99,22 +84,6 @@ class SentencePieceTokenizer:
         sequence = (splits[:-1], tf.minimum(splits[1:] - splits[:-1], min(room, tf.int32.max - 2)))
         inputs = model_inputs(pieces.values, [sequence], self._with_start, self.padding_id)
         return {name: inputs[name] for name in ("token_ids", "padding_mask")}
-
-    def tokenize(self, texts):
-        """Bare ids of texts, strings `[batch]`: a `tf.RaggedTensor` `[batch, (pieces)]`, int32, nothing cut."""
-        ids, splits = self._pieces(as_text_tensor(texts, "texts"))
-        return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
-
-    def tokenize_with_offsets(self, texts):
-        """Bare ids of texts, strings `[batch]`, and where the pieces stand.
-
-        Returns:
-            ids, starts, ends: `tf.RaggedTensor`s `[batch, (pieces)]`, int32. A piece came from `text[start:end]`, in
-            bytes of the caller's UTF-8 string; of a character in several byte pieces one piece has it all. Where
-            lower-casing changes a text's number of bytes, offsets are those in the lower-cased text.
-        """
-        *values, splits = self._offsets(as_text_tensor(texts, "texts"))
-        return tuple(tf.RaggedTensor.from_row_splits(value, splits, validate=False) for value in values)
 
     def detokenize(self, ids):
         """Texts of ids, int `[batch, length]` or ragged `[batch, (length)]`: string tensor `[batch]`.
@@ -132,9 +101,6 @@ class SentencePieceTokenizer:
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "model": base64.b64decode(config["model"])})
-
-    def __reduce__(self):
-        return _from_config, (type(self), self.get_config())
 
     def save(self, folder):
         """Writes `sentencepiece.model`, as other programs read it, and `tokenizer_config.json`."""
@@ -176,10 +142,19 @@ class SentencePieceTokenizer:
 
     def _trace_offsets(self, texts):
         with tf.device("CPU"):
+            lowered = self._lowered(texts)
             ids, splits, starts, ends = sentencepiece_ops.sentencepiece_tokenize_with_offsets_op(
-                self._resource(), self._lowered(texts), 0, 1.0, False, False, False, tf.int32, return_nbest=False
+                self._resource(), lowered, 0, 1.0, False, False, False, tf.int32, return_nbest=False
             )
-            return ids, tf.cast(starts, tf.int32), tf.cast(ends, tf.int32), splits
+            starts, ends = tf.cast(starts, tf.int32), tf.cast(ends, tf.int32)
+            text_of = tf.repeat(tf.range(tf.size(texts)), splits[1:] - splits[:-1])
+            if self.lowercase:
+                starts, ends = _before_lowering(texts, lowered, text_of, starts, ends)
+            begins = tf.cast(tf.gather(self._begins_word, ids), tf.int32)
+            is_first = tf.not_equal(text_of, tf.concat([[-1], text_of[:-1]], 0))
+            number = tf.cumsum(tf.where(is_first, 1, begins))
+            words = number - tf.gather(tf.concat([number, [0]], 0), tf.gather(splits, text_of))
+            return ids, starts, ends, words, splits
 
     def _trace_texts(self, ids, splits):
         with tf.device("CPU"):
@@ -192,8 +167,26 @@ class SentencePieceTokenizer:
             )
 
 
-def _from_config(cls, config):
-    return cls.from_config(config)
+def _before_lowering(texts, lowered, text_of, starts, ends):
+    """Offsets in bytes of `texts`, of offsets in bytes of these texts lower-cased.
+
+    Only U+0130 becomes two code points, an i and a dot; both came from it.
+    """
+    before, after = decode(texts), decode(lowered)
+    counts = tf.where(tf.equal(before.codes, 0x130), 2, 1)
+    source = tf.repeat(tf.range(tf.size(counts)), counts)
+    size = tf.cast(tf.reduce_max(tf.strings.length(lowered)) + 2, tf.int64) if texts.shape[0] != 0 else 1
+    text = tf.cast(tf.cumsum(tf.cast(after.codes < 0, tf.int32)) - 1, tf.int64)
+    base = tf.cast(text_of, tf.int64) * size
+
+    def place(offset, side):
+        keys = text * size + tf.cast(after.starts, tf.int64)
+        at = tf.searchsorted(keys, base + tf.cast(offset, tf.int64), side="right") - 1
+        return tf.gather(source, at)
+
+    first = tf.gather(before.starts, place(starts, "right"))
+    last = tf.gather(before.ends, place(tf.maximum(ends - 1, starts), "right"))
+    return first, tf.where(ends > starts, last, first)
 
 
 def _read(path):

@@ -90,6 +90,14 @@ def character_entries(lowercase, strip_accents, split_cjk):
     return entries, several, expansions
 
 
+def normalize(text, lowercase, strip_accents):
+    """What a text of letters becomes, one code point after another."""
+    entries, several, expansions = character_entries(lowercase, strip_accents, False)
+    rows = dict(zip(several.tolist(), expansions, strict=True))
+    codes = [entry & CODE_MASK for char in text for entry in rows.get(ord(char), [entries[ord(char)]]) if entry & KEPT]
+    return "".join(map(chr, codes))
+
+
 def two_stage(entries):
     """Splits a table over all code points in two small ones.
 

@@ -19,6 +19,7 @@ class Windows(NamedTuple):
     kept: bool `[W, L]`, true in one window only for each piece, the one where it has more context.
     ids, starts, ends: int32 `[P]`, token ids of all pieces, and where they stand in bytes of their text.
     texts: int32 `[P]`, the text that a piece is of.
+    words: int32 `[P]`, the number of the word in its text that a piece is of.
     """
 
     inputs: dict
@@ -29,6 +30,13 @@ class Windows(NamedTuple):
     starts: tf.Tensor
     ends: tf.Tensor
     texts: tf.Tensor
+    words: tf.Tensor
+
+    @property
+    def begins_word(self):
+        """bool `[P]`, whether a piece is the first of its word."""
+        is_new = (self.words[1:] != self.words[:-1]) | (self.texts[1:] != self.texts[:-1])
+        return tf.concat([tf.ones_like(self.words[:1], tf.bool), is_new], 0)
 
     def merge(self, values):
         """`[W, L, ...]` of a model to `[P, ...]`: what it says of each piece where that has more context."""
@@ -46,7 +54,7 @@ def window_texts(tokenizer, texts, length, overlap, heads=None, max_head=0):
     A text that fits is one window; a batch of 0 gives none. Memory grows with the number of windows: nothing is cut.
 
     Args:
-        tokenizer: with `tokenize`, `tokenize_with_offsets` and the ids of special tokens.
+        tokenizer: any BaseTokenizer; its templates put special tokens around the sequences.
         texts: strings `[N]`.
         length: int, most tokens of a window, special tokens included.
         overlap: int, pieces that two neighbours have in common.
@@ -59,10 +67,10 @@ def window_texts(tokenizer, texts, length, overlap, heads=None, max_head=0):
     Raises:
         InputError: no room is left for the texts beside `overlap`, or these are not strings `[N]`.
     """
-    check_window(length, overlap, max_head if heads is not None else None)
+    check_window(tokenizer, length, overlap, max_head if heads is not None else None)
     texts = as_text_tensor(texts, "texts")
     with tf.device("CPU"):
-        ids, starts, ends = tokenizer.tokenize_with_offsets(texts)
+        ids, starts, ends, words = tokenizer.tokenize_with_words(texts)
         splits = tf.cast(ids.row_splits, tf.int32)
         counts = splits[1:] - splits[:-1]
         all_ids, head_first, head_counts = ids.values, None, tf.zeros_like(counts)
@@ -107,6 +115,7 @@ def window_texts(tokenizer, texts, length, overlap, heads=None, max_head=0):
             starts.values,
             ends.values,
             tf.cast(ids.value_rowids(), tf.int32),
+            words.values,
         )
 
 
@@ -125,9 +134,12 @@ def include_marks(texts, ends):
     return ends + tf.strings.length(rest) - tf.strings.length(tf.strings.regex_replace(rest, r"^\p{M}+", "", False))
 
 
-def check_window(length, overlap, max_head=None):
+def check_window(tokenizer, length, overlap, max_head=None):
     """Raises InputError unless windows of `length` tokens can overlap by `overlap` pieces."""
-    needed = 2 if max_head is None else 3 + max_head
+    if max_head is None:
+        needed = tokenizer.templates.num_special(1)
+    else:
+        needed = tokenizer.templates.num_special(2) + max_head
     if overlap < 0 or length - needed <= overlap:
         raise InputError(
             f"A window needs more than `overlap` pieces of a text beside its {needed} other tokens. "

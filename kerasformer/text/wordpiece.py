@@ -11,7 +11,7 @@ from kerasformer.errors import InputError
 from kerasformer.text import huggingface
 from kerasformer.text.detokenizing import Detokenizer
 from kerasformer.text.inputs import checked_max_length
-from kerasformer.text.templates import bert_templates
+from kerasformer.text.templates import bert_templates, roberta_templates
 from kerasformer.text.tokenizer import BaseTokenizer
 from kerasformer.text.words import WordSplitter, utf8_lengths
 
@@ -39,10 +39,16 @@ class WordPieceTokenizer(BaseTokenizer):
         mask_token: str or None; `mask_id` is None if the vocabulary lacks it.
         additional_special_tokens: list of str in the vocabulary, found literally in texts as well.
         max_word_length: int, a word of more code points is unknown.
+        added_words: list of str in the vocabulary, found in the normalized text wherever they are, also inside of
+            longer words, such as words of one's field that were added to a trained model.
+        truncation_side: "right" or "left", where texts are cut that are too long.
+        double_separator: bool, a pair is `<s> A </s></s> B </s>`, all in segment 0, as RoBERTa and MPNet have it.
+
+    A token that is in the vocabulary twice has its last id, as in Transformers.
 
     Raises:
-        InputError: the vocabulary cannot be read, is empty, holds a token twice or lacks one that is needed, or
-            another argument cannot be used.
+        InputError: the vocabulary cannot be read, is empty or lacks a token that is needed, or another argument cannot
+            be used.
 
     Example:
 
@@ -66,6 +72,9 @@ class WordPieceTokenizer(BaseTokenizer):
         mask_token="[MASK]",
         additional_special_tokens=(),
         max_word_length=100,
+        added_words=(),
+        truncation_side="right",
+        double_separator=False,
     ):
         if isinstance(vocabulary, (str, os.PathLike)):
             vocabulary = huggingface.read_vocabulary(vocabulary)
@@ -80,6 +89,11 @@ class WordPieceTokenizer(BaseTokenizer):
         if isinstance(max_word_length, bool) or not isinstance(max_word_length, int) or max_word_length < 1:
             raise InputError(f"`max_word_length` must be an integer of 1 or more. Received: {max_word_length!r}.")
 
+        if truncation_side not in ("left", "right"):
+            raise InputError(f"`truncation_side` must be 'left' or 'right'. Received: {truncation_side!r}.")
+        self.truncation_side, self.double_separator = truncation_side, bool(double_separator)
+        self.added_words = list(added_words)
+
         self.start_id = _special_id(ids, "start_token", start_token)
         self.end_id = _special_id(ids, "end_token", end_token)
         self.padding_id = _special_id(ids, "padding_token", padding_token)
@@ -89,8 +103,12 @@ class WordPieceTokenizer(BaseTokenizer):
         special += [mask_token] * (self.mask_id is not None)
         for token in self.additional_special_tokens:
             _special_id(ids, "additional_special_tokens", token)
+        for token in self.added_words:
+            _special_id(ids, "added_words", token)
+            if any(char.isspace() for char in token):
+                raise InputError(f"`added_words` must be without white space. Received: {token!r}.")
         self.special_tokens = list(dict.fromkeys([*special, *self.additional_special_tokens]))
-        for token in self.special_tokens:
+        for token in (*self.special_tokens, *self.added_words):
             if not token or "\0" in token or len(token) > max_word_length:
                 raise InputError(
                     f"A special token must have 1 to {max_word_length} characters, none of them NUL. "
@@ -103,10 +121,14 @@ class WordPieceTokenizer(BaseTokenizer):
             self.split_cjk,
             self.special_tokens,
             max_word_length,
+            self.added_words,
         )
-        self._model = _wordpiece_model(self.vocabulary, self.special_tokens, unknown_token, max_word_length)
+        self._model = _wordpiece_model(
+            self.vocabulary, ids, {*self.special_tokens, *self.added_words}, unknown_token, max_word_length
+        )
         self._detokenizer = Detokenizer(self.vocabulary, [ids[token] for token in self.special_tokens])
-        self.templates = bert_templates(self.start_id, self.end_id)
+        make = roberta_templates if self.double_separator else bert_templates
+        self.templates = make(self.start_id, self.end_id)
         self._build()
 
     def begins_word(self, ids):
@@ -131,7 +153,8 @@ class WordPieceTokenizer(BaseTokenizer):
         """Arguments that make this tokenizer again, the vocabulary among them."""
         names = (
             "vocabulary lowercase strip_accents split_cjk max_length start_token end_token padding_token "
-            "unknown_token mask_token additional_special_tokens max_word_length"
+            "unknown_token mask_token additional_special_tokens max_word_length "
+            "added_words truncation_side double_separator"
         )
         return {name: getattr(self, name) for name in names.split()}
 
@@ -195,10 +218,6 @@ def _ids_of(vocabulary):
         if not isinstance(token, str):
             raise InputError(f"`vocabulary` must be a list of str. Received: a {type(token).__name__}, {token!r}.")
     ids = {token: place for place, token in enumerate(vocabulary)}
-    twice = next(((token, place) for place, token in enumerate(vocabulary) if token and ids[token] != place), None)
-    if twice:
-        token, place = twice
-        raise InputError(f"`vocabulary` must hold a token once. Received: {token!r} as {place} and {ids[token]}.")
     return ids
 
 
@@ -208,7 +227,7 @@ def _special_id(ids, name, token):
     return ids[token]
 
 
-def _wordpiece_model(vocabulary, special_tokens, unknown_token, max_word_length):
+def _wordpiece_model(vocabulary, ids, special_tokens, unknown_token, max_word_length):
     """The trie of Song et al. 2021, "Fast WordPiece Tokenization", as uint8 `[bytes]`."""
     # Entries that no word can be must not match what stands for an overlong word, nor trouble the trie: a space puts
     # them out of the way, as only special tokens hold one.
@@ -219,7 +238,9 @@ def _wordpiece_model(vocabulary, special_tokens, unknown_token, max_word_length)
         if token in ("", SUFFIX_INDICATOR) or len(token) > longest or " " in token or "\0" in token
     }
     out_of_reach -= set(special_tokens)
-    entries = [f" {place}" if token in out_of_reach else token for place, token in enumerate(vocabulary)]
+    entries = [
+        f" {place}" if token in out_of_reach or ids[token] != place else token for place, token in enumerate(vocabulary)
+    ]
     try:
         model = tf_text.build_fast_wordpiece_model(
             entries, 4 * max_word_length, SUFFIX_INDICATOR, unknown_token, True, False

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.text import unicode_rules as rules
-from kerasformer.text.special_tokens import mark_special_tokens
+from kerasformer.text.special_tokens import find_special_tokens, mark_special_tokens
 
 _NUL = 0  # cleaning drops it, so that no word but an overlong one has it
 
@@ -39,12 +39,14 @@ class WordSplitter:
         lowercase, strip_accents, split_cjk: bool, as in `WordPieceTokenizer`.
         special_tokens: list of str, found literally in the text before any rule is applied.
         max_word_length: a longer word, in code points, is made one that no vocabulary knows.
+        added_words: list of str, found in the normalized text.
     """
 
-    def __init__(self, lowercase, strip_accents, split_cjk, special_tokens, max_word_length):
+    def __init__(self, lowercase, strip_accents, split_cjk, special_tokens, max_word_length, added_words=()):
         entries, self._several, self._expansions = rules.character_entries(lowercase, strip_accents, split_cjk)
         self._reorders = strip_accents
         self._special_tokens = sorted(special_tokens)
+        self._added_words = sorted({rules.normalize(word, lowercase, strip_accents) for word in added_words})
         self._max_word_length = max_word_length
         entries = entries.copy()
         entries[[ord(token[0]) for token in special_tokens]] |= rules.RARE
@@ -65,7 +67,7 @@ class WordSplitter:
         codes, text_starts = decoded.char_values, decoded.row_splits[:-1]
         entries = self._look_up(codes)
         entries, sources, text_starts = tf.cond(
-            tf.reduce_max(entries) >= rules.RARE,
+            tf.reduce_max(entries) >= rules.RARE if not self._added_words else tf.constant(True),
             lambda: self._rewrite(codes, entries, text_starts),
             lambda: (entries, tf.range(tf.size(codes)) if with_offsets else codes, text_starts),
         )
@@ -116,6 +118,7 @@ class WordSplitter:
             row = tf.minimum(row, len(self._several) - 1)
             is_several = tf.equal(tf.gather(self._several, row), codes)
             grid = tf.where(is_several[:, None], tf.gather(self._expansions, row), grid)
+        inside = None
         if self._special_tokens:
             # White space around it, nothing changed inside.
             inside, first, last = mark_special_tokens(codes, text_starts, self._special_tokens)
@@ -128,7 +131,32 @@ class WordSplitter:
         sources = tf.cast(places[:, 0], tf.int32)
         if self._reorders:
             entries, sources = _canonical_order(entries, sources)
+        if self._added_words:
+            entries, sources = self._set_apart(entries, sources, inside)
         return entries, sources, tf.searchsorted(sources, tf.cast(text_starts, tf.int32), out_type=tf.int64)
+
+    def _set_apart(self, entries, sources, is_special):
+        """The stream with white space around added words.
+
+        Args:
+            entries, sources: int32 `[chars]`, after normalizing.
+            is_special: bool `[code points of the texts]`, inside of special tokens, or None.
+        """
+        kind = tf.bitwise.bitwise_and(entries, rules.KEPT | rules.OWN_WORD | rules.WHITE_SPACE)
+        codes = tf.where(kind >= rules.KEPT, tf.bitwise.bitwise_and(entries, rules.CODE_MASK), -1)
+        if is_special is not None:
+            codes = tf.where(tf.gather(is_special, sources), -1, codes)
+        starts, ends, _ = find_special_tokens(codes, self._added_words)
+        size = tf.shape(codes)
+        first = tf.scatter_nd(starts[:, None], tf.ones_like(starts), size)
+        last = tf.scatter_nd((ends - 1)[:, None], tf.ones_like(starts), size)
+        inside = (tf.cumsum(first) - tf.cumsum(last, exclusive=True)) > 0
+        space = rules.WHITE_SPACE | rules.STARTER
+        plain = tf.bitwise.bitwise_and(entries, ~(3 << rules.CODE_BITS))
+        entries = tf.where(inside, plain, entries)
+        grid = tf.stack([tf.where(first > 0, space, 0), entries, tf.where(last > 0, space, 0)], 1)
+        places = tf.where(grid)
+        return tf.gather_nd(grid, places), tf.gather(sources, places[:, 0])
 
     def _spoil_long_words(self, char_codes, lengths, splits):
         first = tf.boolean_mask(splits, lengths > self._max_word_length)
