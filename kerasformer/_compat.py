@@ -1,5 +1,6 @@
 """Private API of Keras and TensorFlow that the package cannot do without, each with the version it was read in."""
 
+import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.ops import control_flow_util
@@ -26,3 +27,24 @@ def with_constant_weights(concrete):
     """A concrete function with its variables as constants and its loops lowered (TensorFlow 2.21:
     `convert_variables_to_constants_v2`). Its inputs may be in another order."""
     return convert_variables_to_constants_v2(concrete)
+
+
+class BareAdamW(keras.optimizers.AdamW):
+    """Keras's AdamW for a subclass that decays weights in `update_step` (Keras 3.15: `Optimizer._apply_weight_decay`,
+    `_var_key`, `_get_variable_index`, `_momentums`, `_velocities`, `_use_weight_decay`)."""
+
+    def _apply_weight_decay(self, variables):
+        """Nothing: `update_step` does it, where the weight is read anyway."""
+
+    def key_of(self, variable):
+        """What identifies a variable, replicas of it included."""
+        return self._var_key(variable)
+
+    def is_decayed(self, variable):
+        """Whether weight decay applies to a variable."""
+        return self._use_weight_decay(variable)
+
+    def moments_of(self, variable):
+        """The first and second moment of a variable, TensorFlow's variables."""
+        index = self._get_variable_index(variable)
+        return self._momentums[index].value, self._velocities[index].value

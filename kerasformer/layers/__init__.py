@@ -20,7 +20,7 @@ from kerasformer.layers.inter_sentence_encoder import InterSentenceEncoder
 from kerasformer.layers.keyed_dropout import keyed_dropout
 from kerasformer.layers.multi_head_attention import MultiHeadAttention
 from kerasformer.layers.normalization import LayerNormalization, RMSNormalization
-from kerasformer.layers.output_heads import LanguageModelHead, MaskedLanguageModelHead, SpanHead
+from kerasformer.layers.output_heads import LanguageModelHead, MaskedLanguageModelHead
 from kerasformer.layers.padding import (
     PackTokens,
     PaddingLayout,
@@ -67,7 +67,6 @@ __all__ = [
     "RotaryPositionEmbedding",
     "SequenceMask",
     "SinusoidalPositionEmbedding",
-    "SpanHead",
     "TokenEmbedding",
     "TokenPositions",
     "TransformerBlock",

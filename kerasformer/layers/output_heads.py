@@ -1,11 +1,10 @@
-"""Output layers: scores of a vocabulary, of masked tokens, and of answer spans."""
+"""Output layers: scores of a vocabulary, of all tokens or of masked ones."""
 
 import keras
 import tensorflow as tf
 
 from kerasformer.layers.activations import get_activation
 from kerasformer.layers.base import Layer
-from kerasformer.layers.masks import check_padding_mask, mask_to_bias
 from kerasformer.layers.normalization import LayerNormalization
 
 
@@ -120,35 +119,3 @@ class MaskedLanguageModelHead(Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "remove_padding": self.remove_padding,
         }
-
-
-@keras.saving.register_keras_serializable(package="kerasformer")
-class SpanHead(Layer):
-    """Scores of an answer's beginning, and of its end, at each token (Devlin et al. 2019, section 4.2), in float32.
-
-    An answer is in the context; the first token represents "no answer".
-
-    Call:
-        inputs: `[batch, length, dim]`.
-        context_mask: int32 `[batch, length]`, positive where a token is of the context.
-        padding_mask: int32 `[batch, length]`, positive for real tokens.
-
-    Returns:
-        float32 `[batch, length, 2]`; a large negative number where no answer can be.
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
-        self.dense = keras.layers.Dense(
-            2, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), dtype="float32", name="dense"
-        )
-
-    def build(self, inputs_shape, context_mask_shape=None, padding_mask_shape=None):
-        self.dense.build(inputs_shape)
-
-    def call(self, inputs, context_mask, padding_mask):
-        check_padding_mask(padding_mask, inputs)
-        check_padding_mask(context_mask, inputs, "context_mask")
-        first = tf.equal(tf.range(tf.shape(context_mask)[1]), 0)[None, :]
-        possible = (first | (context_mask > 0)) & (padding_mask > 0)
-        return self.dense(inputs) + mask_to_bias(possible, tf.float32)[:, :, None]

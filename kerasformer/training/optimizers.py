@@ -5,6 +5,7 @@ import re
 import keras
 import tensorflow as tf
 
+from kerasformer._compat import BareAdamW
 from kerasformer.errors import InputError
 
 # Biases and the gains of normalizations are left out of decay, as in BERT's own optimizer.
@@ -12,15 +13,15 @@ _NO_DECAY = ("bias", "gamma", "beta")
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class AdamW(keras.optimizers.AdamW):
+class AdamW(BareAdamW):
     """Keras's AdamW, the same numbers, with the update of a float32 weight as one TensorFlow operation.
 
-    No `amsgrad`. With `layer_decay` below 1 the learning rate of a layer is multiplied by it once for each layer above
-    (Clark et al. 2020, arXiv:2003.10555, appendix A): those named `block_N` in order, embeddings below them, all else
-    above.
+    There is no `amsgrad`. With `layer_decay` below 1 the learning rate of a layer is multiplied by it once for each
+    layer above (Clark et al. 2020, arXiv:2003.10555, appendix A): layers named `block_N` in order, embeddings below
+    them, all else above.
 
-    Keras's own makes about ten passes over the memory of a weight and its two moments; on a CPU, where memory is what
-    an optimizer waits for, this one takes a quarter of the time.
+    Keras's own makes about ten passes over the memory of a weight and its two moments. On a CPU, where memory limits an
+    optimizer, this one takes a quarter of the time.
     """
 
     def __init__(self, *args, layer_decay=1.0, **kwargs):
@@ -29,7 +30,7 @@ class AdamW(keras.optimizers.AdamW):
 
     def build(self, variables):
         super().build(variables)
-        self._rates = dict(zip(map(self._var_key, variables), self._layer_rates(variables), strict=True))
+        self._rates = dict(zip(map(self.key_of, variables), self._layer_rates(variables), strict=True))
 
     def _layer_rates(self, variables):
         """What each variable's learning rate is multiplied by."""
@@ -43,15 +44,11 @@ class AdamW(keras.optimizers.AdamW):
     def get_config(self):
         return {**super().get_config(), "layer_decay": self.layer_decay}
 
-    def _apply_weight_decay(self, variables):
-        """Done in `update_step`, where the weight is at hand."""
-
     def update_step(self, gradient, variable, learning_rate):
-        rate = tf.cast(learning_rate, tf.float32) * self._rates[self._var_key(variable)]
-        if self._use_weight_decay(variable):
+        rate = tf.cast(learning_rate, tf.float32) * self._rates[self.key_of(variable)]
+        if self.is_decayed(variable):
             variable.assign(variable * tf.cast(1 - rate * self.weight_decay, variable.dtype))
-        index = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[index].value, self._velocities[index].value
+        momentum, velocity = self.moments_of(variable)
         step = tf.cast(self.iterations + 1, tf.float32)
         powers = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
         if variable.dtype == tf.float32:

@@ -185,7 +185,6 @@ LAYERS = [
     layers.MeanPooling(),
     layers.MaxPooling(),
     layers.FirstToken(),
-    layers.SpanHead(),
     layers.Transitions(),
     layers.InterSentenceEncoder(3, 1, 2, 8, 0.2, 1e-5),
     layers.PaddingLayout(),
