@@ -20,11 +20,16 @@ def build(folder, name, filled=True):
     """The task in `folder/name`."""
     folder = Path(folder)
     settings = json.loads((folder / name / "settings.json").read_text())
+    # Names of settings that changed since.
+    settings |= {"pooling": "first"} if settings.get("pooling") == "cls" else {}
+    if "inner_width" in settings:
+        settings["intermediate_dim"] = settings.pop("inner_width")
     kind = getattr(kf.tasks, settings.pop("class"))
     if name == "translate":
         config = settings.pop("config")
+        config["max_sequence_length"] = config.pop("max_length")
         tokenizer = kf.text.SentencePieceTokenizer(
-            folder / name / "sentencepiece.model", max_length=config["max_length"]
+            folder / name / "sentencepiece.model", max_length=config["max_sequence_length"]
         )
         task = kind(kf.models.transformer(kf.models.TransformerConfig.named(config.pop("size"), **config)), tokenizer,
                     **settings)  # fmt: skip
@@ -33,8 +38,16 @@ def build(folder, name, filled=True):
     if filled:
         head = np.load(folder / name / "head.npz")
         for weight in own_weights(task):
-            weight.assign(head[weight.path])
+            weight.assign(head[old_path(weight.path)])
     return task
+
+
+def old_path(path):
+    """What 0.1.0 called a weight: head.npz has those names."""
+    if path.startswith("decoder_block_"):
+        path = path.replace("/cross_attention", "/memory_attention")
+        path = path.replace("/attention/", "/self_attention/").replace("/attention_norm/", "/self_attention_norm/")
+    return path.replace("spans/", "spans/dense/")
 
 
 def own_weights(task):
