@@ -170,6 +170,8 @@ class MultiHeadAttention(Layer):
             keys, values = _only_real(keys, values, padding_mask)
         queries = tf.reshape(queries, [-1, self.num_heads, 1, self.head_dim])
         key_positions = tf.range(shape[1])
+        if self.positions is not None:
+            queries, keys = self.positions.rotate(queries, keys, key_positions[:1], key_positions)
         mask = joint_mask(padding_mask, attention_mask)
         if use_causal_mask:
             mask = mask & tf.equal(key_positions, 0)
