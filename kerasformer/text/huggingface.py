@@ -28,10 +28,26 @@ _SETTING_NAMES = {
     "max_word_length": "max_word_length",  # Transformers passes over it: it knows this one only in tokenizer.json
 }
 # Classes that cut words as BERT's does; other ones cut their own way in front of the vocabulary.
-_CLASSES = """
-    Bert ConvBert DistilBert DPRContextEncoder DPRQuestionEncoder DPRReader Electra Funnel LayoutLM LayoutLMv2 Lxmert
-    MobileBert MPNet PreTrained Retribert Splinter SqueezeBert Tokenizers
-""".split()
+_CLASSES = (
+    "Bert",
+    "ConvBert",
+    "DistilBert",
+    "DPRContextEncoder",
+    "DPRQuestionEncoder",
+    "DPRReader",
+    "Electra",
+    "Funnel",
+    "LayoutLM",
+    "LayoutLMv2",
+    "Lxmert",
+    "MobileBert",
+    "MPNet",
+    "PreTrained",
+    "Retribert",
+    "Splinter",
+    "SqueezeBert",
+    "Tokenizers",
+)
 _NO_LIMIT = 10**9  # Transformers writes 1e30 for "none known"
 
 
