@@ -69,6 +69,11 @@ class Tagger(Task):
 
     def _set_up(self, encoder, outputs, tokenizer, entity_types, window, overlap):
         _check_entity_types(entity_types)
+        if not hasattr(tokenizer, "word_ids"):
+            raise InputError(
+                f"A tagger needs a tokenizer that tells words apart, such as WordPieceTokenizer. "
+                f"Received: {type(tokenizer).__name__}."
+            )
         check_window(tokenizer, window, overlap)
         if window > tokenizer.max_length:
             raise InputError(f"`window` must be at most max_length={tokenizer.max_length}. Received: window={window}.")
