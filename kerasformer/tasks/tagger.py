@@ -68,6 +68,11 @@ class Tagger(Task):
 
     def check(self):
         super().check()
+        if not hasattr(self.tokenizer, "word_ids"):
+            raise InputError(
+                "A tagger needs a tokenizer that tells words apart, such as those of `kf.text`. "
+                f"Received: {type(self.tokenizer).__name__}."
+            )
         check_window(self.tokenizer, self.window, self.overlap)
         longest = self.tokenizer.max_length
         if self.window > longest:

@@ -12,8 +12,6 @@ import tensorflow as tf
 
 _NO_MERGE = np.int64(2**62)
 _ID_BITS = 31
-# A longer word is cut into windows of this many symbols, which begin at every other half window.
-_WINDOW = 48
 
 
 class BytePairMerges:

@@ -28,7 +28,7 @@ _SETTING_NAMES = {
     "max_word_length": "max_word_length",  # Transformers passes over it: it knows this one only in tokenizer.json
 }
 # Classes that cut words as BERT's does; other ones cut their own way in front of the vocabulary.
-_CLASSES = [
+_CLASSES = (
     "Bert",
     "ConvBert",
     "DistilBert",
@@ -47,7 +47,7 @@ _CLASSES = [
     "Splinter",
     "SqueezeBert",
     "Tokenizers",
-]
+)
 _NO_LIMIT = 10**9  # Transformers writes 1e30 for "none known"
 
 

@@ -84,7 +84,11 @@ def test_pairs_and_templates(both):
 
 def test_round_trip(both):
     texts = ["the  day's\n", "日本 é", "  "]
-    assert both[0].detokenize(both[0](texts)["token_ids"]).numpy().tolist() == [text.encode() for text in texts]
+    ids = both[0](texts)["token_ids"].numpy()
+    decoded = [text.decode() for text in both[0].detokenize(ids).numpy()]
+    assert decoded == [both[1].decode(row) for row in ids]
+    space = " " * both[0].specification["pre_tokenizer"]["add_prefix_space"]
+    assert decoded == [text if text.startswith(" ") else space + text for text in texts]
 
 
 def test_truncation():

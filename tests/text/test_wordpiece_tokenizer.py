@@ -255,7 +255,6 @@ def test_bad_arguments_of_a_call(tokenizer):
     ("vocabulary", "settings", "message"),
     [
         ([], {}, "`vocabulary` must hold tokens"),
-        ([*VOCABULARY, "un"], {}, "must hold a token once. Received: 'un' as 5 and 18"),
         (["[PAD]", "[CLS]", "[SEP]"], {}, "`unknown_token` must be in the vocabulary"),
         (VOCABULARY, {"start_token": "<s>"}, "`start_token` must be in the vocabulary. Received: '<s>'"),
         (VOCABULARY, {"additional_special_tokens": ["<e>"]}, "`additional_special_tokens` must be in the vocabulary"),
@@ -275,3 +274,7 @@ def test_bad_vocabularies_and_settings(vocabulary, settings, message):
 def test_entries_that_no_word_reaches():
     vocabulary = [*SPECIAL_TOKENS, "a", "", "a b", "\0", "\0aaa", "##", "", "x" * 500, " 5"]
     assert WordPieceTokenizer(vocabulary).tokenize(["a a b ##", "a" * 200]).to_list() == [[5, 5, 1, 1, 1], [1]]
+
+
+def test_a_token_that_is_in_the_vocabulary_twice_has_its_last_id():
+    assert WordPieceTokenizer([*VOCABULARY, "un"]).tokenize(["un"]).to_list() == [[len(VOCABULARY)]]
