@@ -1,7 +1,6 @@
 """BERT (Devlin et al. 2019, arXiv:1810.04805). Names: `modeling_bert.py` of Hugging Face Transformers."""
 
 from kerasformer.families.family import Family, activation_name
-from kerasformer.families.tokenizer_files import wordpiece
 from kerasformer.families.weights import dense, norm, table, vector
 from kerasformer.models.configs import (
     AttentionConfig,
@@ -11,6 +10,7 @@ from kerasformer.models.configs import (
     ModelConfig,
     NormConfig,
 )
+from kerasformer.text.older_files import wordpiece
 
 NAMES = [
     table("embeddings.token", "embeddings.word_embeddings"),

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.families.family import Settings, read_settings
-from kerasformer.families.tokenizer_files import wordpiece
 from kerasformer.families.torch_files import Tensor
+from kerasformer.text.older_files import wordpiece
 
 # `tokenization.py` of google-research/bert; Hugging Face's tokenizers have 100.
 _MAX_WORD_LENGTH = 200

@@ -5,7 +5,6 @@ Hugging Face Transformers, whose `Conv1D` holds matrices as `[inputs, outputs]`.
 import functools
 
 from kerasformer.families.family import Family, activation_name
-from kerasformer.families.tokenizer_files import byte_level_bpe
 from kerasformer.families.weights import conv1d, norm, table
 from kerasformer.models.configs import (
     AttentionConfig,
@@ -15,6 +14,7 @@ from kerasformer.models.configs import (
     ModelConfig,
     NormConfig,
 )
+from kerasformer.text.older_files import GPT2, byte_level_bpe
 
 NAMES = [
     table("embeddings.token", "wte"),
@@ -96,10 +96,5 @@ FAMILY = Family(
     # The causal mask, which old files hold.
     buffers=r"^h\.\d+\.attn\.(bias|masked_bias)$",
     architectures={"causal_lm": "GPT2LMHeadModel"},
-    tokenizer=functools.partial(
-        byte_level_bpe,
-        classes=("GPT2Tokenizer", "GPT2TokenizerFast"),
-        special_tokens={"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
-        post_processor="ByteLevel",
-    ),
+    tokenizer=functools.partial(byte_level_bpe, **GPT2),
 )

@@ -8,8 +8,8 @@ import dataclasses
 import functools
 
 from kerasformer.families import bert
-from kerasformer.families.tokenizer_files import byte_level_bpe
 from kerasformer.families.weights import dense, norm, vector
+from kerasformer.text.older_files import ROBERTA, byte_level_bpe
 
 
 def config(settings):
@@ -45,16 +45,5 @@ FAMILY = dataclasses.replace(
         ],
     },
     tied={"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"},
-    tokenizer=functools.partial(
-        byte_level_bpe,
-        classes=("RobertaTokenizer", "RobertaTokenizerFast"),
-        special_tokens={
-            "cls_token": "<s>",
-            "pad_token": "<pad>",
-            "sep_token": "</s>",
-            "unk_token": "<unk>",
-            "mask_token": {"content": "<mask>", "lstrip": True},
-        },
-        post_processor="RobertaProcessing",
-    ),
+    tokenizer=functools.partial(byte_level_bpe, **ROBERTA),
 )

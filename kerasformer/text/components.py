@@ -296,33 +296,13 @@ _GPT2_LIKE = ("GPT2", "GPTNeo", "OPT")
 
 def _from_vocabulary_and_merges(folder, settings):
     """The content of a `tokenizer.json` for a folder that has `vocab.json` and `merges.txt` instead."""
+    from kerasformer.text.older_files import GPT2, ROBERTA, byte_level_bpe
+
     kind = settings.get("tokenizer_class") or "RobertaTokenizer"
-    is_roberta = kind.startswith(_ROBERTA_LIKE)
-    if not is_roberta and not kind.startswith(_GPT2_LIKE):
-        raise InputError(f"{folder} must have a tokenizer.json for the tokenizer class {kind!r}.")
-    ids = read_json(folder / "vocab.json")
-    merges = read_merges(folder / "merges.txt")
-    defaults = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-    defaults |= {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
-    if not is_roberta:
-        defaults = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
-    tokens = defaults | {name: settings[name] for name in _SPECIAL_NAMES if settings.get(name)}
-    settings |= tokens
-    added = {}
-    for name, token in tokens.items():
-        token = token if isinstance(token, dict) else {"content": token, "lstrip": name == "mask_token"}
-        if token["content"] in ids:
-            added[token["content"]] = {
-                "id": ids[token["content"]],
-                **{flag: bool(token.get(flag)) for flag in _ADDED_FLAGS},
-                "content": token["content"],
-                "special": True,
+    for likes, tokenizer in ((_ROBERTA_LIKE, ROBERTA), (_GPT2_LIKE, GPT2)):
+        if kind.startswith(likes):
+            settings |= tokenizer["special_tokens"] | {
+                name: settings[name] for name in _SPECIAL_NAMES if settings.get(name)
             }
-    prefix = bool(settings.get("add_prefix_space", False))
-    processor = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
-    if is_roberta:
-        start, end = (checked_settings(tokens, folder)[name] for name in ("cls_token", "sep_token"))
-        processor = {"type": "RobertaProcessing", "sep": [end, ids[end]], "cls": [start, ids[start]]}
-        processor |= {"trim_offsets": True, "add_prefix_space": prefix}
-    added = sorted(added.values(), key=lambda token: token["id"])
-    return byte_level_specification(ids, merges, added, processor, add_prefix_space=prefix)
+            return byte_level_bpe(folder, **tokenizer | {"classes": (kind,)})
+    raise InputError(f"{folder} must have a tokenizer.json for the tokenizer class {kind!r}.")

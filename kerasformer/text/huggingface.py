@@ -4,6 +4,7 @@ import json
 import pathlib
 
 from kerasformer.errors import InputError
+from kerasformer.text.components import read_json
 
 # Their names of the special tokens, and ours.
 _TOKEN_NAMES = {
@@ -84,10 +85,10 @@ def read_tokenizer(folder):
     config, added = _from_tokenizer_json(folder / "tokenizer.json", words)
     if has_list:
         config["vocabulary"] = read_vocabulary(folder / "vocab.txt")
-    added |= {place: token for token, place in _read_json(folder / "added_tokens.json").items()}
+    added |= {place: token for token, place in read_json(folder / "added_tokens.json").items()}
     extra = []
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        settings = _read_json(folder / name)
+        settings = read_json(folder / name)
         _check_class(settings, folder / name)
         if "truncation_side" in settings:
             config["truncation_side"] = settings["truncation_side"]
@@ -131,7 +132,7 @@ def _from_tokenizer_json(path, words):
 
     Added tokens that are found in the normalized text go into `words`.
     """
-    whole = _read_json(path)
+    whole = read_json(path)
     if not whole:
         return {}, {}
     model, normalizer = whole.get("model") or {}, whole.get("normalizer") or {}
@@ -200,19 +201,6 @@ def _add(vocabulary, place, token, folder):
 
 def _content(token):
     return token["content"] if isinstance(token, dict) else token
-
-
-def _read_json(path):
-    """The object in a JSON file, or {} where there is no file."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} must be JSON in UTF-8. Received: {error}.") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object. Received: {type(content).__name__}.")
-    return content
 
 
 def write_tokenizer(config, folder):

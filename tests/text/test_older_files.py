@@ -9,7 +9,7 @@ import pytest
 
 from kerasformer.errors import InputError
 from kerasformer.families import FAMILIES
-from kerasformer.families.tokenizer_files import wordpiece
+from kerasformer.text.older_files import wordpiece
 
 tokenizers = pytest.importorskip("tokenizers")
 

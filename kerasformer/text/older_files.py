@@ -6,8 +6,24 @@ Each function gives the object that `tokenizer.json` would hold, as `transformer
 import pathlib
 
 from kerasformer.errors import InputError
-from kerasformer.families.family import read_settings
+from kerasformer.text.components import byte_level_specification, read_json, read_merges
 
+ROBERTA = {
+    "classes": ("RobertaTokenizer", "RobertaTokenizerFast"),
+    "special_tokens": {
+        "cls_token": "<s>",
+        "pad_token": "<pad>",
+        "sep_token": "</s>",
+        "unk_token": "<unk>",
+        "mask_token": {"content": "<mask>", "lstrip": True},
+    },
+    "post_processor": "RobertaProcessing",
+}
+GPT2 = {
+    "classes": ("GPT2Tokenizer", "GPT2TokenizerFast"),
+    "special_tokens": dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>"),
+    "post_processor": "ByteLevel",
+}
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 _MAPS = ("special_tokens_map.json", "tokenizer_config.json")
 
@@ -70,36 +86,15 @@ def byte_level_bpe(folder, classes, special_tokens, post_processor):
     """
     folder = pathlib.Path(folder)
     settings = _settings(folder, classes)
-    vocabulary = dict(read_settings(folder / "vocab.json"))
-    lines = [line for line in _text(folder / "merges.txt").split("\n") if line.strip()]
-    merges = [line.split(" ") for line in lines[lines[:1] != [] and lines[0].startswith("#version") :]]
-    if bad := [merge for merge in merges if len(merge) != 2]:
-        raise InputError(f"{folder / 'merges.txt'} must hold two tokens a line. Received: {' '.join(bad[0])[:60]!r}.")
+    vocabulary = dict(read_json(folder / "vocab.json", required=True))
+    merges = read_merges(folder / "merges.txt")
     special, places, added = _special_tokens(folder, settings, vocabulary, special_tokens)
-    byte_level = {"type": "ByteLevel", "add_prefix_space": settings.get("add_prefix_space", False)}
+    prefix = bool(settings.get("add_prefix_space", False))
+    processor = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
     if post_processor == "RobertaProcessing":
         ends = {name: [special[f"{name}_token"], places[special[f"{name}_token"]]] for name in ("cls", "sep")}
-        processor = byte_level | ends | {"type": "RobertaProcessing", "trim_offsets": True}
-    else:
-        processor = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False}
-    return {
-        "version": "1.0",
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": byte_level | {"trim_offsets": True},
-        "post_processor": processor,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": "",
-            "end_of_word_suffix": "",
-            "fuse_unk": False,
-            "vocab": vocabulary,
-            "merges": merges,
-        },
-    }
+        processor = ends | {"type": "RobertaProcessing", "trim_offsets": True, "add_prefix_space": prefix}
+    return byte_level_specification(vocabulary, merges, added, processor, add_prefix_space=prefix)
 
 
 def _settings(folder, classes):
@@ -107,7 +102,7 @@ def _settings(folder, classes):
     settings = {}
     for name in _MAPS:
         if (folder / name).is_file():
-            settings |= read_settings(folder / name)
+            settings |= read_json(folder / name)
     kind = settings.get("tokenizer_class") or classes[0]
     if kind not in (*classes, "PreTrainedTokenizerFast"):
         raise InputError(
@@ -147,7 +142,7 @@ def _special_tokens(folder, settings, vocabulary, defaults):
 
 def _added_tokens_json(folder):
     path = folder / "added_tokens.json"
-    return dict(read_settings(path)) if path.is_file() else {}
+    return dict(read_json(path)) if path.is_file() else {}
 
 
 def _text(path):
