@@ -107,7 +107,7 @@ def test_of_a_token_that_is_there_twice_the_last_one_counts(tmp_path):
         (lambda folder: (folder / "vocab.txt").unlink(), "must hold tokenizer.json or vocab.txt"),
         (lambda folder: (folder / "vocab.txt").write_bytes(b"\xff\n"), "must be a text file in UTF-8"),
         (lambda folder: write(folder, SPECIAL[:-1]), r"must hold sep_token '\[SEP\]'"),
-        (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "is not JSON"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "must be JSON"),
     ],
 )
 def test_files_that_cannot_be_read(change, words, tmp_path):
