@@ -277,7 +277,9 @@ def read_vocabulary_list(vocabulary):
 
 def read_merges(merges):
     """A list of pairs of str, from that list or from the path of a `merges.txt`."""
+    where = "`merges`"
     if isinstance(merges, (str, os.PathLike)):
+        where = str(merges)
         try:
             lines = pathlib.Path(merges).read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
@@ -286,7 +288,7 @@ def read_merges(merges):
     merges = [list(merge) for merge in merges]
     wrong = next((merge for merge in merges if len(merge) != 2), None)
     if wrong is not None:
-        raise InputError(f"A merge must be a pair of tokens. Received: {wrong!r}.")
+        raise InputError(f"{where} must hold two tokens a line. Received: {' '.join(map(str, wrong))!r}.")
     return merges
 
 
