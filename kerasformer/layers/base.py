@@ -31,7 +31,7 @@ class Layer(keras.layers.Layer):
         return cls(**{name: value if name == "dtype" else deserialized(value) for name, value in config.items()})
 
     # dtype of the inputs where it is not the compute dtype.
-    _input_dtype = None
+    _input_dtype: str | None = None
 
     def _spec(self, shape):
         return None if shape is None else keras.KerasTensor(tuple(shape), dtype=self._input_dtype or self.compute_dtype)

@@ -5,6 +5,7 @@ holds an `AttentionConfig`, a `FeedForwardConfig` and a `NormConfig`.
 """
 
 import dataclasses
+import typing
 
 import keras
 
@@ -64,6 +65,7 @@ def deserialized(value):
     return tuple(map(deserialized, value)) if isinstance(value, (list, tuple)) else value
 
 
+@typing.dataclass_transform(frozen_default=True)
 def registered(cls):
     """Class decorator: a frozen dataclass that Keras can save."""
     return keras.saving.register_keras_serializable(package="kerasformer")(dataclasses.dataclass(frozen=True)(cls))

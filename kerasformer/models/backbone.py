@@ -60,7 +60,7 @@ class Backbone(keras.Model):
     def _stack(self):
         return self.encoder if self.decoder is None else self.decoder
 
-    def expose(self, *, hidden_states=True, attention_scores=False):
+    def expose(self, *, hidden_states: bool = True, attention_scores: bool = False) -> keras.Model:
         """A model of the same layers that also returns what is inside.
 
         Args:
@@ -121,7 +121,15 @@ class _Parts:
         self.__dict__.update(parts)
 
 
-def encoder(config, *, pooled=False, remove_padding=True, packed_sequences=False, dtype=None, name="encoder"):
+def encoder(
+    config: ModelConfig,
+    *,
+    pooled: bool = False,
+    remove_padding: bool = True,
+    packed_sequences: bool = False,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str = "encoder",
+) -> Backbone:
     """Assembles an encoder.
 
     Inputs, int32 `[batch, length]`: `token_ids`, `padding_mask` (1 for real tokens), and with several segments
@@ -177,7 +185,13 @@ def encoder(config, *, pooled=False, remove_padding=True, packed_sequences=False
     )
 
 
-def decoder(config, *, remove_padding=True, dtype=None, name="decoder"):
+def decoder(
+    config: ModelConfig,
+    *,
+    remove_padding: bool = True,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str = "decoder",
+) -> Backbone:
     """Assembles a decoder without an encoder: a causal language model.
 
     Inputs, int32 `[batch, length]`: `token_ids` and `padding_mask`, 1 for real tokens. Only real tokens are computed.
@@ -213,7 +227,13 @@ def decoder(config, *, remove_padding=True, dtype=None, name="decoder"):
     )
 
 
-def encoder_decoder(config, *, remove_padding=True, dtype=None, name="encoder_decoder"):
+def encoder_decoder(
+    config: EncoderDecoderConfig,
+    *,
+    remove_padding: bool = True,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str = "encoder_decoder",
+) -> Backbone:
     """Assembles an encoder-decoder.
 
     Inputs, int32 `[batch, source length]` and `[batch, target length]`: `source_token_ids`, `source_padding_mask`,

@@ -1,8 +1,10 @@
 """BERT (Devlin et al. 2019, arXiv:1810.04805) as a functional Keras model."""
 
+import keras
+
 from kerasformer.errors import InputError
 from kerasformer.layers.configs import Config, registered
-from kerasformer.models.backbone import encoder
+from kerasformer.models.backbone import Backbone, encoder
 from kerasformer.models.configs import (
     AttentionConfig,
     BlockConfig,
@@ -56,7 +58,7 @@ class BertConfig(Config):
             )
 
     @classmethod
-    def named(cls, name, **changes):
+    def named(cls, name: str, **changes) -> "BertConfig":
         """A published size: "tiny", "mini", "small", "medium", "base" or "large", with `changes` to its fields."""
         if name not in _PUBLISHED:
             raise InputError(f"`name` must be one of {list(_PUBLISHED)}. Received: name={name!r}.")
@@ -64,7 +66,7 @@ class BertConfig(Config):
         sizes = {"num_layers": layers, "hidden_dim": width, "num_heads": width // 64, "intermediate_dim": 4 * width}
         return cls(**{**sizes, **changes})
 
-    def model_config(self):
+    def model_config(self) -> ModelConfig:
         """The `ModelConfig` of these sizes: post-norm blocks, learned positions, segments."""
         norm = NormConfig(epsilon=self.epsilon)
         block = BlockConfig(
@@ -85,7 +87,15 @@ class BertConfig(Config):
         return ModelConfig(embedding, (block,) * self.num_layers, initializer_range=self.initializer_range)
 
 
-def bert(config, pooled=False, *, remove_padding=True, packed_sequences=False, dtype=None, name="bert"):
+def bert(
+    config: BertConfig,
+    pooled: bool = False,
+    *,
+    remove_padding: bool = True,
+    packed_sequences: bool = False,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str = "bert",
+) -> Backbone:
     """Assembles a BERT encoder.
 
     Args:

@@ -1,8 +1,10 @@
 """The Transformer (Vaswani et al. 2017, arXiv:1706.03762) as a functional Keras model."""
 
+import keras
+
 from kerasformer.errors import InputError
 from kerasformer.layers.configs import Config, registered
-from kerasformer.models.backbone import encoder_decoder
+from kerasformer.models.backbone import Backbone, encoder_decoder
 from kerasformer.models.configs import (
     AttentionConfig,
     BlockConfig,
@@ -74,7 +76,7 @@ class TransformerConfig(Config):
             )
 
     @classmethod
-    def named(cls, name, **changes):
+    def named(cls, name: str, **changes) -> "TransformerConfig":
         """A published size: "tiny", "small", "base" or "big", with `changes` to its fields."""
         if name not in _PUBLISHED:
             raise InputError(f"`name` must be one of {list(_PUBLISHED)}. Received: name={name!r}.")
@@ -89,7 +91,7 @@ class TransformerConfig(Config):
         }
         return cls(**{**sizes, **changes})
 
-    def model_config(self):
+    def model_config(self) -> EncoderDecoderConfig:
         """The `EncoderDecoderConfig` of these sizes."""
         target_size = self.target_vocabulary_size or self.vocabulary_size
         return EncoderDecoderConfig(
@@ -130,7 +132,13 @@ class TransformerConfig(Config):
         )
 
 
-def transformer(config, *, remove_padding=True, dtype=None, name="transformer"):
+def transformer(
+    config: TransformerConfig,
+    *,
+    remove_padding: bool = True,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str = "transformer",
+) -> Backbone:
     """Assembles an encoder-decoder.
 
     Args:

@@ -1,6 +1,7 @@
 """Transforms of models: another precision, few trained weights, frozen layers. Each takes a model that exists."""
 
 import re
+from collections.abc import Sequence
 
 import keras
 
@@ -15,7 +16,7 @@ _PROJECTIONS = {
 }
 
 
-def with_precision(model, policy, keep=()):
+def with_precision(model: keras.Model, policy: str, keep: Sequence[str] = ()) -> keras.Model:
     """A copy of a functional model, with its weights, under another Keras dtype policy.
 
     Args:
@@ -45,7 +46,7 @@ def with_precision(model, policy, keep=()):
     return copy
 
 
-def enable_lora(model, rank, *, alpha=None, train=()):
+def enable_lora(model: keras.Model, rank: int, *, alpha: float | None = None, train: Sequence[str] = ()) -> int:
     """Freezes a model but for low-rank updates of the projections in attention and feed-forward networks (Hu et al.
     2021, arXiv:2106.09685): `W + alpha / rank * A @ B`, with B initialized to zero.
 
@@ -112,7 +113,7 @@ def merged_weights(model):
     return {id(variable): merged.get(id(variable), variable) for variable in variables}
 
 
-def freeze(model, *patterns):
+def freeze(model: keras.Model, *patterns: str) -> list[str]:
     """Makes the layers of a functional model whose names match one of the regular expressions untrainable.
 
     Call it before an optimizer is built. `freeze(task.model, "embedding", "block_[0-3]")` leaves the upper layers and

@@ -1,5 +1,6 @@
 """Writing a task as a SavedModel that TensorFlow Serving serves: strings in, answers out."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from kerasformer.files import written_beside
 from kerasformer.layers.serving_form import use_serving_form
 from kerasformer.serving.shared_weights import with_shared_weights
 from kerasformer.serving.warmup import warmup_logs, write_warmup
+from kerasformer.tasks import Task
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -20,7 +22,7 @@ _WARMUP_BATCH = 8
 _LARGEST_FOLDED = 1_900_000_000
 
 
-def export(task, folder, *, precision="float32"):
+def export(task: Task, folder: str | os.PathLike, *, precision: str = "float32") -> None:
     """Writes `task` as a SavedModel with the signatures of `task.serving_functions`.
 
     All signatures call one function. Its weights are variables: stored once, restored once, and shared by whatever

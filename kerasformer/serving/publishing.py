@@ -10,9 +10,10 @@ from kerasformer.errors import InputError
 from kerasformer.files import check_scheme, is_url, join, written_beside
 from kerasformer.serving.checking import check
 from kerasformer.serving.exporting import write_saved_model
+from kerasformer.tasks import Task
 
 
-def publish(task, base_folder, *, precision="float32"):
+def publish(task: Task, base_folder: str | os.PathLike, *, precision: str = "float32") -> pathlib.Path | str:
     """Exports `task` as the next version of a model, seen by a server only when it is whole and checked.
 
     It is written beside the versions under a name that is no version, checked in a fresh process (see `check`),

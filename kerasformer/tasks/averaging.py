@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
 from kerasformer.tasks.saving import load
+from kerasformer.tasks.task import Task
 
 
-def average_tasks(folders):
+def average_tasks(folders: Sequence[str | pathlib.Path]) -> Task:
     """One task whose weights are the mean of those of several, which were trained from the same encoder.
 
     "Model soup" (Wortsman et al. 2022, arXiv:2203.05482, uniform): often better than each of them, where they differ in

@@ -13,6 +13,7 @@ task it is.
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 
 import keras
@@ -36,7 +37,7 @@ from kerasformer.files import read_locally, written_beside
 from kerasformer.models import Backbone, decoder, encoder
 from kerasformer.models.transforms import merged_weights
 from kerasformer.tasks.foreign import task_of
-from kerasformer.tasks.task import registered_tasks
+from kerasformer.tasks.task import Task, registered_tasks
 from kerasformer.text import SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
 
 DESCRIPTION, HEAD, ENCODER = "kerasformer.json", "head.safetensors", "encoder.keras"
@@ -113,12 +114,12 @@ def _array(value):
     return value.astype(np.float32) if value.dtype.kind == "V" or value.dtype.name == "bfloat16" else value
 
 
-def is_saved_task(folder):
+def is_saved_task(folder: str | os.PathLike) -> bool:
     """Whether the local `folder` was written by `Task.save`."""
     return (pathlib.Path(folder) / DESCRIPTION).is_file()
 
 
-def load(folder, **settings):
+def load(folder: str | os.PathLike, **settings) -> Task:
     """Loads a task, from a folder of ours or of anybody's.
 
     - what `task.save` wrote

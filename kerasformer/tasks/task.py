@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import inspect
+import os
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ from kerasformer.layers import TransformerEmbedding
 from kerasformer.models import Backbone, with_precision
 from kerasformer.tasks.arrays import are_texts, as_strings, concatenate
 
-_REGISTERED = {}
+_REGISTERED: dict[str, type] = {}
 
 
 def built_in(default=dataclasses.MISSING, **options):
@@ -76,16 +78,16 @@ class Task:
             out of its range.
     """
 
-    Settings = None
+    Settings: type
 
     # Names of the columns that `predict` and `serving_default` take.
-    feature_names = ("text",)
+    feature_names: Sequence[str] = ("text",)
 
     # What the head is for in other people's checkpoints, a key of `Family.heads`; None where they have no such head.
-    checkpoint_kind = None
+    checkpoint_kind: str | None = None
 
     # Names of layers that stay in float32 in an export of lower precision.
-    float32_layers = ()
+    float32_layers: tuple[str, ...] = ()
 
     # Parts of a served batch, of which all but the last have their attention computed at the length of their own
     # longest row, see `attention_for_serving`. With more than one, rows go through the model in order of length, and
@@ -119,7 +121,7 @@ class Task:
         """Sets `self.head`; returns `(outputs, inputs)`, dictionaries of symbolic tensors."""
         raise NotImplementedError(f"{type(self).__name__} must define build.")
 
-    def replace(self, **changes):
+    def replace(self, **changes) -> "Task":
         """The task with other settings; model and weights are shared.
 
         Raises:
@@ -202,7 +204,7 @@ class Task:
         """
         return self.answer(core(self.batch_inputs(features)))
 
-    def predict(self, *columns, batch_size=32):
+    def predict(self, *columns: Sequence[str], batch_size: int = 32) -> Mapping[str, np.ndarray]:
         """Answers as they are served, from Python.
 
         Args:
@@ -328,7 +330,7 @@ class Task:
         """Arguments of `write_embedder_settings`, for a task that makes vectors of texts; else {}."""
         return {}
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike) -> None:
         """Writes model, tokenizer and settings into `folder`, atomically; an older task is replaced.
 
         The folder is one of Hugging Face Transformers where that has the model's family and the task's head; the rest

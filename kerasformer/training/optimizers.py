@@ -1,6 +1,7 @@
 """Optimizers."""
 
 import re
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -77,16 +78,16 @@ class AdamW(BareAdamW):
 
 
 def adamw(
-    learning_rate=5e-5,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 5e-5,
     *,
-    weight_decay=0.01,
-    beta_1=0.9,
-    beta_2=0.999,
-    epsilon=1e-6,
-    no_decay=_NO_DECAY,
-    layer_decay=1.0,
-    average=None,
-):
+    weight_decay: float = 0.01,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-6,
+    no_decay: Sequence[str] = _NO_DECAY,
+    layer_decay: float = 1.0,
+    average: float | None = None,
+) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with BERT's settings.
 
     Args:
