@@ -8,7 +8,15 @@ from kerasformer.families.encoders import (
     minilm_folder,
     random_encoder,
 )
-from kerasformer.families.folder import FAMILIES, Checkpoint, family_of, open_checkpoint, write_checkpoint
+from kerasformer.families.folder import (
+    FAMILIES,
+    Checkpoint,
+    family_of,
+    from_keras_hub,
+    open_checkpoint,
+    write_checkpoint,
+)
+from kerasformer.families.keras_hub import is_keras_hub_folder
 from kerasformer.families.sentence_transformers import (
     EmbedderSettings,
     pooling_of,
@@ -22,6 +30,8 @@ __all__ = [
     "EmbedderSettings",
     "checkpoint_tokenizer",
     "family_of",
+    "from_keras_hub",
+    "is_keras_hub_folder",
     "load_embedder",
     "load_encoder",
     "load_keras_encoder",

@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib.util
+import json
 import os
 import pathlib
+import tempfile
 
 import keras
 
@@ -33,7 +35,8 @@ def load_encoder(folder: str | os.PathLike, *, dtype: str | None = None) -> tupl
     without one.
 
     Args:
-        folder: of Hugging Face Transformers, sentence-transformers, google-research/bert or a saved kerasformer task.
+        folder: of Hugging Face Transformers, sentence-transformers, google-research/bert, KerasHub (a preset of BERT or
+            RoBERTa) or a saved kerasformer task.
         dtype: Keras dtype or policy of the encoder, by default Keras's global policy.
 
     Returns:
@@ -93,7 +96,13 @@ def checkpoint_tokenizer(checkpoint):
     Raises:
         InputError: its files cannot be used, or do not belong to the model.
     """
-    if is_google_folder(checkpoint.folder):
+    if checkpoint.read_tokenizer is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            names = ("tokenizer.json", "tokenizer_config.json")
+            for name, content in zip(names, checkpoint.read_tokenizer(), strict=True):
+                (pathlib.Path(scratch) / name).write_text(json.dumps(content), encoding="utf-8")
+            tokenizer = Tokenizer.from_folder(scratch)
+    elif is_google_folder(checkpoint.folder):
         found = checkpoint.tokenizer_json()
         arguments = {
             "lowercase": found["normalizer"]["lowercase"],

@@ -5,6 +5,7 @@ import functools
 import json
 import pathlib
 import types
+import typing
 import warnings
 
 from safetensors.numpy import save_file
@@ -18,6 +19,7 @@ from kerasformer.families.google_bert import (
     open_google_tensors,
     read_google_settings,
 )
+from kerasformer.families.keras_hub import is_keras_hub_folder, read_keras_hub
 from kerasformer.families.tensors import open_tensors
 from kerasformer.families.weights import assign, collect, names_in
 from kerasformer.files import local_path
@@ -35,12 +37,14 @@ class Checkpoint:
     """A folder that is open: what its config says, and tensors that are read when they are asked for.
 
     Attributes:
-        folder: path.
+        folder: path, or the name of a model in memory.
         family: its Family.
         settings: the fields of `config.json`, `Settings`.
         tensors: `{name: Tensor}` by the names of the family's tables.
         kind: what the head is for, a key of `family.heads`; None for a backbone alone or a head not known here. Where
             the config does not say, the heads that a model is pretrained with are known by their tensors.
+        read_tokenizer: function that gives the tokenizer as the objects of a `tokenizer.json` and a
+            `tokenizer_config.json`, where the folder does not hold it in files of Hugging Face; or None.
     """
 
     folder: pathlib.Path
@@ -48,6 +52,7 @@ class Checkpoint:
     settings: Settings
     tensors: dict
     kind: str | None
+    read_tokenizer: typing.Callable | None = None
 
     @functools.cached_property
     def config(self):
@@ -175,6 +180,8 @@ class Checkpoint:
         Raises:
             InputError: files are missing or damaged.
         """
+        if self.read_tokenizer is not None:
+            return self.read_tokenizer()[0]
         if (self.folder / "tokenizer.json").is_file():
             return read_settings(self.folder / "tokenizer.json")
         if is_google_folder(self.folder):
@@ -185,11 +192,12 @@ class Checkpoint:
 
 
 def open_checkpoint(folder):
-    """Opens a folder of Hugging Face Transformers or of google-research/bert; needs neither torch nor transformers.
+    """Opens a folder of Hugging Face Transformers, google-research/bert or KerasHub; needs neither torch nor
+    transformers.
 
     Args:
-        folder: with `config.json` and weights as `open_tensors` reads them, or with `bert_config.json` and a
-            TensorFlow 1 checkpoint.
+        folder: with `config.json` and weights as `open_tensors` reads them, with `bert_config.json` and a TensorFlow 1
+            checkpoint, or a preset of KerasHub.
 
     Returns:
         A `Checkpoint`.
@@ -201,12 +209,26 @@ def open_checkpoint(folder):
     folder = local_path(folder, "folder")
     if is_google_folder(folder):
         return _checked(folder, bert.FAMILY, read_google_settings(folder), open_google_tensors(folder))
+    if is_keras_hub_folder(folder):
+        return from_keras_hub(folder)
     if not folder.is_dir():
         raise InputError(f"A folder with config.json and model.safetensors is needed. No folder: {folder}")
     if not (folder / "config.json").is_file():
         raise InputError(f"A Hugging Face folder holds config.json. Not found in {folder}")
     settings = read_settings(folder / "config.json")
     return _checked(folder, _family(settings), settings, open_tensors(folder))
+
+
+def from_keras_hub(source):
+    """A model of KerasHub as a `Checkpoint`.
+
+    Args:
+        source: a preset folder, or a model of `keras_hub.models`; see `read_keras_hub` for which ones.
+
+    Raises:
+        InputError: KerasHub is not installed, the model is another one, or the folder is damaged.
+    """
+    return Checkpoint(**read_keras_hub(source))
 
 
 def _architecture(settings):

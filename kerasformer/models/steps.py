@@ -63,6 +63,9 @@ class DecoderSteps:
         mask = is_open(inputs["padding_mask"])
         # The real tokens of each row first, in their order.
         order = tf.argsort(tf.cast(~mask, tf.int32), axis=-1, stable=True)
+        # Up to the longest prompt. The shapes of the graph do not show this number: a loop adds columns.
+        longest = tf.reduce_max(tf.concat([tf.reduce_sum(tf.cast(mask, tf.int32), 1), [1]], 0))
+        order = order[:, : tf.compat.v1.placeholder_with_default(longest, [])]
         token_ids, mask = (tf.gather(value, order, batch_dims=1) for value in (inputs["token_ids"], mask))
         rows = self.decoder.embed(token_ids, tf.cast(mask, tf.int32))
         batch, length = tf.unstack(tf.shape(mask))

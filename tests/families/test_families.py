@@ -10,47 +10,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from safetensors.numpy import load_file, save_file
+from recorded import FIXTURES, Recorded, loaded
+from safetensors.numpy import load_file
 
 from kerasformer.families import FAMILIES, family_of, open_checkpoint, write_checkpoint
 from kerasformer.families.weights import collect
 from kerasformer.layers import MaskedLanguageModelHead
 
-FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 ENCODERS = ["bert", "roberta"]
 CLASSIFIERS = ["sequence_classification", "several_labels", "regression", "token_classification", "question_answering"]
 HIDDEN, LOGITS, GRADIENTS = 2e-5, 1e-4, 1e-4
-
-
-class Recorded:
-    """One family's recording, see `record_encoders.py`."""
-
-    def __init__(self, path):
-        self.arrays = dict(np.load(path))
-        self.inputs = {key: self.arrays[key] for key in ("token_ids", "segment_ids", "padding_mask") if key in self}
-        self.mask = self.inputs["padding_mask"][..., None]
-
-    def __contains__(self, key):
-        return key in self.arrays
-
-    def __getitem__(self, key):
-        return self.arrays[key]
-
-    def below(self, prefix):
-        return {key[len(prefix) :]: value for key, value in self.arrays.items() if key.startswith(prefix)}
-
-    def write(self, folder, kind=None, **changes):
-        """The folder that transformers writes for a model with a head, or for the bare one."""
-        config = json.loads(str(self["config"])) | changes
-        tensors = self.below("weight/")
-        if kind:
-            config |= json.loads(str(self[f"labels/{kind}"])) | {"architectures": [str(self[f"architecture/{kind}"])]}
-            prefix = FAMILIES[config["model_type"]].prefix
-            tensors = {f"{prefix}.{name}": value for name, value in tensors.items()} | self.below(f"head/{kind}/")
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(config))
-        save_file(tensors, folder / "model.safetensors")
-        return folder
 
 
 @pytest.fixture(scope="module", params=ENCODERS)
@@ -61,13 +30,6 @@ def recorded(request):
 @pytest.fixture(scope="module")
 def gpt2():
     return Recorded(FIXTURES / "gpt2.npz")
-
-
-def loaded(folder, **arguments):
-    checkpoint = open_checkpoint(folder)
-    backbone = checkpoint.backbone(**arguments)
-    checkpoint.assign(backbone)
-    return backbone
 
 
 def assert_gradients(backbone, expected, loss):
