@@ -48,7 +48,7 @@ def test_other_names_are_refused_in_one_line(names):
 
 
 def test_tasks_with_numbers_for_names_answer_strings(tmp_path):
-    encoder, tokenizer = kf.interop.random_encoder(
+    encoder, tokenizer = kf.families.random_encoder(
         ["good day", "bad day"] * 4, "tiny", vocabulary_size=60, max_length=32
     )
     task = kf.tasks.TextClassifier(encoder, tokenizer, np.array([0, 1]))
