@@ -54,7 +54,7 @@ def test_mistakes(tmp_path):
     for few in ([first], [], first, tmp_path / "first"):
         with pytest.raises(InputError, match="a list of at least two saved tasks"):
             average_tasks(few)
-    with pytest.raises(InputError, match="No folder.*nowhere"):
+    with pytest.raises(InputError, match=r"No folder.*nowhere"):
         average_tasks([first, tmp_path / "nowhere"])
     for difference, change in (
         ("vocabulary", {"words": [*WORDS[:-1], ","]}),

@@ -210,7 +210,7 @@ def test_save_and_load(tmp_path):
     texts = ["w1 [MASK] w2 w3", "[MASK]"]
     for name, values in task.fill_mask(texts).items():
         np.testing.assert_array_equal(again.fill_mask(texts)[name], values)
-    encoder, _ = kf.interop.load_encoder(tmp_path / "task")
+    encoder, _ = kf.load_encoder(tmp_path / "task")
     classifier = kf.tasks.TextClassifier(encoder, again.tokenizer, ["a", "b"])
     assert classifier.predict(["w1"])["label"].shape == (1,)
     inputs, targets = task.training_batch(*features())
