@@ -67,5 +67,6 @@ def best_threshold(no_answer, scores, answered, answerable):
     # Equal numbers are answered together.
     possible = np.concatenate([[True], np.diff(no_answer) > 0, [True]])
     best = int(np.argmax(np.where(possible, totals, -np.inf)))
-    threshold = no_answer[best - 1] if best else no_answer[0] - 1.0
-    return float(threshold), float(totals[best] / len(order))
+    # Between two numbers, not at one of them: a served model rounds in other places.
+    edges = np.concatenate([[no_answer[0] - 2.0], no_answer, [no_answer[-1] + 2.0]])
+    return float((edges[best] + edges[best + 1]) / 2), float(totals[best] / len(order))

@@ -32,6 +32,7 @@ from kerasformer.families import (
     write_checkpoint,
     write_embedder_settings,
 )
+from kerasformer.families.family import read_settings
 from kerasformer.families.sentence_transformers import is_sentence_transformers
 from kerasformer.files import read_locally, written_beside
 from kerasformer.models import Backbone, decoder, encoder
@@ -154,34 +155,19 @@ def _load(folder, settings):
 
 def _load_ours(folder, changes):
     path = folder / DESCRIPTION
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        version, name = description["format"], description["task"]
-        settings, model = description["settings"], description["model"]
-        tokenizer_type = _TOKENIZERS[description["tokenizer"]]
-        others = {part: _TOKENIZERS[kind] for part, kind in description["further_tokenizers"].items()}
-        kind = model["head"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} does not describe a task that this version knows: {error!r}.") from None
-    if version > _FORMAT:
-        raise InputError(
-            f"{path} was written by kerasformer {description.get('kerasformer')}, in format {version}; this version, "
-            f"{__version__}, reads formats up to {_FORMAT}: install a newer one."
-        )
-    if name not in registered_tasks():
-        raise InputError(
-            f"{path} describes a task {name!r}, which is not registered: import the module that defines it. "
-            f"Registered: {', '.join(registered_tasks())}."
-        )
-    tokenizer = tokenizer_type.load(folder)
-    further = {part: kind.load(folder / part) for part, kind in others.items()}
-    checkpoint = None
+    description = _description(path)
+    name, model = description["task"], description["model"]
+    tokenizer = _tokenizer(folder, description["tokenizer"], path)
+    further = {part: _tokenizer(folder / part, kind, path) for part, kind in description["further_tokenizers"].items()}
+    checkpoint = kind = None
     if (folder / ENCODER).is_file():
         made = load_keras_encoder(folder / ENCODER)
     else:
-        checkpoint = open_checkpoint(folder)
-        made = _made(checkpoint, model)
-    task = registered_tasks()[name](made, tokenizer, **further, **settings | changes)
+        checkpoint, kind = open_checkpoint(folder), model.get("head")
+        if kind is not None and (not isinstance(kind, str) or kind not in checkpoint.family.heads):
+            raise InputError(f"The head in {path} must be one of {list(checkpoint.family.heads)}. Received: {kind!r}.")
+        made = _made(checkpoint, model, path)
+    task = registered_tasks()[name](made, tokenizer, **{**further, **description["settings"], **changes})
     if checkpoint is not None:
         checkpoint.assign(task.encoder, task.head if kind else None, kind)
     written = {id(weight) for weight in task.head.variables()} if kind else set()
@@ -189,10 +175,47 @@ def _load_ours(folder, changes):
     return task
 
 
-def _made(checkpoint, model):
+def _description(path):
+    """The fields of `kerasformer.json`, checked."""
+    description = read_settings(path)
+    version = description["format"]
+    if not isinstance(version, int) or version > _FORMAT:
+        raise InputError(
+            f"{path} was written by kerasformer {description.get('kerasformer')}, in format {version!r}; this version, "
+            f"{__version__}, reads formats up to {_FORMAT}: install a newer one."
+        )
+    for field, kind in {
+        "task": str,
+        "tokenizer": str,
+        "further_tokenizers": dict,
+        "settings": dict,
+        "model": dict,
+    }.items():
+        if not isinstance(description[field], kind):
+            raise InputError(
+                f"The field {field!r} in {path} must be a {kind.__name__}. Received: {description[field]!r}."
+            )
+    if description["task"] not in registered_tasks():
+        raise InputError(
+            f"{path} describes a task {description['task']!r}, which is not registered: import the module that defines "
+            f"it. Registered: {', '.join(registered_tasks())}."
+        )
+    return description
+
+
+def _tokenizer(folder, kind, path):
+    if not isinstance(kind, str) or kind not in _TOKENIZERS:
+        raise InputError(f"A tokenizer in {path} must be one of {list(_TOKENIZERS)}. Received: {kind!r}.")
+    return _TOKENIZERS[kind].load(folder)
+
+
+def _made(checkpoint, model, path):
     """A randomly initialized encoder with the options that it was saved with."""
     assemble = decoder if checkpoint.config.blocks[0].causal else encoder
-    return assemble(checkpoint.config, **model["options"], dtype=model["dtype"])
+    try:
+        return assemble(checkpoint.config, **model["options"], dtype=model["dtype"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"The field 'model' in {path} does not describe an encoder: {error}") from None
 
 
 def _assign_head(path, weights):

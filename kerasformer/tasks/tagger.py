@@ -246,14 +246,14 @@ class Tagger(Task):
             for name, (values, default) in columns.items()
         }
 
-    def predict(self, texts, batch_size=32):
-        """Entities as they are served, from Python: for each text a list of
+    def predict(self, *columns, batch_size=32):
+        """Entities as they are served, from Python: for each of the texts, one list of str, a list of
         `{"text", "label", "start", "end", "score"}`.
 
         Raises:
-            InputError: `texts` is one text, not a list of them.
+            InputError: another number of columns, or something that is no text.
         """
-        answers = self.answers(self.checked_columns([texts]), batch_size)
+        answers = self.answers(self.checked_columns(columns), batch_size)
         names = ("text", "label", "start", "end", "score")
         rows = zip(*[answers[f"entities_{name}"].tolist() for name in names], strict=True)
         return [

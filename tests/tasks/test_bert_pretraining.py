@@ -43,7 +43,7 @@ def slowly(task, inputs, targets):
     encoded = task.encoder({name: inputs[name] for name in task.encoder.input})
     sequence = encoded["sequence_output"]
     head = task.model.get_layer("masked_language_model")
-    table = task.model.get_layer("embedding").token.embeddings
+    table = task.encoder.embeddings.token.embeddings
     labels = targets["labels"].numpy()
     everywhere = tf.tile(tf.range(tf.shape(sequence)[1])[None], [len(labels), 1])
     scores = tf.reshape(head(sequence, everywhere, table), [*everywhere.shape, -1])
@@ -84,7 +84,7 @@ def test_without_next_sentence_the_loss_is_that_of_the_masks():
 def test_gradients_of_the_tied_table():
     task = make()
     inputs, targets = task.training_batch(*features())
-    table = task.model.get_layer("embedding").token.embeddings
+    table = task.encoder.embeddings.token.embeddings
     head = task.model.get_layer("masked_language_model")
     with tf.GradientTape() as tape:
         loss = task.loss(targets, task.model(inputs))[0]
@@ -120,7 +120,7 @@ def test_metrics():
         masked, count = masked + losses[0] * number, count + number
         pairs += losses[1] * len(targets["labels"])
         outputs = task.model(inputs)
-        table = task.model.get_layer("embedding").token.embeddings
+        table = task.encoder.embeddings.token.embeddings
         best = task.model.get_layer("masked_language_model").scores(outputs["masked_output"], table).numpy().argmax(-1)
         labels = targets["labels"].numpy()
         right += (best == labels[labels >= 0]).sum()
@@ -162,7 +162,7 @@ def test_fill_mask():
     assert (answers["tokens"][0, 1] == "").all()
     assert (answers["scores"][[0, 1, 3], [1, 0, 0]] == 0).all()
     inputs = task.batch_inputs({"text": tf.constant(["[MASK] w3 [MASK] w9"])})
-    table = task.model.get_layer("embedding").token.embeddings
+    table = task.encoder.embeddings.token.embeddings
     scores = task.model.get_layer("masked_language_model").scores(task.model(inputs)["masked_output"], table)
     probabilities = tf.nn.softmax(scores).numpy()
     np.testing.assert_allclose(answers["scores"][2], -np.sort(-probabilities)[:, :3], rtol=1e-4)
@@ -191,14 +191,13 @@ def test_a_table_of_more_rows_than_tokens():
 
 def test_without_next_sentence_its_weights_stay_as_they_are(tmp_path):
     task = make(next_sentence=False)
-    pooler = task.encoder.get_layer("pooler").kernel.numpy()
+    pooler = task.encoder.pooler.kernel.numpy()
     trainer = kf.training.Trainer(task, kf.training.adamw(0.1))
     trainer.fit(tf.data.Dataset.from_tensors((features()[0], {})).repeat(3))
-    np.testing.assert_array_equal(task.encoder.get_layer("pooler").kernel, pooler)
+    np.testing.assert_array_equal(task.encoder.pooler.kernel, pooler)
     task.save(tmp_path / "task")
     again = kf.load(tmp_path / "task")
-    assert again.heads().keys() == task.heads().keys()
-    assert "next_sentence.kernel" not in again.heads()
+    assert vars(again.head).keys() == vars(task.head).keys() == {"transform", "norm", "bias"}
     texts = ["w1 [MASK]"]
     np.testing.assert_array_equal(again.fill_mask(texts)["scores"], task.fill_mask(texts)["scores"])
 
@@ -207,11 +206,11 @@ def test_save_and_load(tmp_path):
     task = make(whole_words=True, max_masked=4, num_candidates=2)
     task.save(tmp_path / "task")
     again = kf.load(tmp_path / "task")
-    assert again.settings() == task.settings()
+    assert again.settings == task.settings
     texts = ["w1 [MASK] w2 w3", "[MASK]"]
     for name, values in task.fill_mask(texts).items():
         np.testing.assert_array_equal(again.fill_mask(texts)[name], values)
-    encoder, _ = kf.interop.load_encoder(tmp_path / "task")
+    encoder, _ = kf.load_encoder(tmp_path / "task")
     classifier = kf.tasks.TextClassifier(encoder, again.tokenizer, ["a", "b"])
     assert classifier.predict(["w1"])["label"].shape == (1,)
     inputs, targets = task.training_batch(*features())
@@ -246,9 +245,5 @@ def test_bad_arguments():
         BertPretraining(bert(CONFIG, pooled=True), small)
     with pytest.raises(InputError, match="num_candidates"):
         make(num_candidates=0)
-    with pytest.raises(InputError, match="'decoder'"):
-        make().assign_heads({"decoder": np.zeros(3)})
-    with pytest.raises(InputError, match="shape"):
-        make().assign_heads({"bias": np.zeros(3)})
     with pytest.raises(InputError, match="rate"):
         make(mask_rate=0.0)

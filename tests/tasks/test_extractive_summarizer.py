@@ -137,7 +137,7 @@ def test_saved_loaded_and_served(task, tmp_path):
     expected = task.summarize(texts)
     task.save(tmp_path / "task")
     again = kf.load(tmp_path / "task")
-    assert again.settings() == task.settings()
+    assert again.settings == task.settings
     np.testing.assert_array_equal(again.summarize(texts)["summary"], expected["summary"])
 
     version = kf.serving.publish(again, tmp_path / "models")

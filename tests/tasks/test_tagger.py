@@ -185,8 +185,8 @@ def test_entities_are_those_of_the_tags(task):
 
 def evaluate(task, data):
     return task.evaluate_batches(
-        tf.nest.map_structure(lambda x: x.numpy(), (features, targets, task.model(task.batch_inputs(features))))
-        for features, targets in kf.data.tagging_batches(data, 2)
+        tf.nest.map_structure(lambda x: x.numpy(), (*batch, task.evaluation_batch(*batch, task.model)))
+        for batch in kf.data.tagging_batches(data, 2)
     )
 
 
@@ -194,8 +194,9 @@ def test_a_setting_counts_after_the_first_evaluation():
     data = sentences("anna|B-place", " ".join(["bob|B-人 saw|O anna|B-人"] * 10))
     task, wide = make(window=12, overlap=4), make(window=24, overlap=4)
     narrow = evaluate(task, data)
-    task.window, task.overlap = wide.window, wide.overlap
-    assert evaluate(task, data) == evaluate(wide, data) != narrow
+    changed = task.replace(window=wide.window, overlap=wide.overlap)
+    assert evaluate(changed, data) == evaluate(wide, data) != narrow
+    assert evaluate(task, data) == narrow
 
 
 def test_evaluation_counts_words_of_the_file(task):
@@ -235,7 +236,7 @@ def test_learns_saves_and_exports(tmp_path):
     task.save(tmp_path / "task")
     loaded = kf.load(tmp_path / "task")
     assert loaded.predict(texts) == expected
-    assert loaded.settings() == task.settings()
+    assert loaded.settings == task.settings
     version = tmp_path / "1"
     kf.serving.export(loaded, version)
     server = LoadedModel(version)
@@ -303,7 +304,7 @@ def test_what_cannot_be_made():
     with pytest.raises(InputError, match="list"):
         make().predict("anna")
     with pytest.raises(InputError, match="words apart"):
-        Tagger(encoder, types.SimpleNamespace(max_length=24), ["x"])
+        Tagger(encoder, types.SimpleNamespace(max_length=24, vocabulary_size=4), ["x"])
 
 
 def test_offsets_in_many_scripts(thousand_real_texts, minilm_tokenizer, assert_cut_out, tmp_path):

@@ -12,8 +12,7 @@ import tensorflow as tf
 import kerasformer as kf
 from kerasformer.errors import InputError
 from kerasformer.models import BertConfig, bert
-from kerasformer.tasks import TextClassifier
-from kerasformer.tasks.task import is_saved_task
+from kerasformer.tasks import TextClassifier, is_saved_task
 from kerasformer.text import WordPieceTokenizer
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "so", "very"]
@@ -73,13 +72,13 @@ def test_predict_numbers():
 
 
 def test_predict_of_what_it_cannot():
-    with pytest.raises(InputError, match="must not be given"):
+    with pytest.raises(InputError, match=r"reads 1 lists of texts: text. Received: 2"):
         make().predict(["good"], ["bad"])
-    with pytest.raises(InputError, match="must be given"):
+    with pytest.raises(InputError, match=r"reads 2 lists of texts: text, text_pair. Received: 1"):
         make(pairs=True).predict(["good"])
     with pytest.raises(InputError, match="same length"):
         make(pairs=True).predict(["good"], ["bad", "so"])
-    with pytest.raises(InputError, match="lists"):
+    with pytest.raises(InputError, match=r"must be a list of texts\. Received one text"):
         make().predict("good")
 
 
@@ -134,20 +133,20 @@ def test_save_and_load(names, pairs, tmp_path):
     loaded = kf.load(tmp_path / "task")
     assert isinstance(loaded, TextClassifier)
     assert (loaded.label_names, loaded.pairs) == (task.label_names, task.pairs)
-    seconds = TEXTS[::-1] if pairs else None
-    expected = task.predict(TEXTS, seconds)
-    for key, value in loaded.predict(TEXTS, seconds).items():
+    columns = [TEXTS, TEXTS[::-1]] if pairs else [TEXTS]
+    expected = task.predict(*columns)
+    for key, value in loaded.predict(*columns).items():
         np.testing.assert_array_equal(value, expected[key])
     assert loaded.tokenizer.get_config() == task.tokenizer.get_config()
     loaded.save(tmp_path / "again")
-    assert kf.load(tmp_path / "again").settings() == task.settings()
+    assert kf.load(tmp_path / "again").settings == task.settings
 
 
 def test_the_encoder_shares_its_weights():
     task = make()
     inputs = task.tokenizer(TEXTS)
     pooled = task.encoder(inputs)["pooled_output"].numpy()
-    task.model.get_layer("pooler").bias.assign_add(np.ones(8))
+    task.encoder.pooler.bias.assign_add(np.ones(8))
     assert not np.allclose(task.encoder(inputs)["pooled_output"], pooled)
 
 
@@ -169,7 +168,7 @@ def test_serving_functions():
         served = functions["serving_default"](*texts)
         assert served.keys() == expected.keys()
         np.testing.assert_allclose(served["score"], expected["score"], rtol=1e-4, atol=1e-5)
-        raw = functions["tokens"](**task.tokenizer(*columns))
+        raw = functions["tokens"](*task.model_inputs(task.tokenizer(*columns)).values())
         np.testing.assert_allclose(raw["logits"], task.model(task.tokenizer(*columns))["logits"], rtol=1e-4, atol=1e-5)
 
         def feature(text):
@@ -196,7 +195,8 @@ def test_serving_functions():
 
 @pytest.mark.parametrize("names", [[], ["one"], ["same", "same"], "ab", ("x", "y", "x")])
 def test_bad_label_names(names):
-    with pytest.raises(InputError, match="at least two different names") as error:
+    told = "a list of names" if names == "ab" else "at least 2 different names"
+    with pytest.raises(InputError, match=f"`label_names` must be {told}") as error:
         TextClassifier(bert(CONFIG, pooled=True), tokenizer(), names)
     assert "\n" not in str(error.value)
 
@@ -248,10 +248,15 @@ def test_a_save_does_not_wipe_a_folder_of_other_things(tmp_path):
 
 def rewritten(**changes):
     def spoil(folder):
-        description = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-        (folder / "task.json").write_text(json.dumps(description | changes))
+        description = json.loads((folder / "kerasformer.json").read_text(encoding="utf-8"))
+        model = description["model"] | changes.pop("encoder", {})
+        (folder / "kerasformer.json").write_text(json.dumps(description | {"model": model} | changes))
 
     return spoil
+
+
+def without(name):
+    return lambda folder: (folder / name).unlink()
 
 
 def cut(name):
@@ -261,23 +266,47 @@ def cut(name):
     return spoil
 
 
+def filled(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+SETTINGS = {"label_names": NAMES, "pairs": False}
 DAMAGES = {
-    "no description": lambda folder: (folder / "task.json").unlink(),
-    "description cut": cut("task.json"),
-    "description empty": lambda folder: (folder / "task.json").write_text(""),
-    "description no text": lambda folder: (folder / "task.json").write_bytes(b"\xff\xfe"),
-    "description a list": lambda folder: (folder / "task.json").write_text("[]"),
+    # Without the description the folder is another task's, or anybody's.
+    "description cut": cut("kerasformer.json"),
+    "description empty": filled("kerasformer.json", b""),
+    "description no text": filled("kerasformer.json", b"\xff\xfe"),
+    "description a list": filled("kerasformer.json", b"[]"),
+    "description a number": filled("kerasformer.json", b"7"),
+    "description of nothing": filled("kerasformer.json", b"{}"),
     "unknown task": rewritten(task="Oracle"),
     "task a list": rewritten(task=["TextClassifier"]),
+    "newer format": rewritten(format=99),
+    "format a name": rewritten(format="new"),
     "settings null": rewritten(settings=None),
-    "settings unknown": rewritten(settings={"label_names": NAMES, "pairs": False, "wings": 2}),
-    "too few labels": rewritten(settings={"label_names": NAMES[:2], "pairs": False}),
-    "model missing": lambda folder: (folder / "model.keras").unlink(),
-    "model cut": cut("model.keras"),
-    "model empty": lambda folder: (folder / "model.keras").write_bytes(b""),
-    "tokenizer missing": lambda folder: (folder / "tokenizer" / "vocab.txt").unlink(),
-    "tokenizer cut": cut("tokenizer/tokenizer_config.json"),
-    "vocabulary longer": lambda folder: (folder / "tokenizer" / "vocab.txt").write_text("\n".join([*VOCABULARY, "x"])),
+    "settings a list": rewritten(settings=["pairs"]),
+    "settings unknown": rewritten(settings=SETTINGS | {"wings": 2}),
+    "too few labels": rewritten(settings=SETTINGS | {"label_names": NAMES[:2]}),
+    "labels a number": rewritten(settings=SETTINGS | {"label_names": 3}),
+    "threshold a name": rewritten(settings=SETTINGS | {"threshold": "high"}),
+    "encoder null": rewritten(model=None),
+    "encoder of nothing": rewritten(model={}),
+    "encoder options unknown": rewritten(encoder={"options": {"wings": 2}}),
+    "encoder options null": rewritten(encoder={"options": None}),
+    "precision unknown": rewritten(encoder={"dtype": "float3"}),
+    "head unknown": rewritten(encoder={"head": "wings"}),
+    "head a list": rewritten(encoder={"head": ["sequence_classification"]}),
+    "head of another kind": rewritten(encoder={"head": "question_answering"}),
+    "tokenizer unknown": rewritten(tokenizer="Oracle"),
+    "tokenizer a list": rewritten(tokenizer=["WordPieceTokenizer"]),
+    "config missing": without("config.json"),
+    "config cut": cut("config.json"),
+    "weights missing": without("model.safetensors"),
+    "weights cut": cut("model.safetensors"),
+    "weights empty": filled("model.safetensors", b""),
+    "tokenizer missing": without("vocab.txt"),
+    "tokenizer cut": cut("tokenizer_config.json"),
+    "vocabulary longer": filled("vocab.txt", "\n".join([*VOCABULARY, "x"]).encode()),
 }
 
 

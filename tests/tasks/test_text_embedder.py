@@ -33,12 +33,12 @@ def unit(vectors):
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize("pooling", ["mean", "max", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "first"])
 def test_vectors(pooling, normalize):
     task = make(pooling=pooling, normalize=normalize)
     inputs = task.tokenizer(TEXTS)
     states, mask = task.encoder(inputs)["sequence_output"].numpy(), inputs["padding_mask"].numpy().astype(bool)
-    pool = {"mean": lambda x: x.mean(0), "max": lambda x: x.max(0), "cls": lambda x: x[0]}[pooling]
+    pool = {"mean": lambda x: x.mean(0), "max": lambda x: x.max(0), "first": lambda x: x[0]}[pooling]
     expected = np.stack([pool(row[real]) for row, real in zip(states, mask, strict=True)])
     vectors = task.embed(TEXTS, batch_size=2)
     assert vectors.dtype == "float32"
@@ -130,8 +130,24 @@ def test_save_and_load(tmp_path):
     task.save(tmp_path / "task")
     again = kf.load(tmp_path / "task")
     assert isinstance(again, TextEmbedder)
-    assert again.settings() == task.settings()
+    assert again.settings == task.settings
     np.testing.assert_array_equal(again.embed(TEXTS), task.embed(TEXTS))
+
+
+def test_a_prompt_is_put_before_each_text(tmp_path):
+    plain, task = make(), make(prompt="so ")
+    expected = plain.embed([f"so {text}" for text in TEXTS])
+    np.testing.assert_allclose(task.embed(TEXTS), expected, atol=1e-6)
+    assert np.abs(plain.embed(TEXTS) - expected).max() > 0.05
+    np.testing.assert_allclose(plain.replace(prompt="so ").embed(TEXTS), expected, atol=1e-6)
+    served = task.serving_functions(task.model)["serving_default"](tf.constant(TEXTS))
+    np.testing.assert_allclose(served["embedding"], expected, atol=1e-6)
+    features = {"text": tf.constant(TEXTS), "text_pair": tf.constant(TEXTS[::-1])}
+    inputs, targets = task.training_batch(features, tf.zeros(5))
+    np.testing.assert_allclose(task.model(inputs)["embedding"], expected, atol=1e-6)
+    np.testing.assert_allclose(task.model(targets["pair"])["embedding"], expected[::-1], atol=1e-6)
+    task.save(tmp_path / "task")
+    np.testing.assert_allclose(kf.load(tmp_path / "task").embed(TEXTS), expected, atol=1e-6)
 
 
 def test_signatures():
@@ -141,11 +157,13 @@ def test_signatures():
     served = functions["serving_default"](tf.constant(TEXTS))
     np.testing.assert_allclose(served["embedding"], task.embed(TEXTS), atol=1e-6)
     assert functions["serving_default"](tf.zeros([0], tf.string))["embedding"].shape == (0, 8)
-    np.testing.assert_allclose(functions["tokens"](**task.tokenizer(TEXTS))["embedding"], served["embedding"])
+    np.testing.assert_allclose(
+        functions["tokens"](*task.model_inputs(task.tokenizer(TEXTS)).values())["embedding"], served["embedding"]
+    )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"), [({"pooling": "first"}, "pooling"), ({"objective": "contrastive"}, "objective")]
+    ("arguments", "told"), [({"pooling": "cls"}, "pooling"), ({"objective": "contrastive"}, "objective")]
 )
 def test_unknown_arguments(arguments, told):
     with pytest.raises(InputError, match=told):
