@@ -1,4 +1,4 @@
-"""Private API of Keras and TensorFlow that the package cannot do without, each with the version it was read in."""
+"""Private API of Keras, TensorFlow and tensorflow-text that the package cannot do without, each with the version it was read in."""
 
 import keras
 import tensorflow as tf
@@ -27,6 +27,14 @@ def with_constant_weights(concrete):
     """A concrete function with its variables as constants and its loops lowered (TensorFlow 2.21:
     `convert_variables_to_constants_v2`). Its inputs may be in another order."""
     return convert_variables_to_constants_v2(concrete)
+
+
+def sentencepiece_ops():
+    """The operations of SentencePiece, which take the model as an argument instead of a tracked resource
+    (tensorflow-text 2.20: `gen_sentencepiece_tokenizer`)."""
+    from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer
+
+    return gen_sentencepiece_tokenizer
 
 
 class BareAdamW(keras.optimizers.AdamW):

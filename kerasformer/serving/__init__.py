@@ -1,5 +1,5 @@
-"""Export, publish, check, preview and client. A submodule is imported when it is first touched, so that the client and
-the command line start without TensorFlow."""
+"""Export, publish, check, preview and client. A submodule is imported when it is first used, so that a client loads no
+tasks and no server."""
 
 import importlib
 

@@ -8,8 +8,8 @@ import pathlib
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow_text.python.ops.sentencepiece_tokenizer import gen_sentencepiece_tokenizer as sentencepiece_ops
 
+from kerasformer._compat import sentencepiece_ops
 from kerasformer.errors import InputError
 from kerasformer.text.inputs import as_ragged_ids, checked_max_length
 from kerasformer.text.stream import decode
@@ -129,21 +129,21 @@ class SentencePieceTokenizer(BaseTokenizer):
 
     def _resource(self):
         # Made where it is used: TensorFlow keeps it beside the operation, so no object has to.
-        return sentencepiece_ops.sentencepiece_op(model=self.model)
+        return sentencepiece_ops().sentencepiece_op(model=self.model)
 
     def _lowered(self, texts):
         return tf.strings.lower(texts, encoding="utf-8") if self.lowercase else texts
 
     def _trace_pieces(self, texts):
         with tf.device("CPU"):
-            return sentencepiece_ops.sentencepiece_tokenize_op(
+            return sentencepiece_ops().sentencepiece_tokenize_op(
                 self._resource(), self._lowered(texts), 0, 1.0, False, False, False, tf.int32, return_nbest=False
             )
 
     def _trace_offsets(self, texts):
         with tf.device("CPU"):
             lowered = self._lowered(texts)
-            ids, splits, starts, ends = sentencepiece_ops.sentencepiece_tokenize_with_offsets_op(
+            ids, splits, starts, ends = sentencepiece_ops().sentencepiece_tokenize_with_offsets_op(
                 self._resource(), lowered, 0, 1.0, False, False, False, tf.int32, return_nbest=False
             )
             starts, ends = tf.cast(starts, tf.int32), tf.cast(ends, tf.int32)
@@ -162,7 +162,7 @@ class SentencePieceTokenizer(BaseTokenizer):
             is_text = known & tf.gather(self._is_text, tf.where(known, ids, 0))
             rows = tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
             rows = tf.ragged.boolean_mask(rows, rows.with_values(is_text))
-            return sentencepiece_ops.sentencepiece_detokenize_op(
+            return sentencepiece_ops().sentencepiece_detokenize_op(
                 self._resource(), rows.values, rows.row_splits, False, False, False
             )
 
