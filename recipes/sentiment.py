@@ -139,7 +139,8 @@ def print_details(results, task, held_out):
         rows.append(["mean", *[float(np.mean(column)) for column in zip(*[row[1:] for row in rows], strict=True)]])
         kf.training.print_table("each file, test", ["file", *results["test"]], rows)
     if not task.is_regression:
-        labels = task.predict(held_out.texts, held_out.pairs)["label"]
+        columns = [held_out.texts, held_out.pairs][: len(task.feature_names)]
+        labels = task.predict(*columns)["label"]
         rows = task.class_report(held_out.targets, np.array([task.label_names.index(label) for label in labels]))
         split = "test" if "test" in results else "validation"
         kf.training.print_table(f"each class, {split}", ["class", "precision", "recall", "f1", "examples"], rows)

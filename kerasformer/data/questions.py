@@ -1,6 +1,7 @@
 """Questions on texts that hold the answer, or do not, in memory: SQuAD and data sets of its form."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +70,15 @@ def load_questions(source: str | Path, *, offsets="repair") -> Questions:
     Args:
         source: what `read_records` takes: SQuAD's JSON (1.1 or 2.0), or records with `question`, `context` and
             `answers`, a list of `{"text", "answer_start"}` or a dict of two such lists, as TFDS's `squad` and Hugging
-            Face data sets have it. `answer_start` counts characters.
+            Face data sets have it. `answer_start` counts characters. Without it the answers, which may then be strings,
+            or one string as `answer`, are looked for in the context, and their first occurrence is taken.
         offsets: what to do with an answer that does not stand where its offset says: "repair" takes the place nearest
             by where it does stand, and skips it where it stands nowhere; "skip" does not look; "refuse" is an error.
             A skipped answer still counts when predictions are scored.
 
     Raises:
-        InputError: the source cannot be read or is empty, a record lacks a field or has one of a wrong type.
+        InputError: the source cannot be read or is empty, a record lacks a field or has one of a wrong type, or its
+            answers have no `answer_start` and none of them is in the context.
     """
     if offsets not in OFFSETS:
         raise InputError(f"`offsets` must be one of {list(OFFSETS)}. Received: offsets={offsets!r}.")
@@ -86,7 +89,10 @@ def load_questions(source: str | Path, *, offsets="repair") -> Questions:
             place = NO_ANSWER if not answers else NOT_FOUND
             end = place
             for text, start in answers:
-                found = _find(context, text, start, offsets) if text else None
+                if start is None:
+                    found = start = _first(context, text)
+                else:
+                    found = _find(context, text, start, offsets) if text else None
                 if found != start:
                     if offsets == "refuse":
                         raise InputError(f"{where}: the answer {text[:40]!r} does not stand at {start} of its context.")
@@ -95,6 +101,10 @@ def load_questions(source: str | Path, *, offsets="repair") -> Questions:
                     place = len(context[:found].encode())
                     end = place + len(text.encode())
             texts = tuple(text for text, _ in answers if text)
+            if place == NOT_FOUND and all(start is None for _, start in answers):
+                raise InputError(
+                    f"{where}: the answer must be in the context, or have an answer_start. Received {texts[0][:40]!r}."
+                )
             rows.append((_text(question, "question", where), context, texts, place, end))
     if not rows:
         raise InputError(f"{source}: expected at least one question. Received an empty data set.")
@@ -156,23 +166,39 @@ def _named(question, where):
 
 def _answers(question, where):
     """`(text, start in characters)` of each answer, without white space around it."""
-    answers = question.get("answers")
+    answers = question["answer"] if "answers" not in question and "answer" in question else question.get("answers")
     try:
         if isinstance(answers, dict):
-            pairs = list(zip(answers["text"], answers["answer_start"], strict=True))
+            texts = answers["text"]
+            starts = answers.get("answer_start", [None] * len(texts))
         else:
-            pairs = [(answer["text"], answer["answer_start"]) for answer in answers]
+            answers = [answers] if isinstance(answers, str) else answers
+            rows = [{"text": answer} if isinstance(answer, str) else answer for answer in answers]
+            texts, starts = [row["text"] for row in rows], [row.get("answer_start") for row in rows]
         stripped = []
-        for text, start in pairs:
-            if isinstance(start, bool) or not isinstance(start, int):
+        for text, start in zip(texts, starts, strict=True):
+            if not isinstance(text, str) or isinstance(start, bool) or not isinstance(start, int | None):
                 raise TypeError
-            stripped.append((text.strip(), start + len(text) - len(text.lstrip())))
+            if start is not None:
+                start += len(text) - len(text.lstrip())
+            stripped.append((text.strip(), start))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{where}: expected answers with text and answer_start, an integer. Received {str(answers)[:60]}."
         ) from None
     # An empty one nowhere is how some say that there is none; a blank one somewhere is a mistake.
-    return [(whole_characters(text, where, "an answer"), start) for text, start in stripped if text or start >= 0]
+    return [
+        (whole_characters(text, where, "an answer"), start)
+        for text, start in stripped
+        if text or (start is not None and start >= 0)
+    ]
+
+
+def _first(context, text):
+    """Where `text` first is in `context`, in characters, at borders of words if it is; None where it is not."""
+    whole = re.search(rf"(?<!\w){re.escape(text)}(?!\w)", context)
+    place = whole.start() if whole else context.find(text)
+    return None if place < 0 else place
 
 
 def _find(context, text, start, offsets):

@@ -1,7 +1,8 @@
 """Sentences whose words carry tags, in memory: named entities and the like."""
 
 import dataclasses
-import functools
+import itertools
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,8 @@ from kerasformer.metrics.entities import entities_of, split_tag
 
 TAG_FIELDS = ("tags", "ner_tags", "ner", "labels")
 WORD_FIELDS = ("tokens", "words")
+# Words of a text that comes with spans: runs of letters, digits and marks, and each other character alone.
+_WORD = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +32,8 @@ class TaggedSentences:
         entity_types: names of the types.
         repaired: how many entities began without a B- of their own, though others of the data do begin so.
         source: where they were read.
+        texts: `[N]` objects, each a str that holds the words in their order; by default they are joined by spaces.
+        starts: `[N]` objects, each int32 `[words]`: where the words begin in the text, in bytes of UTF-8.
     """
 
     words: np.ndarray
@@ -36,21 +41,24 @@ class TaggedSentences:
     entity_types: tuple[str, ...]
     repaired: int
     source: str
+    texts: np.ndarray | None = None
+    starts: np.ndarray | None = None
 
     pairs = None
+
+    def __post_init__(self):
+        if self.texts is None:
+            object.__setattr__(self, "texts", object_column([" ".join(words) for words in self.words]))
+            object.__setattr__(self, "starts", object_column([word_starts(words) for words in self.words]))
 
     def __len__(self):
         return len(self.words)
 
-    @functools.cached_property
-    def texts(self):
-        """`[N]` objects, the words of each sentence joined by spaces."""
-        return object_column([" ".join(words) for words in self.words])
-
     def select(self, indices) -> "TaggedSentences":
         """The sentences at `indices` (integers), in that order."""
         indices = np.asarray(indices, np.int64)
-        return dataclasses.replace(self, words=self.words[indices], tags=self.tags[indices])
+        columns = {name: getattr(self, name)[indices] for name in ("words", "tags", "texts", "starts")}
+        return dataclasses.replace(self, **columns)
 
 
 def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
@@ -58,26 +66,29 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
 
     Args:
         source: one source or several in a tuple or list. A `.tsv` or `.txt` file is in CoNLL's form: a line for each
-            word, `word<TAB>tag` or, in files without tabs, `word tag`; an empty line after each sentence; lines that
-            begin with -DOCSTART- end a sentence as well. Everything else is what `read_records` takes, each record with
-            `tokens` (or `words`) and `tags` (or `ner_tags`, `ner`), lists of one length; tags are names, or numbers of
-            the names that come with the source (`labels.json`, `ClassLabel`).
+            word, in columns between tabs or, in files without tabs, spaces. The first column is the word, the last one
+            its tag. A sentence ends at an empty line, or at one that begins with -DOCSTART-. Everything else is what
+            `read_records` takes, either records with `tokens` (or `words`) and `tags` (or `ner_tags`, `ner`), lists of
+            one length, where tags are names, or numbers of the names that come with the source (`labels.json`,
+            `ClassLabel`); or records with `text` and `entities`, a list of `{"start", "end", "label"}` in characters.
         entity_types: those of the training data; all others are then an error.
         repair: whether an entity may begin without B- (as IOB1 has it, and as `conlleval` reads it), or is an error.
 
     Raises:
-        InputError: the source cannot be read or is empty, a line has not two columns, or a tag is none; with the file
-            and the line.
+        InputError: the source cannot be read or is empty, a line has one column or another number of them than the
+            lines before, a tag is none, or a span is outside of its text or overlaps another; with the file and line.
     """
     sources = [source] if isinstance(source, str) or not isinstance(source, (list, tuple)) else list(source)
-    words, entities, repaired, first_places = [], [], [], {}
+    texts, words, starts, entities, repaired, first_places = [], [], [], [], [], {}
     for name in map(str, sources):
-        for sentence, tags, places in _read_sentences(name):
+        for sentence, tags, places, text, places_of_words in _read_sentences(name):
             found = entities_of(tags)
             for begin, _, kind in found:
                 first_places.setdefault(kind, places[begin])
             repaired += [places[begin] for begin, _, _ in found if tags[begin][0] not in "BS"]
+            texts.append(text)
             words.append(tuple(sentence))
+            starts.append(places_of_words)
             entities.append(found)
     name = ", ".join(map(str, sources))
     if not words:
@@ -99,14 +110,14 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
             row[begin:end] = 2 + 2 * numbers[kind]
             row[begin] -= 1
         tags.append(row)
-    return TaggedSentences(object_column(words), object_column(tags), tuple(entity_types), len(repaired), name)
+    words, tags, texts, starts = map(object_column, (words, tags, texts, starts))
+    return TaggedSentences(words, tags, tuple(entity_types), len(repaired), name, texts, starts)
 
 
 def tagging_batches(sentences, batch_size, *, shuffle_seed=None, epoch=0, skip_batches=0, length_pool=0):
     """One epoch of `sentences` as `({"text": [batch]}, {"tags": [batch, words], "word_starts": [batch, words]})`.
 
-    A text is its words joined by spaces; `word_starts` int32 tells where they begin in it, in bytes of UTF-8; both
-    are filled up with -1.
+    `word_starts` int32 are where the words begin in the text, in bytes of UTF-8. Tags and starts are padded with -1.
 
     Args:
         sentences: what `load_tagging` returns.
@@ -117,7 +128,7 @@ def tagging_batches(sentences, batch_size, *, shuffle_seed=None, epoch=0, skip_b
     columns = (
         tf.constant(chosen.texts, tf.string, shape=[len(chosen)]),
         _ragged(chosen.tags),
-        _ragged([word_starts(words) for words in chosen.words]),
+        _ragged(chosen.starts),
     )
 
     def padded(text, tags, starts):
@@ -138,23 +149,28 @@ def _ragged(rows):
 
 
 def _read_sentences(source):
-    """Yields `(words, tags as letter and type, places)` of one source."""
+    """Yields `(words, tags as letter and type, places, text, where the words begin)` of one source."""
     if not (tfds.is_tfds(source) or huggingface.is_huggingface(source)):
         files = find_files(source)
         if all(file_ending(path) in (".tsv", ".txt") for path in files):
             for path in files:
-                yield from _read_conll(path)
+                for words, tags, places in _read_conll(path):
+                    yield words, tags, places, " ".join(words), word_starts(words)
             return
     names = _tag_names(source)
     for record, where in read_records(source):
-        words, tags = _fields(record, where)
+        if find_field(record, "entities") is not None:
+            words, tags, text, starts = _from_spans(record, where)
+        else:
+            words, tags = _fields(record, where)
+            tags, text, starts = [_tag(tag, where, names) for tag in tags], " ".join(words), word_starts(words)
         if words:
-            yield words, [_tag(tag, where, names) for tag in tags], [where] * len(words)
+            yield words, tags, [where] * len(words), text, starts
 
 
 def _read_conll(path):
     words, tags, places = [], [], []
-    separator = None
+    separator = width = None
     for number, line in read_lines(path):
         where = f"{path}:{number}"
         is_boundary = line.startswith("-DOCSTART-")
@@ -164,14 +180,16 @@ def _read_conll(path):
                 words, tags, places = [], [], []
             continue
         separator = separator or ("\t" if "\t" in line else " ")
-        columns = line.split(separator)
-        if len(columns) != 2 or not columns[0].strip():
+        columns = line.split("\t") if separator == "\t" else re.split(" +", line.strip(" "))
+        width = width or len(columns)
+        if len(columns) < 2 or not columns[0].strip():
+            raise InputError(f"{where}: expected columns, the first a word and the last its tag. Received {line[:60]!r}.")
+        if len(columns) != width:
             raise InputError(
-                f"{where}: expected two columns, a word and its tag. Received {len(columns)}: {line[:60]!r}; keep "
-                "these two of a file that has more."
+                f"{where}: expected {width} columns, as in the lines before. Received {len(columns)}: {line[:60]!r}."
             )
         words.append(columns[0])
-        tags.append(_tag(columns[1].strip(), where))
+        tags.append(_tag(columns[-1].strip(), where))
         places.append(where)
     if words:
         yield words, tags, places
@@ -183,7 +201,7 @@ def _fields(record, where):
     fields = [next((name for name in names if name is not None), None) for names in found]
     if None in fields:
         raise InputError(
-            f"{where}: expected the fields tokens and tags (or {', '.join(TAG_FIELDS[1:])}). "
+            f"{where}: expected the fields tokens and tags (or {', '.join(TAG_FIELDS[1:])}), or text and entities. "
             f"Received {', '.join(map(str, record)) or 'none'}."
         )
     words, tags = (record[name] for name in fields)
@@ -193,6 +211,46 @@ def _fields(record, where):
         raise InputError(f"{where}: expected words that are not empty. Received {str(words)[:60]}.")
     whole_characters(" ".join(words), where, "a word")
     return words, tags
+
+
+def _from_spans(record, where):
+    """Words, tags, text and where the words begin, of a record with spans."""
+    text, entities = record.get(find_field(record, "text")), record[find_field(record, "entities")]
+    if not isinstance(text, str) or not isinstance(entities, list):
+        raise InputError(f"{where}: expected a string as text and a list as entities. Received {str(record)[:60]}.")
+    whole_characters(text, where, "the text")
+    spans = sorted(_span(entity, text, where) for entity in entities)
+    for (_, end, _), (start, *_) in itertools.pairwise(spans):
+        if start < end:
+            raise InputError(f"{where}: entities must not overlap. Received {text[start:end][:40]!r} in two of them.")
+    # A word that a span cuts is two.
+    borders = sorted({0, len(text), *(place for span in spans for place in span[:2])})
+    words, tags, starts, number = [], [], [], 0
+    for begin, end in itertools.pairwise(borders):
+        is_entity = number < len(spans) and spans[number][0] == begin
+        for place, found in enumerate(_WORD.finditer(text, begin, end)):
+            words.append(found.group())
+            starts.append(found.start())
+            tags.append(("BI"[place > 0], spans[number][2]) if is_entity else ("O", ""))
+        number += is_entity
+    lengths = np.cumsum([0, *(len(character.encode()) for character in text)])
+    return words, tags, text, lengths[starts].astype(np.int32)
+
+
+def _span(entity, text, where):
+    """`(start, end, label)` of an entity, without white space around it."""
+    try:
+        start, end, label = (entity[name] for name in ("start", "end", "label"))
+        is_span = type(start) is type(end) is int and isinstance(label, str) and 0 <= start < end <= len(text)
+    except (KeyError, TypeError):
+        is_span = False
+    content = text[start:end] if is_span else ""
+    if not content.strip() or not label.strip():
+        raise InputError(
+            f"{where}: expected entities with start and end, characters of the text, and a label. Received "
+            f"{str(entity)[:60]} for {len(text)} characters."
+        )
+    return start + len(content) - len(content.lstrip()), end - len(content) + len(content.rstrip()), label
 
 
 def _tag_names(source):

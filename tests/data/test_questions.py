@@ -91,6 +91,30 @@ def test_shifted_offsets_are_repaired_skipped_or_refused(answer, expected, tmp_p
             load(tmp_path, value, offsets="refuse")
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"answers": [{"text": "Bert"}, {"text": " Bob "}]},
+        {"answers": {"text": ["Bert", "Bob"]}},
+        {"answers": ["Bert", "Bob"]},
+        {"answers": "Bob"},
+        {"answer": "Bob"},
+    ],
+)
+@pytest.mark.parametrize("offsets", ["repair", "skip", "refuse"])
+def test_answers_without_offsets_are_found_in_the_context(answers, offsets, tmp_path):
+    row = {"question": "Who?", "context": "Bobby met Bob, and Bob left."}
+    data = load(tmp_path, json.dumps(row | answers), "a.jsonl", offsets=offsets)
+    assert (data.starts[0], data.ends[0]) == (10, 13), "the first whole word"
+    assert data.answers[0][-1] == "Bob"
+    data = load(tmp_path, json.dumps(row | {"answers": ["obb"]}), "b.jsonl", offsets=offsets)
+    assert data.starts[0] == 1, "a part of a word where there is nothing else: not all languages have spaces"
+    for missing in (["Bert"], ["Bert", "Anna"]):
+        with pytest.raises(InputError, match=r"c\.jsonl:1: the answer must be in the context.*'Bert'"):
+            load(tmp_path, json.dumps(row | {"answers": missing}), "c.jsonl", offsets=offsets)
+    assert load(tmp_path, json.dumps(row | {"answers": []}), "d.jsonl").starts[0] == -1
+
+
 def test_a_blank_answer_is_a_mistake_unless_it_stands_nowhere(tmp_path):
     value = squad(question((" ", 3), id="odd"), question((" ", 3), ("Bob", 8)), question(("", -1)))
     data = load(tmp_path, value)
@@ -117,11 +141,12 @@ def test_of_several_answers_the_first_that_is_found_counts(tmp_path):
         ({"data": [{"paragraphs": "p"}]}, "'paragraphs'"),
         ({"data": [{"paragraphs": [{"context": "c"}]}]}, "'qas'"),
         (squad({"id": "q9", "answers": []}), "question q9: expected a string in the field 'question'"),
-        (squad({"id": "q9", "question": "?", "answers": [{"text": "a"}]}), "question q9: expected answers"),
+        (squad({"id": "q9", "question": "?", "answers": [{"text": "Bert"}]}), "question q9: the answer must be in the"),
+        (squad({"id": "q9", "question": "?", "answers": [{"text": 3}]}), "question q9: expected answers"),
         (squad({"id": "q9", "question": "?", "answers": [{"text": "a", "answer_start": "1"}]}), "expected answers"),
         (squad("q"), "named fields"),
         ([{"question": "?", "context": None, "answers": []}], "'context'"),
-        ([{"question": "?", "context": "c", "answer": "c"}], "expected answers with text"),
+        ([{"question": "?", "context": "c", "answer": 3}], "expected answers with text"),
         (
             [{"question": "?", "context": "c", "answers": [{"text": "\ud800", "answer_start": 0}]}],
             "half of a surrogate",

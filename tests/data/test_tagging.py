@@ -33,6 +33,8 @@ def test_a_file(tmp_path):
     [
         (IOB2.replace("\t", " "), 0),  # by spaces
         (IOB2.replace("\n", "\r\n"), 0),
+        (IOB2.replace("\t", "\tNN\t_\t"), 0),  # further columns between the word and its tag
+        (IOB2.replace("\t", "   NN _ "), 0),
         ("Ärzte\tI-x\nin\tI-x\nRom\tI-y\n.\tO\n\n大\tO\nX\tI-x\n", 3),  # IOB1
         ("Ärzte\tB-x\nin\tE-x\nRom\tS-y\n.\tO\n\n大\tO\nX\tS-x\n", 0),  # BIOES
         ("Ärzte\tB-x\nin\tL-x\nRom\tU-y\n.\tO\n\n大\tO\nX\tU-x", 0),  # BILOU
@@ -77,10 +79,10 @@ def test_several_sources_and_gzip(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a\tO\n\nb\tx\tO\n", ":3: expected two columns"),
-        ("a\n", ":1: expected two columns"),
-        ("a b O\n", ":1: expected two columns"),
-        ("\tO\n", ":1: expected two columns"),
+        ("a\tO\n\nb\tx\tO\n", ":3: expected 2 columns, as in the lines before. Received 3"),
+        ("a\n", ":1: expected columns"),
+        ("a b c\n", ":1: expected a tag"),
+        ("\tO\n", ":1: expected columns"),
         ("a\tO\nb\tQ-x\n", ":2: expected a tag"),
         ("a\tB-\n", ":1: expected a tag"),
         ("a\tO\n", "no tag but O"),
@@ -108,9 +110,37 @@ def test_a_type_that_training_had_not(tmp_path):
         kf.data.load_tagging([good, write(tmp_path / "a.tsv", IOB2)], entity_types=["x"])
 
 
+def test_records_with_spans(tmp_path):
+    """Words are made at white space, punctuation and the borders of spans; the text stays as it is."""
+    text = "  Ärzte in  Rom-Nord, 2 U.S.-Leute."
+    spans = [("U.S.", "x"), ("Ärzte ", "x"), ("Rom-Nord", "y"), ("Leu", "y")]
+    entities = [{"start": text.index(span), "end": text.index(span) + len(span), "label": x} for span, x in spans]
+    rows = [{"text": text, "entities": entities}, {"text": "  ", "entities": []}, {"Text": "a b", "Entities": []}]
+    data = kf.data.load_tagging(write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows)))
+    assert data.texts.tolist() == [text, "a b"]
+    assert data.words[0] == tuple("Ärzte in Rom - Nord , 2 U . S . - Leu te .".split())
+    assert data.entity_types == ("x", "y")
+    assert data.tags[0].tolist() == [1, 0, 3, 4, 4, 0, 0, 1, 2, 2, 2, 0, 3, 0, 0]
+    for words, starts, given in zip(data.words, data.starts, data.texts, strict=True):
+        assert all(given.encode()[start:].startswith(word.encode()) for word, start in zip(words, starts, strict=True))
+    _, targets = next(iter(kf.data.tagging_batches(data.select([1, 0]), 2)))
+    assert targets["word_starts"].numpy()[1].tolist() == data.starts[0].tolist()
+    assert targets["tags"].numpy()[0].tolist() == [0, 0] + [-1] * 13
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [
+        ({"text": 3, "entities": []}, "a string as text"),
+        ({"entities": []}, "a string as text"),
+        ({"text": "ab", "entities": {"start": 0}}, "a list as entities"),
+        ({"text": "ab", "entities": [{"start": 0, "end": 3, "label": "x"}]}, "a.jsonl:1: .*for 2 characters"),
+        ({"text": "ab", "entities": [{"start": 1, "end": 1, "label": "x"}]}, "for 2 characters"),
+        ({"text": "ab", "entities": [{"start": -1, "end": 1, "label": "x"}]}, "for 2 characters"),
+        ({"text": "ab", "entities": [{"start": 0, "end": 1}]}, "a label"),
+        ({"text": "ab", "entities": [[0, 1, "x"]]}, "a label"),
+        ({"text": "a  b", "entities": [{"start": 1, "end": 3, "label": "x"}]}, "a label"),
+        ({"text": "abc", "entities": [{"start": k, "end": k + 2, "label": "x"} for k in (0, 1)]}, "'b' in two of them"),
         ({"tokens": ["a"]}, "expected the fields"),
         ({"tokens": ["a"], "tags": []}, "one length"),
         ({"tokens": "a", "tags": ["O"]}, "lists"),

@@ -59,7 +59,7 @@ def test_pairs_without_scores_are_ranked(tiny, tmp_path):
     data = write(tmp_path / "a.jsonl", "text_a", "text_b")
     embed.main(embed.Flags(train=data, init=tiny, workdir=str(tmp_path / "w"), epochs=1, symmetric=True))
     assert json.loads((tmp_path / "w" / "metrics.json").read_text())["validation"].keys() == {"loss", "accuracy"}
-    assert kf.load(tmp_path / "w" / "task").settings()["objective"] == "ranking"
+    assert kf.load(tmp_path / "w" / "task").objective == "ranking"
 
 
 def test_no_epochs_evaluate_the_starting_point(tiny, tmp_path):

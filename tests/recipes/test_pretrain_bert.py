@@ -19,6 +19,14 @@ pretrain = importlib.util.module_from_spec(SPEC)
 sys.modules["pretrain_recipe"] = pretrain
 SPEC.loader.exec_module(pretrain)
 
+
+def save_encoder(encoder, tokenizer, folder):
+    """A Hugging Face folder of an encoder without heads."""
+    folder.mkdir()
+    kf.families.write_checkpoint(folder, encoder)
+    tokenizer.save(folder)
+
+
 SMALL = {"size": "tiny", "first_length": 12, "length": 24, "long_length": 40, "batch_size": 8, "vocabulary": 200}
 
 
@@ -49,13 +57,19 @@ def test_trains_reports_and_saves(pretrained):
     rows = [json.loads(line) for line in (pretrained / "metrics.jsonl").read_text().splitlines()]
     assert len([row for row in rows if "epoch" in row]) == 4  # the first steps, two of most of them, and the long ones
     assert not (pretrained / "checkpoints").exists()
-    encoder, tokenizer = kf.interop.load_huggingface(pretrained / "huggingface")
+    encoder, tokenizer = kf.load_encoder(pretrained / "huggingface")
     inputs = tokenizer(["sun and sea"])
     np.testing.assert_array_equal(encoder(inputs)["sequence_output"], task.encoder(inputs)["sequence_output"])
-    heads = kf.interop.load_pretraining_heads(pretrained / "huggingface")
-    assert heads.keys() == task.heads().keys()
-    for name, value in task.heads().items():
-        np.testing.assert_array_equal(heads[name], value)
+    # Other libraries read the heads too.
+    checkpoint = kf.families.open_checkpoint(pretrained / "huggingface")
+    assert {"masked_lm", "next_sentence"} <= set(checkpoint.kinds)
+    again = kf.load(pretrained / "huggingface")
+    for weight in again.head.variables():
+        weight.assign(tf.zeros_like(weight))
+    for kind in ("masked_lm", "next_sentence"):
+        checkpoint.assign(again.encoder, again.head, kind)
+    for read, trained in zip(again.head.variables(), task.head.variables(), strict=True):
+        np.testing.assert_array_equal(read, trained)
 
 
 @pytest.mark.parametrize("kind", ["huggingface", "task"])
@@ -64,8 +78,8 @@ def test_goes_on_from_what_it_wrote(pretrained, kind, text, tmp_path, capsys):
     init = str(pretrained / kind)
     pretrain.main(pretrain.Flags(train=[text], init=init, workdir=str(tmp_path / "more"), **flags))
     assert "randomly initialized:" not in capsys.readouterr().out
-    before, after = kf.load(pretrained / "task").heads(), kf.load(tmp_path / "more" / "task").heads()
-    np.testing.assert_allclose(after["transform.kernel"], before["transform.kernel"], atol=1e-6)
+    before, after = (kf.load(folder / "task").head for folder in (pretrained, tmp_path / "more"))
+    np.testing.assert_allclose(after.transform.kernel, before.transform.kernel, atol=1e-6)
     metrics = json.loads((tmp_path / "more" / "metrics.json").read_text())
     assert metrics["validation"].keys() == {"loss", "mlm_accuracy", "perplexity"}
 
@@ -107,7 +121,7 @@ def test_more_is_masked_at_first(text, tmp_path):
     flags = pretrain.Flags(train=[text], workdir=str(tmp_path), steps=4, first_mask_rate=0.6, dropout=0.0, **SMALL)
     pretrain.main(flags)
     task = kf.load(tmp_path / "task")
-    assert task.settings()["mask_rate"] == 0.15
+    assert task.mask_rate == 0.15
     # Who goes on from here finds the usual dropout.
     config = json.loads((tmp_path / "huggingface" / "config.json").read_text())
     assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.1
@@ -143,12 +157,12 @@ def test_packed_running_text_from_a_cache(text, tmp_path):
     for _ in range(2):  # written once, read twice
         pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "work"), **flags))
     task = kf.load(tmp_path / "work" / "task")
-    encoder, tokenizer = kf.interop.load_huggingface(tmp_path / "work" / "huggingface")
+    encoder, tokenizer = kf.load_encoder(tmp_path / "work" / "huggingface")
     inputs = tokenizer(["sun and sea", "moon"])
     outputs = [model(inputs)["sequence_output"] for model in (encoder, task.encoder)]
     np.testing.assert_allclose(*outputs, atol=1e-5)
     assert len(list((tmp_path / "cache" / "0").glob("*.tfrecord"))) == 16
-    assert "next_sentence.kernel" not in kf.interop.load_pretraining_heads(tmp_path / "work" / "huggingface")
+    assert "next_sentence" not in kf.families.open_checkpoint(tmp_path / "work" / "huggingface").kinds
     other = tmp_path / "other.txt"
     other.write_text(pathlib.Path(text).read_text() + "more\n")
     with pytest.raises(InputError, match="other text"):
@@ -160,10 +174,11 @@ def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys
     keras.utils.set_random_seed(0)
     encoder = kf.models.bert(kf.models.BertConfig(8, 16, 1, 2, 32, 40), pooled=True)
     folder = tmp_path / "bare"
-    kf.interop.save_huggingface(encoder, kf.text.WordPieceTokenizer(words, max_length=40), folder)
+    save_encoder(encoder, kf.text.WordPieceTokenizer(words, max_length=40), folder)
     flags = SMALL | {"steps": 1, "init": str(folder), "workdir": str(tmp_path / "work")}
     pretrain.main(pretrain.Flags(train=[text], **flags))
-    assert "next_sentence.kernel" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert all(f"randomly initialized: the {head} head" in shown for head in ("masked_lm", "next_sentence"))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +215,7 @@ def test_mistakes_are_told_in_one_line(change, told, text, tmp_path):
         path.write_bytes(contents[name])
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sun"]
     encoder = kf.models.bert(kf.models.BertConfig(6, 8, 1, 2, 8, 16), pooled=True)
-    kf.interop.save_huggingface(encoder, kf.text.WordPieceTokenizer(words, max_length=16), tmp_path / "short")
+    save_encoder(encoder, kf.text.WordPieceTokenizer(words, max_length=16), tmp_path / "short")
 
     def filled(value):
         if isinstance(value, list):

@@ -17,7 +17,7 @@ import runpy, sys, time
 sys.argv = sys.argv[1:]
 sys.path.insert(0, sys.argv[0].rsplit("/", 1)[0])
 import common, tensorflow_text, kerasformer as kf
-kf.data, kf.tasks, kf.training, kf.serving, kf.interop
+kf.data, kf.tasks, kf.training, kf.serving, kf.families
 print("imported", flush=True)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -36,7 +36,7 @@ SMALL = {"translate": ["--batch-tokens", "2000"], "pretrain_bert": ["--size", "t
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     texts = [json.loads(line)["text"] for line in (RECIPES / "samples/reviews/train.jsonl").open(encoding="utf-8")]
-    encoder, tokenizer = kf.interop.random_encoder(texts, "tiny", vocabulary_size=500, max_length=64)
+    encoder, tokenizer = kf.families.random_encoder(texts, "tiny", vocabulary_size=500, max_length=64)
     folder = tmp_path_factory.mktemp("init") / "tiny"
     kf.tasks.TextClassifier(encoder, tokenizer, ["x", "y"]).save(folder)
     return str(folder)

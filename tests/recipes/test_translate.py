@@ -38,7 +38,7 @@ def test_trains_reports_saves_and_publishes(tmp_path, capsys):
         epochs=2,
         average=2,
         batch_tokens=100,
-        max_sequence_length=32,
+        max_length=32,
         lowercase=True,
         beam_size=2,
     )
