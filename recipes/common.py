@@ -181,14 +181,15 @@ def say_lengths(tokenizer, texts, pairs=None, *, limit=None, what="texts", fate=
     say(f"  {lengths.mean():.0f} tokens on average; {share:.1%} of the {what} are over {limit} tokens and {fate}")
 
 
-def adamw(flags, examples):
+def adamw(flags, examples, encoder):
     """AdamW with a linear warmup and decay, for a training on so many examples per epoch."""
     steps = -(-examples // flags.batch_size) * max(flags.epochs, 1)
     say(f"{steps:,} steps of {flags.batch_size} examples, at most")
+    decay = getattr(flags, "layer_decay", 1.0)
     return kf.training.adamw(
         kf.training.linear_warmup(flags.learning_rate, steps),
         weight_decay=flags.weight_decay,
-        layer_decay=getattr(flags, "layer_decay", 1.0),
+        layer_rates=kf.training.layer_rates(encoder, decay) if decay != 1 else None,
         average=getattr(flags, "average", None),
     )
 

@@ -54,7 +54,7 @@ def main(flags):
     with strategy.scope():
         task = starting_point(flags, train.texts, objective)
         common.say_lengths(task.tokenizer, [*train.texts, *train.pairs])
-        optimizer = common.adamw(flags, len(train))
+        optimizer = common.adamw(flags, len(train), task.encoder)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy)
     results = {"train": {}}
     if flags.epochs:

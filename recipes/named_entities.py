@@ -43,7 +43,7 @@ def main(flags):
         encoder, tokenizer, _ = common.starting_point(flags, train.texts)
         task = kf.tasks.Tagger(encoder, tokenizer, train.entity_types, crf=flags.crf, window=flags.window)
         common.say_lengths(tokenizer, train.texts, limit=flags.window, what="sentences", fate="are read in windows")
-        optimizer = common.adamw(flags, len(train))
+        optimizer = common.adamw(flags, len(train), task.encoder)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, microbatches=flags.microbatches)
     speed = common.fit(
         flags,

@@ -137,7 +137,7 @@ def train_task(train, validation, flags, strategy):
             fate="are read in windows",
         )
         train = short_answers(short_contexts(train, tokenizer, flags.longest_context), flags.most_words)
-        optimizer = common.adamw(flags, len(train))
+        optimizer = common.adamw(flags, len(train), task.encoder)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, microbatches=flags.microbatches)
     # One epoch is kept, since the first is asked for more than once.
     in_epoch = functools.lru_cache(1)(lambda epoch: questions_of_epoch(train, flags, epoch))

@@ -64,7 +64,7 @@ def main(flags):
             normalize_tweets=flags.normalize_tweets,
         )
         common.say_lengths(tokenizer, train.texts, train.pairs)
-        optimizer = common.adamw(flags, len(train))
+        optimizer = common.adamw(flags, len(train), task.encoder)
     trainer = kf.training.Trainer(
         task, optimizer, strategy=strategy, loss=weighted_loss(task, train, flags), microbatches=flags.microbatches
     )

@@ -55,7 +55,7 @@ def main(flags):
             pooling=flags.pooling,
         )
         common.say_lengths(tokenizer, sentences, what="sentences")
-        optimizer = common.adamw(flags, len(train))
+        optimizer = common.adamw(flags, len(train), task.encoder)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy)
     speed = common.fit(
         flags,

@@ -3,7 +3,7 @@
 from kerasformer.training.checkpoints import average_checkpoints
 from kerasformer.training.cluster import is_chief
 from kerasformer.training.curves import MetricsLog, draw_curves
-from kerasformer.training.optimizers import adamw
+from kerasformer.training.optimizers import adamw, layer_rates
 from kerasformer.training.progress import ProgressBar
 from kerasformer.training.results import print_table, write_metrics
 from kerasformer.training.schedules import cosine, linear_warmup, noam
@@ -19,6 +19,7 @@ __all__ = [
     "cosine",
     "draw_curves",
     "is_chief",
+    "layer_rates",
     "linear_warmup",
     "make_strategy",
     "noam",

@@ -1,13 +1,13 @@
 """Optimizers."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from kerasformer._compat import BareAdamW
 from kerasformer.errors import InputError
+from kerasformer.models import Backbone
 
 # Biases and the gains of normalizations are left out of decay, as in BERT's own optimizer.
 _NO_DECAY = ("bias", "gamma", "beta")
@@ -17,33 +17,23 @@ _NO_DECAY = ("bias", "gamma", "beta")
 class AdamW(BareAdamW):
     """Keras's AdamW, the same numbers, with the update of a float32 weight as one TensorFlow operation.
 
-    There is no `amsgrad`. With `layer_decay` below 1 the learning rate of a layer is multiplied by it once for each
-    layer above (Clark et al. 2020, arXiv:2003.10555, appendix A): layers named `block_N` in order, embeddings below
-    them, all else above.
+    There is no `amsgrad`. `layer_rates` multiplies the learning rate of single weights, by their paths; see the
+    function `layer_rates`.
 
     Keras's own makes about ten passes over the memory of a weight and its two moments. On a CPU, where memory limits an
     optimizer, this one takes a quarter of the time.
     """
 
-    def __init__(self, *args, layer_decay=1.0, **kwargs):
+    def __init__(self, *args, layer_rates=None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.layer_decay = layer_decay
+        self.layer_rates = dict(layer_rates or {})
 
     def build(self, variables):
         super().build(variables)
-        self._rates = dict(zip(map(self.key_of, variables), self._layer_rates(variables), strict=True))
-
-    def _layer_rates(self, variables):
-        """What each variable's learning rate is multiplied by."""
-        blocks = [re.search(r"(?:^|/)block_(\d+)/", variable.path) for variable in variables]
-        above_all = max((int(block[1]) for block in blocks if block), default=-1) + 2
-        for variable, block in zip(variables, blocks, strict=True):
-            in_embedding = "embedding" in variable.path.split("/")
-            depth = int(block[1]) + 1 if block else 0 if in_embedding else above_all
-            yield self.layer_decay ** (above_all - depth)
+        self._rates = {self.key_of(variable): self.layer_rates.get(variable.path, 1.0) for variable in variables}
 
     def get_config(self):
-        return {**super().get_config(), "layer_decay": self.layer_decay}
+        return {**super().get_config(), "layer_rates": dict(self.layer_rates)}
 
     def update_step(self, gradient, variable, learning_rate):
         rate = tf.cast(learning_rate, tf.float32) * self._rates[self.key_of(variable)]
@@ -85,7 +75,7 @@ def adamw(
     beta_2: float = 0.999,
     epsilon: float = 1e-6,
     no_decay: Sequence[str] = _NO_DECAY,
-    layer_decay: float = 1.0,
+    layer_rates: Mapping[str, float] | None = None,
     average: float | None = None,
 ) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with BERT's settings.
@@ -94,7 +84,7 @@ def adamw(
         learning_rate: a number or a Keras schedule.
         weight_decay: decoupled, multiplied with the learning rate.
         no_decay: weights whose path ends in one of these words are left out of decay.
-        layer_decay: factor of the learning rate from a layer to the one below it, see `AdamW`.
+        layer_rates: factors of the learning rate by the paths of weights, such as `layer_rates(task.encoder, 0.9)`.
         average: momentum of an exponential moving average of the weights, such as 0.999, or None. The Trainer
             evaluates and keeps the averaged weights.
 
@@ -102,22 +92,47 @@ def adamw(
         A Keras optimizer, to be used by the Trainer or by Keras's own `compile`.
 
     Raises:
-        InputError: `layer_decay` is not in (0, 1], or `average` not in (0, 1).
+        InputError: `average` is not in (0, 1).
     """
-    if not 0 < layer_decay <= 1 or not (average is None or 0 < average < 1):
-        raise InputError(
-            "`layer_decay` must be in (0, 1], and `average` in (0, 1) or None. "
-            f"Received: layer_decay={layer_decay}, average={average}."
-        )
+    if average is not None and not 0 < average < 1:
+        raise InputError(f"`average` must be in (0, 1) or None. Received: average={average}.")
     optimizer = AdamW(
         learning_rate,
         weight_decay=weight_decay,
         beta_1=beta_1,
         beta_2=beta_2,
         epsilon=epsilon,
-        layer_decay=layer_decay,
+        layer_rates=layer_rates,
         **({} if average is None else {"use_ema": True, "ema_momentum": average}),
     )
     # The last part of a path: a layer above may have such a word in its name. TensorFlow's own names add the rest.
     optimizer.exclude_from_weight_decay(var_names=[rf"(^|/){word}(/replica_\d+)?(:\d+)?$" for word in no_decay])
     return optimizer
+
+
+def layer_rates(backbone: Backbone, decay: float) -> dict[str, float]:
+    """Factors of the learning rate by which lower layers learn more slowly: `decay` to the number of layers above
+    (Clark et al. 2020, arXiv:2003.10555, appendix A).
+
+    Embeddings are below the first block, everything that is neither embedding nor block above the last one; in an
+    encoder-decoder the decoder's blocks are above the encoder's. A block that is shared counts as the last one.
+
+    Args:
+        backbone: a `Backbone`.
+        decay: factor from a layer to the one below it, in (0, 1].
+
+    Returns:
+        `{path of a weight: factor}` of all weights of embeddings and blocks.
+
+    Raises:
+        InputError: `decay` is out of its range, or the model is no `Backbone`.
+    """
+    if not 0 < decay <= 1:
+        raise InputError(f"`decay` must be in (0, 1]. Received: decay={decay}.")
+    if not isinstance(backbone, Backbone):
+        raise InputError(f"`backbone` must be a Backbone, whose blocks are known. Received: {type(backbone).__name__}.")
+    stacks = [stack for stack in (backbone.encoder, backbone.decoder) if stack is not None]
+    blocks = [block for stack in stacks for block in stack.blocks]
+    depths = {weight.path: 0 for stack in stacks for weight in stack.embeddings.weights}
+    depths |= {weight.path: depth for depth, block in enumerate(blocks, 1) for weight in block.weights}
+    return {path: decay ** (len(blocks) + 1 - depth) for path, depth in depths.items()}

@@ -38,7 +38,8 @@ def weights(model):
 
 def test_layer_decay_multiplies_the_rate_of_each_layer():
     task = make_task()
-    optimizer = kf.training.adamw(0.1, weight_decay=0.0, layer_decay=0.5, epsilon=1e-12)
+    rates = kf.training.layer_rates(task.encoder, 0.5)
+    optimizer = kf.training.adamw(0.1, weight_decay=0.0, layer_rates=rates, epsilon=1e-12)
     before = weights(task.model)
     variables = task.model.trainable_variables
     # The first step of Adam is the rate itself, whatever the gradient.
@@ -49,15 +50,34 @@ def test_layer_decay_multiplies_the_rate_of_each_layer():
         np.testing.assert_allclose(step, expected[variable.path.split("/")[0]], rtol=1e-3, err_msg=variable.path)
 
 
-def test_layer_decay_survives_its_config():
-    optimizer = kf.training.adamw(0.1, layer_decay=0.5)
-    assert type(optimizer).from_config(optimizer.get_config()).layer_decay == 0.5
+def test_layer_rates_survive_the_config():
+    optimizer = kf.training.adamw(0.1, layer_rates={"block_0/kernel": 0.5})
+    assert type(optimizer).from_config(optimizer.get_config()).layer_rates == {"block_0/kernel": 0.5}
 
 
-@pytest.mark.parametrize("wrong", [{"layer_decay": 0.0}, {"layer_decay": 1.5}, {"average": 1.0}, {"average": 0.0}])
-def test_wrong_settings(wrong):
-    with pytest.raises(InputError, match="Received: layer_decay="):
-        kf.training.adamw(0.1, **wrong)
+def test_layer_rates_of_two_stacks_and_of_shared_blocks():
+    sizes = {"hidden_dim": 8, "num_heads": 2, "intermediate_dim": 8, "num_encoder_layers": 2, "num_decoder_layers": 1}
+    model = kf.models.transformer(kf.models.TransformerConfig(vocabulary_size=9, **sizes))
+    rates = kf.training.layer_rates(model, 0.5)
+    found = {path.split("/")[0]: rate for path, rate in rates.items()}
+    assert found == {"embedding": 1 / 16, "encoder_block_0": 1 / 8, "encoder_block_1": 1 / 4, "decoder_block_0": 1 / 2}
+    config = kf.models.BertConfig.named("tiny", vocabulary_size=9).model_config().replace(share_blocks=True)
+    rates = kf.training.layer_rates(kf.models.encoder(config), 0.5)
+    assert {path.split("/")[0]: rate for path, rate in rates.items()} == {"embedding": 1 / 8, "block_0": 1 / 2}
+
+
+@pytest.mark.parametrize("average", [1.0, 0.0])
+def test_wrong_averages(average):
+    with pytest.raises(InputError, match="Received: average="):
+        kf.training.adamw(0.1, average=average)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.5])
+def test_wrong_layer_decay(decay):
+    with pytest.raises(InputError, match="Received: decay="):
+        kf.training.layer_rates(make_task().encoder, decay)
+    with pytest.raises(InputError, match="must be a Backbone"):
+        kf.training.layer_rates(keras.Sequential(), 0.9)
 
 
 def test_no_decay_looks_at_the_end_of_a_path():
