@@ -58,6 +58,11 @@ def norm(ours, theirs):
     return Row((ours,), (theirs,), ((".gamma", ".weight"), (".beta", ".bias")))
 
 
+def rms_norm(ours, theirs):
+    """A root mean square normalization, which has no bias."""
+    return Row((ours,), (theirs,), ((".gamma", ".weight"),))
+
+
 def vector(ours, theirs):
     """One weight by itself, alike on both sides."""
     return Row((ours,), (theirs,), (("", ""),))
