@@ -1,5 +1,6 @@
 """Other people's checkpoints, in and out: one file a family."""
 
+from kerasformer.families.description import describe
 from kerasformer.families.encoders import (
     checkpoint_tokenizer,
     load_embedder,
@@ -29,6 +30,7 @@ __all__ = [
     "Checkpoint",
     "EmbedderSettings",
     "checkpoint_tokenizer",
+    "describe",
     "family_of",
     "from_keras_hub",
     "is_keras_hub_folder",

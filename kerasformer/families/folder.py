@@ -11,7 +11,7 @@ import warnings
 from safetensors.numpy import save_file
 
 from kerasformer.errors import InputError
-from kerasformer.families import bert, gpt2, roberta
+from kerasformer.families import bert, gpt2, llama, roberta
 from kerasformer.families.family import Family, Settings, read_settings
 from kerasformer.families.google_bert import (
     google_tokenizer,
@@ -25,7 +25,7 @@ from kerasformer.families.weights import assign, collect, names_in
 from kerasformer.files import local_path
 from kerasformer.models import decoder, encoder
 
-FAMILIES = {family.model_type: family for family in (bert.FAMILY, roberta.FAMILY, gpt2.FAMILY)}
+FAMILIES = {family.model_type: family for family in (bert.FAMILY, roberta.FAMILY, gpt2.FAMILY, llama.FAMILY)}
 # Heads that a model is pretrained with. Who loads the backbone to fine-tune it does not miss them.
 _PRETRAINING = ("masked_lm", "next_sentence", "pretraining", "causal_lm")
 _SCORE_A_VOCABULARY = ("masked_lm", "pretraining", "causal_lm")

@@ -51,6 +51,18 @@ def open_tensors(folder):
     )
 
 
+def weight_files(folder):
+    """The files that hold the weights of a folder, a sorted list of paths: what `open_tensors` reads, or else files of
+    TensorFlow or Keras."""
+    for name in (_SAFETENSORS, _TORCH):
+        if (folder / name).is_file():
+            return [folder / name]
+        if (folder / f"{name}.index.json").is_file():
+            places = json.loads((folder / f"{name}.index.json").read_text(encoding="utf-8"))["weight_map"]
+            return sorted(folder / shard for shard in set(places.values()))
+    return sorted(path for pattern in ("*.weights.h5", "*.ckpt*.data-*") for path in folder.glob(pattern))
+
+
 def _open_file(path):
     return open_torch(path) if path.suffix == ".bin" else _open_safetensors(path)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from kerasformer.errors import InputError
 
-_FLOATING = ("float16", "bfloat16", "float32", "float64")
+FLOATING = ("float16", "bfloat16", "float32", "float64")
 
 
 class Row(typing.NamedTuple):
@@ -56,6 +56,11 @@ def conv1d(ours, *theirs):
 def norm(ours, theirs):
     """A normalization."""
     return Row((ours,), (theirs,), ((".gamma", ".weight"), (".beta", ".bias")))
+
+
+def rms_norm(ours, theirs):
+    """A root mean square normalization, which has no bias."""
+    return Row((ours,), (theirs,), ((".gamma", ".weight"),))
 
 
 def vector(ours, theirs):
@@ -160,9 +165,9 @@ def _read(name, tensors, shape, transposed, source):
     theirs = shape[::-1] if transposed else shape
     if tensor.shape != theirs:
         raise InputError(f"The tensor {name!r} in {source} must be of shape {theirs}. Received: {tensor.shape}.")
-    if tensor.dtype not in _FLOATING:
+    if tensor.dtype not in FLOATING:
         raise InputError(
-            f"The tensor {name!r} in {source} must be of type {', '.join(_FLOATING)}. Received: {tensor.dtype}."
+            f"The tensor {name!r} in {source} must be of type {', '.join(FLOATING)}. Received: {tensor.dtype}."
         )
     value = tensor.read().astype(np.float32)
     return value.T if transposed else value

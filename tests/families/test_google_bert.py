@@ -18,7 +18,7 @@ from tiny_checkpoint import (
 )
 
 from kerasformer.errors import InputError
-from kerasformer.families import load_embedder, load_encoder, open_checkpoint
+from kerasformer.families import describe, load_embedder, load_encoder, open_checkpoint
 
 CONFIG = {key: value for key, value in CONFIG.items() if key not in ("model_type", "layer_norm_eps")}
 
@@ -71,6 +71,14 @@ def test_a_folder_against_its_own_numbers(tmp_path):
 def test_the_same_weights_as_from_hugging_face(tmp_path):
     loaded = load_encoder(write_google(tmp_path / "google"))
     assert_same(weights_of(loaded), weights_of(load_encoder(write_folder(tmp_path / "huggingface"))))
+
+
+def test_description(tmp_path):
+    found = describe(write_google(tmp_path / "model"))
+    assert (found["head"], found["tokenizer"], found["obstacles"]) == ("pretraining", "WordPiece", [])
+    assert found["weight_files"] == ["bert_model.ckpt.data-00000-of-00001"]
+    assert found["parameters"] == sum(tensor.size for tensor in google_tensors().values())
+    assert "in_transformers" not in found
 
 
 def test_several_shards_and_another_name(tmp_path):

@@ -10,6 +10,7 @@ import kerasformer as kf
 from kerasformer.errors import InputError
 from kerasformer.families import (
     checkpoint_tokenizer,
+    describe,
     family_of,
     from_keras_hub,
     is_keras_hub_folder,
@@ -126,6 +127,13 @@ def test_answers_of_a_loaded_preset(tmp_path):
     model.save_to_preset(str(tmp_path))
     expected = keras.ops.softmax(model.predict(TEXTS, verbose=0))
     close(kf.load(tmp_path).predict(TEXTS)["scores"], expected)
+
+
+def test_description(classifier, preset):
+    found = describe(preset)
+    assert found["weight_files"] == ["model.weights.h5", "task.weights.h5"]
+    assert (found["architecture"], found["obstacles"]) == (type(classifier).__name__, [])
+    assert "in_transformers" not in found
 
 
 def test_written_as_a_folder_of_hugging_face(classifier, tmp_path):

@@ -1,0 +1,183 @@
+"""What a folder holds, in words and numbers, without its weights."""
+
+import math
+import pathlib
+
+from kerasformer.errors import InputError
+from kerasformer.families.family import read_settings
+from kerasformer.families.folder import open_checkpoint
+from kerasformer.families.google_bert import is_google_folder
+from kerasformer.families.keras_hub import is_keras_hub_folder
+from kerasformer.families.sentence_transformers import is_sentence_transformers, read_embedder_settings
+from kerasformer.families.tensors import weight_files
+from kerasformer.families.weights import FLOATING
+from kerasformer.files import local_path
+from kerasformer.layers.configs import RelativeBiasConfig, RotaryConfig
+
+_POSITIONS = {RotaryConfig: "rotary", RelativeBiasConfig: "relative bias"}
+_LABELLED = ("sequence_classification", "token_classification")
+
+
+def describe(folder):
+    """Describes a folder with a checkpoint, or with a saved task. Weights are not read, but that KerasHub loads its
+    presets.
+
+    Args:
+        folder: path, as for `open_checkpoint`, or of sentence-transformers.
+
+    Returns:
+        A dictionary, without the fields that the folder does not have:
+
+        - `task`: name of a saved task's class.
+        - `family`, `architecture`: `model_type` of the family, and the class name in `config.json`.
+        - `head`: what the head is for, a key of `Family.heads`, or "embedding"; None for a backbone alone.
+        - `labels`, `problem_type`: of a classification head, see `Checkpoint`.
+        - `layers`, `hidden_dim`, `heads`, `vocabulary_size`: int. `max_sequence_length`: int, or None for no limit.
+        - `positions`: "learned", "sinusoidal", "rotary", "relative bias" or None.
+        - `parameters`: int, numbers in the weight files, tied ones counted once.
+        - `dtypes`: `{dtype: parameters}`. `weight_files`: list of file names.
+        - `tokenizer`: such as "WordPiece" or "byte-level BPE". `tokenizer_vocabulary_size`: int.
+        - `in_transformers`: the class of Hugging Face Transformers that loads the folder.
+        - `obstacles`: list of sentences, what keeps `kf.load` and `kf.publish` from taking the folder; empty if nothing
+          does.
+
+    Raises:
+        InputError: there is no such folder, or no model in it.
+    """
+    folder = local_path(folder, "folder")
+    task = read_settings(folder / "kerasformer.json") if (folder / "kerasformer.json").is_file() else None
+    found = {} if task is None else {"task": task.get("task")}
+    if (folder / "encoder.keras").is_file():
+        return found | {"weight_files": ["encoder.keras"], "obstacles": []}
+    is_embedder = task is None and is_sentence_transformers(folder)
+    obstacles = []
+    if is_embedder:
+        try:
+            folder = read_embedder_settings(folder).transformer
+        except InputError as error:
+            return found | {"head": "embedding", "obstacles": [str(error)]}
+    if not any(known(folder) for known in (is_google_folder, is_keras_hub_folder, _has_config)):
+        raise InputError(f"A folder with a model holds config.json, bert_config.json or a task. Not found in {folder}")
+    try:
+        checkpoint = open_checkpoint(folder)
+    except InputError as error:
+        return found | _from_config(folder) | {"obstacles": [str(error)]}
+    found |= {
+        "family": checkpoint.family.model_type,
+        "architecture": checkpoint.architecture,
+        "head": "embedding" if is_embedder else checkpoint.kind,
+    }
+    steps = [_labels, _sizes, _weights, _tokenizer]
+    for step in steps[checkpoint.kind not in _LABELLED :]:
+        try:
+            found |= step(checkpoint, found, obstacles)
+        except InputError as error:
+            obstacles.append(str(error))
+    if checkpoint.kind is None and not is_embedder and task is None:
+        obstacles.append(_no_head(checkpoint))
+    if _is_of_hugging_face(folder):
+        found["in_transformers"] = checkpoint.family.architecture(checkpoint.kind)
+    # An error of the config is met in several steps.
+    return found | {"obstacles": list(dict.fromkeys(obstacles))}
+
+
+def _has_config(folder):
+    return (folder / "config.json").is_file()
+
+
+def _is_of_hugging_face(folder):
+    return not is_google_folder(folder) and not is_keras_hub_folder(folder)
+
+
+def _from_config(folder):
+    """What the config of a model that cannot be read says of it."""
+    if not _is_of_hugging_face(folder):
+        return {}
+    try:
+        settings = read_settings(folder / "config.json")
+    except InputError:
+        return {}
+    named = {"family": settings.get("model_type"), "architecture": (settings.get("architectures") or [None])[0]}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _no_head(checkpoint):
+    known = [checkpoint.family.architecture(kind) for kind in checkpoint.family.heads]
+    if checkpoint.architecture in (None, checkpoint.family.architecture(None)) or checkpoint.read_tokenizer:
+        return "It has no head for a task: take the encoder with `kf.load_encoder` and train a task of `kf.tasks`."
+    return (
+        f"The head of {checkpoint.architecture} is not known. Known: {', '.join(known)}. `kf.load_encoder` reads the "
+        "encoder."
+    )
+
+
+def _labels(checkpoint, found, obstacles):
+    labels = {"labels": checkpoint.labels}
+    if checkpoint.kind == "sequence_classification":
+        labels["problem_type"] = checkpoint.problem_type
+        if checkpoint.problem_type == "regression" and len(checkpoint.labels) > 1:
+            obstacles.append(f"It is a regression with {len(checkpoint.labels)} outputs. One output can be read.")
+    return labels
+
+
+def _sizes(checkpoint, found, obstacles):
+    config = checkpoint.config
+    attention = config.blocks[0].attention
+    scheme = attention.positions or config.position_bias
+    return {
+        "layers": config.num_layers,
+        "hidden_dim": config.hidden_dim,
+        "heads": attention.num_heads,
+        "vocabulary_size": config.vocabulary_size,
+        "positions": config.embedding.positions if scheme is None else _POSITIONS[type(scheme)],
+        "max_sequence_length": config.max_sequence_length,
+    }
+
+
+def _weights(checkpoint, found, obstacles):
+    dtypes = {}
+    for tensor in checkpoint.tensors.values():
+        dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + math.prod(tensor.shape)
+    if others := sorted(dtypes.keys() - set(FLOATING)):
+        obstacles.append(f"Its tensors must be of type {', '.join(FLOATING)}. Received: {', '.join(others)}.")
+    if missing := _missing(checkpoint):
+        obstacles.append(f"Its weight files lack {len(missing)} tensors, such as {missing[0]!r}.")
+    tied = checkpoint.family.tied
+    if untied := sorted(tied.keys() & checkpoint.tensors.keys()):
+        obstacles.append(f"It must make its scores with {tied[untied[0]]!r}. It has {untied[0]!r}, which differs.")
+    return {
+        "parameters": sum(dtypes.values()),
+        "dtypes": dtypes,
+        "weight_files": [path.name for path in weight_files(pathlib.Path(checkpoint.folder))],
+    }
+
+
+def _missing(checkpoint):
+    """The first tensor of each row of the tables, where there is none."""
+    config, family = checkpoint.config, checkpoint.family
+    absent = {
+        "embeddings.segment": not config.embedding.num_segments,
+        "embeddings.position": config.embedding.positions != "learned",
+    }
+    names = []
+    for row in family.names + family.heads.get(checkpoint.kind, []):
+        if not absent.get(row.ours[0]):
+            indices = range(config.num_layers) if "{i}" in row.ours[0] else [0]
+            names += [name.format(i=i) + row.weights[0][1] for i in indices for name in row.theirs]
+    return [name for name in names if name not in checkpoint.tensors]
+
+
+def _tokenizer(checkpoint, found, obstacles):
+    specification = checkpoint.tokenizer_json()
+    model = specification.get("model") or {}
+    # Older files do not name the model of SentencePiece.
+    kind = model.get("type", "Unigram")
+    if kind == "BPE" and "ByteLevel" in str(specification.get("pre_tokenizer")):
+        kind = "byte-level BPE"
+    vocabulary = model.get("vocab") or {}
+    ids = set(vocabulary.values()) if isinstance(vocabulary, dict) else set(range(len(vocabulary)))
+    size = len(ids | {token["id"] for token in specification.get("added_tokens") or []})
+    known = found.get("vocabulary_size")
+    if known is not None and size > known:
+        obstacles.append(f"Its tokenizer has {size} tokens, more than `vocab_size`, {known}: the files do not fit.")
+    return {"tokenizer": kind, "tokenizer_vocabulary_size": size}
