@@ -279,7 +279,7 @@ class Task:
         return self.model
 
     def serving_model(self, precision):
-        """What `core_outputs` takes when the task is served in `precision`: a copy of `core_model`, with its weights."""
+        """What `core_outputs` takes when the task is served in `precision`: a copy of `core_model` and its weights."""
         return with_precision(self.core_model, precision, keep=self.float32_layers)
 
     def core_inputs(self):

@@ -139,7 +139,7 @@ def test_tags_in_any_order(recorded, labels, tmp_path):
         np.testing.assert_allclose(column[mask], theirs[..., place][mask], rtol=0, atol=1e-4)
     found = [task.tag_names[tag] for tag in ours.argmax(-1)[mask]]
     assert found == [labels[place] for place in theirs.argmax(-1)[mask]]
-    assert len(set(found)) > 2
+    assert len(set(found)) > 1
 
     task.save(tmp_path / "ours")
     model, saved = in_transformers(tmp_path / "ours", recorded.inputs)
