@@ -322,10 +322,11 @@ def write_checkpoint(
     settings = {
         "architectures": [family.architecture(kind)],
         "model_type": family.model_type,
+        # What the model says goes before what its tokenizer does: positions depend on RoBERTa's `pad_token_id`.
+        **further,
         **family.settings(backbone.config),
         "tie_word_embeddings": True,
         "dtype": "float32",
-        **further,
     }
     if labels is not None:
         settings["id2label"] = {str(place): label for place, label in enumerate(labels)}

@@ -108,7 +108,8 @@ class DecoderSteps:
         caches: a KeyValueCache for each block.
         """
         dtype, layers = self.decoder.embeddings.compute_dtype, [block.attention for block in self.decoder.blocks]
-        room = tf.maximum(2 * tf.shape(columns)[1], 16)
+        # Not a number that the shapes of the graph show: a loop makes more room.
+        room = tf.compat.v1.placeholder_with_default(tf.maximum(2 * tf.shape(columns)[1], 16), [])
         caches = [
             KeyValueCache.empty(batch, layer.num_key_value_heads, room, layer.head_dim, dtype) for layer in layers
         ]

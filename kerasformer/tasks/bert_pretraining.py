@@ -27,6 +27,10 @@ class BertPretrainingSettings:
     num_candidates: int = 5
     remove_padding: bool = built_in(True)
 
+    def __post_init__(self):
+        if not 0 < self.mask_rate < 1:
+            raise InputError(f"`mask_rate` must be in (0, 1). Received: mask_rate={self.mask_rate}.")
+
 
 @register_task
 class BertPretraining(Task):

@@ -267,15 +267,20 @@ class Task:
     @functools.cached_property
     def _answer_batch(self):
         return tf.function(
-            lambda features: self.answer_features(features, lambda inputs: self.core_outputs(self.model, inputs)),
+            lambda features: self.answer_features(features, lambda inputs: self.core_outputs(self.core_model, inputs)),
             reduce_retracing=True,
         )
 
     # ---- serving ----
 
+    @property
+    def core_model(self):
+        """The model that `core_outputs` computes answers with, in Python."""
+        return self.model
+
     def serving_model(self, precision):
-        """What `core_outputs` takes when the task is served in `precision`: a copy of the model, with its weights."""
-        return with_precision(self.model, precision, keep=self.float32_layers)
+        """What `core_outputs` takes when the task is served in `precision`: a copy of `core_model` and its weights."""
+        return with_precision(self.core_model, precision, keep=self.float32_layers)
 
     def core_inputs(self):
         """What `core_outputs` takes, `{name: tf.TensorSpec}`."""
@@ -285,7 +290,7 @@ class Task:
         """All that reads weights when a task is served: an export keeps it once, for all its signatures.
 
         Args:
-            model: `self.model`, or what `serving_model` returned.
+            model: `core_model`, or what `serving_model` returned.
             inputs: `{name: tensor}`, as in `core_inputs`.
         """
         return model(inputs, training=False)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from kerasformer.decoding import Beam, ForbiddenTokens, MinLength, search
 from kerasformer.errors import InputError
 from kerasformer.metrics.translation import corpus_scores
-from kerasformer.models import DecoderSteps, with_precision
+from kerasformer.models import DecoderSteps
 from kerasformer.tasks.alignment import attention_over_source
 from kerasformer.tasks.arrays import as_strings
 from kerasformer.tasks.names import checked_names
@@ -198,8 +198,10 @@ class Translator(Task):
             "max_length": tf.TensorSpec([None], tf.int32, name="max_length"),
         }
 
-    def serving_model(self, precision):
-        return with_precision(self.transformer, precision)
+    @property
+    def core_model(self):
+        """The encoder-decoder itself: training's outputs end before the vocabulary."""
+        return self.encoder
 
     def core_outputs(self, model, inputs):
         """The best sequences of each row, see `search`."""

@@ -124,7 +124,7 @@ def test_what_settings_refuse(name):
     for setting, value in case.built_in.items():
         with pytest.raises(InputError, match=f"`{setting}` is built into the model"):
             task.replace(**{setting: value})
-    with pytest.raises(InputError, match="has the settings .*'wings'"):
+    with pytest.raises(InputError, match=r"has the settings .*'wings'"):
         task.replace(wings=2)
     settings = {**dataclasses.asdict(task.settings), **task.further_tokenizers()}
     ((setting, value),) = case.wrong.items()

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
+from kerasformer.tasks.labelled_batches import labelled_form
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "day"]
 TEXTS = ["good day", "bad day", "good", "bad", "day good", "day bad", "good good", "bad bad"]
@@ -116,6 +117,36 @@ def test_other_forms_are_refused_by_name(parts, told):
     with pytest.raises(InputError, match=told) as caught:
         trained(*parts)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+def test_several_labels_are_zeros_and_ones(dtype):
+    labels = np.array([[1, 0, 1], [0, 0, 0]]).astype(dtype)
+    data = tf.data.Dataset.from_tensor_slices((TEXTS[:2], labels, [0.5, 2.0])).batch(2)
+    form = labelled_form(data.element_spec, 3, multi_label=True)
+    texts, targets = form(*next(iter(data)))
+    assert texts["text"].numpy().tolist() == [text.encode() for text in TEXTS[:2]]
+    assert targets["labels"].dtype == targets["weights"].dtype == tf.float32
+    assert targets["labels"].numpy().tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert targets["weights"].numpy().tolist() == [0.5, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "received"),
+    [
+        (LABELS, r"int32 \(None,\)"),
+        (LABELS[:, None], r"int32 \(None, 1\)"),
+        (np.ones([8, 2], "float32"), r"float32 \(None, 2\)"),
+        (np.ones([8, 3, 1], "float32"), r"float32 \(None, 3, 1\)"),
+        (np.array([["a", "b", "c"]] * 8), r"string \(None, 3\)"),
+        ({"labels": LABELS}, "a dictionary of labels"),
+    ],
+)
+def test_other_forms_of_several_labels_are_refused(labels, received):
+    spec = tf.data.Dataset.from_tensor_slices((TEXTS, labels)).batch(4).element_spec
+    with pytest.raises(InputError, match=rf"zeros and ones, \[N, 3\]\. Received: {received}") as error:
+        labelled_form(spec, 3, multi_label=True)
+    assert "\n" not in str(error.value)
 
 
 def test_data_without_labels_or_batches_are_refused():

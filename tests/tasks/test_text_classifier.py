@@ -126,6 +126,77 @@ def test_metrics_of_a_classification():
     assert metrics["loss"] == pytest.approx(losses.mean(), rel=1e-5)
 
 
+# ---- several labels a text ----
+
+
+LOGITS = np.array([[2.0, -1.0, 0.3], [-3.0, 0.5, -0.2], [-2.0, -0.1, -4.0], [1.0, 1.5, 40.0]], "float32")
+SEVERAL = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 0], [1, 0, 0]], "float32")
+
+
+def several_losses():
+    """float64, each text's mean over the classes of log(1 + exp(±logit))."""
+    signs = np.where(SEVERAL > 0, -1.0, 1.0)
+    return np.logaddexp(0, signs * LOGITS.astype(np.float64)).mean(-1)
+
+
+def test_loss_of_several_labels():
+    task, each = make(multi_label=True), several_losses()
+    loss_sum, count = task.loss(tf.constant(SEVERAL), {"logits": LOGITS})
+    assert (float(loss_sum), float(count)) == pytest.approx((each.sum(), 4), rel=1e-6)
+    weights = [0.5, 2.0, 0.0, 1.0]
+    loss_sum, count = task.loss({"labels": tf.constant(SEVERAL), "weights": tf.constant(weights)}, {"logits": LOGITS})
+    assert (float(loss_sum), float(count)) == pytest.approx(((each * weights).sum(), 3.5), rel=1e-6)
+    loss_sum, count = task.loss(tf.zeros([0, 3]), {"logits": tf.zeros([0, 3])})
+    assert (float(loss_sum), float(count)) == (0, 0)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.2, 0.9])
+def test_metrics_of_several_labels(threshold):
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    metrics = make(multi_label=True, threshold=threshold).evaluate_outputs(SEVERAL, {"logits": LOGITS})
+    found = 1 / (1 + np.exp(-LOGITS.astype(np.float64))) >= threshold
+    assert 0 < found.sum() < found.size
+    for kind in ("micro", "macro"):
+        expected = sklearn_metrics.f1_score(SEVERAL, found, average=kind, zero_division=0)
+        assert metrics[f"{kind}_f1"] == pytest.approx(expected)
+    assert metrics["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(SEVERAL, found))
+    assert metrics["loss"] == pytest.approx(several_losses().mean(), rel=1e-6)
+    assert metrics.keys() == {"loss", "accuracy", "micro_f1", "macro_f1"}
+
+
+def test_several_labels_are_served_padded():
+    task = make(multi_label=True)
+    answer = {key: value.numpy() for key, value in task.answer({"logits": tf.constant(LOGITS)}).items()}
+    labels = [[label.decode() for label in row] for row in answer["labels"]]
+    first, second, third = NAMES
+    assert labels == [[first, third, ""], [second, "", ""], ["", "", ""], [first, second, third]]
+    np.testing.assert_allclose(answer["scores"], 1 / (1 + np.exp(-LOGITS.astype(np.float64))), rtol=1e-5)
+    few = task.answer({"logits": tf.constant(LOGITS[1:3])})["labels"].numpy()
+    assert [[label.decode() for label in row] for row in few] == [[second], [""]], "as wide as the most labels"
+    none = task.replace(threshold=0.999).answer({"logits": tf.constant(LOGITS[:3])})
+    assert none["labels"].shape == (3, 0)
+    nothing = task.answer({"logits": tf.zeros([0, 3])})
+    assert {key: value.shape[0] for key, value in nothing.items()} == {"labels": 0, "scores": 0}
+
+
+def test_several_labels_learn_from_batches():
+    task = make(multi_label=True, dropout=0.0)
+    trainer = kf.training.Trainer(task, keras.optimizers.Adam(0.02))
+    data = tf.data.Dataset.from_tensors((TEXTS, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 1]]))
+    before = trainer.evaluate(data)
+    trainer.fit(data, epochs=20)
+    assert trainer.evaluate(data)["loss"] < before["loss"]
+
+
+def test_several_labels_need_names():
+    with pytest.raises(InputError, match="`multi_label` needs `label_names`"):
+        make(None, multi_label=True)
+    assert make(["alone"], multi_label=True).predict(["good"])["scores"].shape == (1, 1)
+
+
+# ---- saving and serving ----
+
+
 @pytest.mark.parametrize(("names", "pairs"), [(NAMES, False), (["no", "yes"], True), (None, False), (None, True)])
 def test_save_and_load(names, pairs, tmp_path):
     task = make(names, pairs=pairs)
