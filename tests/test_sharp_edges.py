@@ -431,9 +431,13 @@ def test_a_document_of_200000_characters_in_a_csv_file(tmp_path):
     assert list(examples.texts)[1] == "short one"
 
 
-def test_label_names_that_are_no_strings_are_refused():
-    with pytest.raises(InputError, match="label_names"):
-        kf.tasks.TextClassifier(*tiny(), [0, 1])
+def test_label_names_that_are_numbers_are_served_as_strings():
+    """TensorFlow Serving's Classify takes `classes` of strings alone."""
+    task = kf.tasks.TextClassifier(*tiny(), [0, 1])
+    assert task.label_names == ("0", "1")
+    assert set(task.predict(TEXTS)["label"]) <= {"0", "1"}
+    classes = task.serving_functions(lambda inputs: task.core_outputs(task.model, inputs))["classify"]
+    assert classes.get_concrete_function().structured_outputs["classes"].dtype == tf.string
 
 
 def test_a_vocabulary_that_holds_a_token_twice(tmp_path):
