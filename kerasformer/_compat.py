@@ -1,4 +1,4 @@
-"""Private API of Keras, TensorFlow and tensorflow-text that the package cannot do without, each with the version it was read in."""
+"""Private API of Keras, TensorFlow and tensorflow-text that cannot be avoided, each with the version it was read in."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Private names of Keras, TensorFlow and tensorflow-text are used in one file, where each new version is looked over."""
+"""Private names of Keras, TensorFlow and tensorflow-text are used in one file, to be read again for each version."""
 
 import ast
 import pathlib

@@ -226,6 +226,10 @@ class BlockWithScores(Layer):
         super().__init__(**kwargs)
         self.block = block
 
+    def build(self, inputs_shape):
+        if not self.block.built:
+            self.block.build(inputs_shape)
+
     def call(self, inputs, training=None, **arguments):
         return self.block(inputs, return_attention_scores=True, training=training, **arguments)
 

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from kerasformer._compat import is_compiled_by_xla
 from kerasformer.errors import InputError
 from kerasformer.layers.base import Layer
 from kerasformer.layers.configs import EmbeddingConfig, serialized
@@ -134,6 +135,8 @@ class TransformerEmbedding(Layer):
             return self.position(embedded, positions)
         if len(positions.shape) > 1:
             return self.position(tf.zeros(tf.concat([tf.shape(positions), [self.dim]], 0)), positions)
+        if is_compiled_by_xla():  # which must know all shapes
+            return self.position(embedded, positions)
         # Packed tokens: each position's sines are computed once, not once a token.
         length = tf.reduce_max(tf.concat([positions, [0]], 0)) + 1
         return tf.gather(self.position(tf.zeros([length, self.dim])), positions)

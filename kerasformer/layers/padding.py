@@ -130,7 +130,9 @@ def unpack(tokens, layout, padding_mask):
 
 def first_rows(tokens, padding_mask, layout=None):
     """The row of each text's first token (in BERT, `[CLS]`), `[batch, width]`, out of packed `[tokens, width]`; zero
-    where that is padding."""
+    where that is padding. Without a mask, of `[batch, length, width]`."""
+    if padding_mask is None:
+        return tokens[:, 0]
     real = tf.cast(is_open(padding_mask)[:, :1], tokens.dtype)
     if layout is not None:
         return tf.gather(tokens, layout["unpack"][:, 0]) * real

@@ -76,22 +76,31 @@ class Backbone(keras.Model):
         """
         if self.encoder is not None and self.decoder is not None:
             raise InputError("`expose` takes an encoder or a decoder. Received: an encoder-decoder.")
-        stack, outputs = self._stack, dict(self.output)
+        stack = self._stack
         states = [stack.embed(self.input["token_ids"], self.input["padding_mask"], self.input.get("segment_ids"))]
-        scores = []
+        scores, wrapped = [], {}
         for block in stack.blocks:
             rows = states[-1]
             if attention_scores:
-                block = BlockWithScores(block, name=f"{block.name}_with_scores_{len(scores)}")
-                hidden, found = block(rows.hidden, **rows.call_arguments())
+                # One for each block, also where the stack repeats it: else a saved model would hold its weights twice.
+                if block.name not in wrapped:
+                    wrapped[block.name] = BlockWithScores(block, name=f"{block.name}_with_scores")
+                hidden, found = wrapped[block.name](rows.hidden, **rows.call_arguments())
                 scores.append(found)
             else:
                 hidden = block(rows.hidden, **rows.call_arguments())
             states.append(rows._replace(hidden=hidden))
         if stack.norm is not None:
             states[-1] = rows._replace(hidden=stack.norm(states[-1].hidden))
+        # From these states, not from the model's own: every block is computed once.
+        outputs = {"sequence_output": unpacked(states[-1], "sequence_output")}
+        if self.pooler is not None:
+            outputs["pooled_output"] = self.pooler(FirstToken(name="first_token")(outputs["sequence_output"]))
+        if self.decoder is not None:
+            outputs["logits"] = unpacked(_logits(stack, states[-1], self.output_head), "logits")
         if hidden_states:
-            outputs["hidden_states"] = [unpacked(rows, f"hidden_state_{i}") for i, rows in enumerate(states)]
+            padded = [unpacked(rows, f"hidden_state_{i}") for i, rows in enumerate(states[:-1])]
+            outputs["hidden_states"] = [*padded, outputs["sequence_output"]]
         if attention_scores:
             outputs["attention_scores"] = scores
         return keras.Model(self.input, outputs, name=f"{self.name}_exposed")
@@ -213,10 +222,11 @@ def decoder(
     stack = Stack(config, _policy(dtype), remove_padding=remove_padding)
     inputs = _inputs(config)
     last = stack.states(stack.embed(inputs["token_ids"], inputs["padding_mask"], inputs.get("segment_ids")))[-1]
-    logits, head = _logits(stack, last, "output")
+    head = stack.output_head("output")
+    logits = unpacked(_logits(stack, last, head), "logits")
     return Backbone(
         inputs,
-        {"sequence_output": unpacked(last, "sequence_output"), "logits": unpacked(logits, "logits")},
+        {"sequence_output": unpacked(last, "sequence_output"), "logits": logits},
         assembler="decoder",
         config=config,
         options={"remove_padding": remove_padding},
@@ -271,10 +281,10 @@ def encoder_decoder(
     )
     memory = source.states(source.embed(inputs["source_token_ids"], inputs["source_padding_mask"]))[-1]
     last = target.states(target.embed(inputs["target_token_ids"], inputs["target_padding_mask"]), memory)[-1]
-    logits, head = _logits(target, last, "output")
+    head = target.output_head("output")
     return Backbone(
         inputs,
-        {"logits": unpacked(logits, "logits")},
+        {"logits": unpacked(_logits(target, last, head), "logits")},
         assembler="encoder_decoder",
         config=config,
         options={"remove_padding": remove_padding},
@@ -289,12 +299,10 @@ def encoder_decoder(
 _ASSEMBLERS = {"encoder": encoder, "decoder": decoder, "encoder_decoder": encoder_decoder}
 
 
-def _logits(stack, rows, name):
-    """Packed scores of the vocabulary, and the head that made them, or None where the embedding did."""
-    if stack.config.tie_output:
-        return rows._replace(hidden=stack.embeddings(rows.hidden, reverse=True)), None
-    head = stack.output_head(name)
-    return rows._replace(hidden=head(rows.hidden)), head
+def _logits(stack, rows, head):
+    """Packed scores of the vocabulary, by `head`, or by the embedding where that is None."""
+    hidden = stack.embeddings(rows.hidden, reverse=True) if head is None else head(rows.hidden)
+    return rows._replace(hidden=hidden)
 
 
 def _inputs(config):

@@ -142,7 +142,9 @@ class Stack:
         return states
 
     def output_head(self, name):
-        """Scores of the vocabulary, for a config without tied output."""
+        """A layer for the scores of the vocabulary; None where the output is tied to the embedding."""
+        if self.config.tie_output:
+            return None
         return LanguageModelHead(self.config.vocabulary_size, dtype=self.policy, name=name)
 
 

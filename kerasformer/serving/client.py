@@ -14,7 +14,7 @@ class Client:
         with Client("localhost:8500", model="sentiment") as client:
             client.predict(text=["a fine day", "a bad day"])["label"]
 
-    One client may be used by many threads. REST needs no TensorFlow in the client's process; gRPC imports it.
+    One client may be used by many threads. REST loads no message of TensorFlow Serving; gRPC does.
 
     Args:
         address: `host:port` (gRPC), `grpc://host:port`, `grpcs://host:port` (TLS), `http://host:port` or

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST interface, for the client: dicts and NumPy arrays in and out, without TensorFlow."""
+"""TensorFlow Serving's REST interface, for the client: dicts and NumPy arrays in and out."""
 
 import base64
 import http.client
