@@ -3,6 +3,7 @@
 A recipe says what is its own: how its data are read, which task it builds, and how the task's batches are made.
 """
 
+import csv
 import dataclasses
 import os
 import pathlib
@@ -139,13 +140,16 @@ def load_splits(flags, load, describe):
 
 
 def hold_out(train, flags):
-    """A random tenth of the training data, taken out of it: `(the rest, the tenth)`."""
+    """A random tenth of the training data, taken out of it: `(the rest, the tenth)`. Of labelled examples each class
+    has its share in both."""
     if len(train) < 2:
         raise InputError(f"{train.source}: at least two examples are needed, one of them to validate on. Received: 1.")
     order = np.random.default_rng(flags.seed).permutation(len(train))
-    count = max(len(train) // 10, 1)
-    say(f"no --validation: {count:,} examples of the training data are held out")
-    return train.select(order[count:]), train.select(order[:count])
+    chosen = order[: max(len(train) // 10, 1)]
+    if getattr(train, "label_names", None) is not None:
+        chosen = kf.data.stratified_sample(train, len(chosen), flags.seed)
+    say(f"no --validation: {len(chosen):,} examples of the training data are held out")
+    return train.select(order[~np.isin(order, chosen)]), train.select(chosen)
 
 
 def starting_point(flags, texts):
@@ -231,6 +235,18 @@ def fit(flags, trainer, batches, validation, examples, *, monitor=None, settings
     seconds = sum(history.history["seconds"])
     examples *= len(history.history["seconds"])
     return {"examples_per_second": examples / max(seconds, 1e-9), "seconds": seconds}
+
+
+def write_predictions(flags, columns):
+    """Writes `WORKDIR/predictions.csv`, `{column name: N values}`, atomically."""
+    path = pathlib.Path(flags.workdir) / "predictions.csv"
+    scratch = path.with_suffix(".writing")
+    with open(scratch, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    os.replace(scratch, path)
+    say(f"predictions of the test data: {path}")
 
 
 def evaluate(trainer, **splits):

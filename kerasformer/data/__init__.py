@@ -4,7 +4,7 @@ from kerasformer.data.batching import batches, batches_of_rows, epoch_order, tok
 from kerasformer.data.corpus import Corpus, smoothed_lines
 from kerasformer.data.corpus_records import write_corpus, written_source
 from kerasformer.data.documents import Documents, document_batches, load_documents
-from kerasformer.data.examples import Examples, from_lists, load_classification
+from kerasformer.data.examples import Examples, from_lists, load_classification, stratified_sample
 from kerasformer.data.masking import TokenMasking
 from kerasformer.data.oracle import greedy_oracle, with_oracle_labels
 from kerasformer.data.pretraining import PretrainingData
@@ -40,6 +40,7 @@ __all__ = [
     "read_records",
     "shuffle_sentences",
     "smoothed_lines",
+    "stratified_sample",
     "tagging_batches",
     "token_batch_rows",
     "token_batches",

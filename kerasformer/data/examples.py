@@ -6,6 +6,7 @@ import re
 import numpy as np
 
 from kerasformer.data.columns import find_field, object_column, whole_characters
+from kerasformer.data.labels import are_scores, one_label, score_of, several_labels
 from kerasformer.data.sources import read_label_names, read_records
 from kerasformer.errors import InputError
 
@@ -17,8 +18,6 @@ PAIR_FIELDS = (
     ("question1", "question2"),
     ("question", "sentence"),
 )
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
-_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]+)?")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,7 +27,8 @@ class Examples:
     Attributes:
         texts: `[N]` objects, each a `str`.
         pairs: `[N]` objects, the second text of each pair, or `None` where there are only single texts.
-        targets: `[N]` int32 labels, `[N]` float32 scores of a regression, or `None` where nothing is labelled.
+        targets: `[N]` int32 labels, `[N, classes]` float32 zeros and ones of several labels a text, `[N]` float32
+            scores of a regression, or `None` where nothing is labelled.
         label_names: the name of each label, or `None` for a regression and where nothing is labelled.
         source: where they were read.
     """
@@ -38,6 +38,11 @@ class Examples:
     targets: np.ndarray | None
     label_names: tuple[str, ...] | None
     source: str
+
+    @property
+    def multi_label(self):
+        """Whether a text has any number of labels."""
+        return self.targets is not None and self.targets.ndim == 2
 
     def __len__(self):
         return len(self.texts)
@@ -55,6 +60,27 @@ class Examples:
         )
 
 
+def stratified_sample(examples, count, seed=0):
+    """Indices of about `count` random examples that hold each class in its share, int64.
+
+    Of several labels a text the rarest one counts. The only example of a class is left out, unless every class has one.
+
+    Args:
+        examples: `Examples` with labels.
+    """
+    order = np.random.default_rng(seed).permutation(len(examples))
+    targets = examples.targets
+    if examples.multi_label:
+        totals = targets.sum(0)
+        targets = np.where(targets.any(1), np.where(targets > 0, totals, np.inf).argmin(1), -1)
+    by_class = order[np.argsort(targets[order], kind="stable")]
+    # Every so many in the order of the classes: each has its share, but for one example.
+    chosen = by_class[((np.arange(count) + 0.5) * len(order) / count).astype(int)]
+    classes, sizes = np.unique(targets, return_counts=True)
+    several = np.isin(targets[chosen], classes[sizes > 1])
+    return chosen[several] if several.any() else chosen
+
+
 def load_classification(
     source,
     *,
@@ -63,12 +89,17 @@ def load_classification(
     text_column: str | None = None,
     pair_column: str | None = None,
     label_column: str | None = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
 ) -> Examples:
     """Reads texts, or pairs of texts, with a label or a score each.
 
     The fields are `text`, `sentence`, `content` or `review`; for pairs `text_a` and `text_b`, `sentence1` and
-    `sentence2`, `premise` and `hypothesis`, `question1` and `question2`, `question` and `sentence`; and `label` or
-    `score`, all in capitals or not. A label is a name or an integer from 0; a string of digits is an integer, unless it
+    `sentence2`, `premise` and `hypothesis`, `question1` and `question2`, `question` and `sentence`; and `label`,
+    `labels` or `score`, all in capitals or not. Several labels a text are a list, or a string in which
+    `label_separator` is between them; none are an empty one.
+
+    A label is a name or an integer from 0; a string of digits is an integer, unless it
     is one of the names. Integers mean the names that come with the source (see `read_label_names`). Without such names
     they are taken from the data: names in sorted order, or "0", "1", ... for integers.
 
@@ -80,6 +111,9 @@ def load_classification(
             `label` that is a fraction, makes a regression.
         text_column, pair_column, label_column: names of the fields, case ignored, where they are others. A
             `pair_column` needs a `text_column`; with a `text_column` alone there are no pairs.
+        multi_label: whether a text has any number of labels; by default where they are lists, or with a
+            `label_separator`.
+        label_separator: between the labels of a text, such as "|" in "sports|politics".
 
     Returns:
         `Examples`. Its targets are `None` where no record has a label (for TFDS and Hugging Face: where all are -1).
@@ -88,11 +122,12 @@ def load_classification(
         InputError: the source cannot be read or is empty, or a record lacks its text or has an unusable label.
     """
     columns = text_column, pair_column, label_column
+    several = (True if label_separator and multi_label is None else multi_label), label_separator
     if hasattr(source, "columns") and hasattr(source, "itertuples"):
-        return _examples(_frame_records(source), "DataFrame", None, label_names, regression, columns)
+        return _examples(_frame_records(source), "DataFrame", None, label_names, regression, columns, several)
     source = str(source)
     own_names = None if regression else read_label_names(source)
-    return _examples(read_records(source), source, own_names, label_names, regression, columns)
+    return _examples(read_records(source), source, own_names, label_names, regression, columns, several)
 
 
 def from_lists(
@@ -102,7 +137,7 @@ def from_lists(
 
     Args:
         texts: N str; `pairs` the second texts, if any.
-        labels: N labels or scores as `load_classification` reads them, or None.
+        labels: N labels, lists of labels or scores as `load_classification` reads them, or None.
         label_names, regression: as there; integers mean `label_names` where these are given.
 
     Raises:
@@ -139,7 +174,7 @@ def _frame_records(frame):
         yield record, f"DataFrame: row {place}"
 
 
-def _examples(records, source, own_names, label_names, regression, columns):
+def _examples(records, source, own_names, label_names, regression, columns, several=(None, None)):
     if label_names is not None:
         label_names = tuple(label_names)
         if regression:
@@ -149,6 +184,9 @@ def _examples(records, source, own_names, label_names, regression, columns):
     text_column, pair_column, label_column = columns
     if pair_column is not None and text_column is None:
         raise InputError(f"A pair column needs a text column. Received: pair_column={pair_column!r} alone.")
+    multi_label, separator = several
+    if multi_label and regression:
+        raise InputError("Several labels a text and a regression exclude each other.")
     unlabelled_class = -1 if source.startswith(("tfds:", "hf:")) and not regression else None
     texts, pairs, values, places = [], [], [], []
     fields = target_field = None
@@ -161,7 +199,8 @@ def _examples(records, source, own_names, label_names, regression, columns):
         pairs.extend(second)
         target_field = target_field or _target_field(record, regression)
         value = record.get(target_field)
-        values.append(None if value == "" or (value == unlabelled_class and type(value) is int) else value)
+        is_empty = value == "" and not separator
+        values.append(None if is_empty or (value == unlabelled_class and type(value) is int) else value)
         places.append(where)
     if not texts:
         raise InputError(f"{source}: expected at least one record. Received an empty data set.")
@@ -170,14 +209,18 @@ def _examples(records, source, own_names, label_names, regression, columns):
     unlabelled = [where for value, where in zip(values, places, strict=True) if value is None]
     if unlabelled and len(unlabelled) < len(values):
         raise InputError(f"{unlabelled[0]}: no label or score, though other records of {source} have one.")
-    if not unlabelled:
+    if multi_label is None and values[0] is not None:
+        multi_label = isinstance(values[0], list) and not regression
+    if multi_label and not unlabelled:
+        targets, names = several_labels(values, places, own_names, label_names, separator)
+    elif not unlabelled:
         if regression is None:
             is_score = target_field.strip().casefold() == "score" and not label_column
-            regression = is_score or _are_scores(values, places, own_names)
+            regression = is_score or are_scores(values, places, own_names)
         if regression:
-            targets = np.array([_score(*item) for item in zip(values, places, strict=True)], np.float32)
+            targets = np.array([score_of(*item) for item in zip(values, places, strict=True)], np.float32)
         else:
-            targets, names = _labels(values, places, own_names, label_names)
+            targets, names = one_label(values, places, own_names, label_names)
     return Examples(object_column(texts), object_column(pairs) if pairs else None, targets, names, source)
 
 
@@ -216,91 +259,11 @@ def _text(record, field, where):
 
 
 def _target_field(record, regression):
-    preferred = ("score", "label") if regression else ("label",) if regression is False else ("label", "score")
+    preferred = (
+        ("score", "label")
+        if regression
+        else ("label", "labels")
+        if regression is False
+        else ("label", "labels", "score")
+    )
     return next((field for name in preferred if (field := find_field(record, name)) is not None), None)
-
-
-def _are_scores(values, places, own_names):
-    """Whether the field `label` holds fractions, as numbers or as a table's cells."""
-    if any(isinstance(value, float) for value in values):
-        return True
-    if own_names or not all(isinstance(value, str) and _NUMBER.fullmatch(value) for value in values):
-        return False
-    fractions = [value for value in values if not _INTEGER.fullmatch(value)]
-    if fractions and all(float(value).is_integer() for value in values):
-        raise InputError(
-            f"{places[0]}: labels like {fractions[0]} may be classes or scores: write classes as integers, or name "
-            f"the field score."
-        )
-    return bool(fractions)
-
-
-def _score(value, where):
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        score = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{where}: expected a number as score. Received {value!r}.") from error
-    if not abs(score) <= float(np.finfo(np.float32).max):  # NaN too
-        raise InputError(f"{where}: expected a finite float32 number as score. Received {value!r}.")
-    return score
-
-
-def _labels(values, places, own_names, wanted_names):
-    """The labels as numbers into the names that are returned beside them: `wanted_names` where given."""
-    given = {*(own_names or ()), *(wanted_names or ())}
-    values = [_label(value, where, given) for value, where in zip(values, places, strict=True)]
-    names = own_names or wanted_names or _names_from(values, places)
-    numbers = {name: number for number, name in enumerate(names)}
-    labels = []
-    for value, where in zip(values, places, strict=True):
-        label = numbers.get(value, -1) if isinstance(value, str) else value
-        if not 0 <= label < len(names):
-            raise InputError(f"{where}: label {value!r} is not one of {_spell(names)}.")
-        labels.append(label)
-    if wanted_names is None or wanted_names == names:
-        return np.array(labels, np.int32), names
-    # Training data without names: their labels are bare numbers, and so are these.
-    nameless = wanted_names == tuple(str(number) for number in range(len(wanted_names)))
-    numbers = {name: number for number, name in enumerate(wanted_names)}
-    mapping = [number if nameless else numbers.get(name, -1) for number, name in enumerate(names)]
-    for label, where in zip(labels, places, strict=True):
-        if not 0 <= mapping[label] < len(wanted_names):
-            raise InputError(f"{where}: label {names[label]!r} is not one of {_spell(wanted_names)}.")
-    return np.array(mapping, np.int32)[labels], wanted_names
-
-
-def _label(value, where, given):
-    if isinstance(value, str):
-        if value in given or not _INTEGER.fullmatch(value):
-            return value
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{where}: expected a label that is an integer or a name. Received {value!r}.")
-    if value < 0:
-        raise InputError(f"{where}: expected an integer label from 0, or a name. Received {value}.")
-    return value
-
-
-def _names_from(values, places):
-    kind = type(values[0])
-    for value, where in zip(values, places, strict=True):
-        if type(value) is not kind:
-            raise InputError(
-                f"{where}: labels must be all integers or all names. Received {value!r} after {values[0]!r}."
-            )
-    distinct = sorted(set(values))
-    if kind is str:
-        return tuple(distinct)
-    count = distinct[-1] + 1
-    if count > max(1000, 2 * len(distinct)):
-        where = places[values.index(count - 1)]
-        raise InputError(
-            f"{where}: expected labels numbered from 0. Received {count - 1}, though only {len(distinct)} labels occur."
-        )
-    return tuple(str(number) for number in range(count))
-
-
-def _spell(names):
-    return str(list(names[:20]))[:-1] + (", ...]" if len(names) > 20 else "]")

@@ -8,6 +8,8 @@ from kerasformer.data.files import file_ending, find_files, label_names_beside, 
 from kerasformer.data.tables import read_csv, read_tsv
 from kerasformer.errors import InputError
 
+LABEL_FIELDS = ("label", "labels")
+
 
 def read_records(source: str | Path) -> Iterator[tuple[dict, str]]:
     """Streams the records of `source` as they stand there, with the place of each for error messages.
@@ -44,9 +46,9 @@ def read_label_names(source: str | Path) -> tuple[str, ...] | None:
     """
     source = str(source)
     if tfds.is_tfds(source):
-        return tfds.label_names(source)
+        return tfds.label_names(source, LABEL_FIELDS)
     if huggingface.is_huggingface(source):
-        return huggingface.label_names(source)
+        return huggingface.label_names(source, LABEL_FIELDS)
     return label_names_beside(find_files(source))
 
 

@@ -183,9 +183,7 @@ def _read_conll(path):
         columns = line.split("\t") if separator == "\t" else re.split(" +", line.strip(" "))
         width = width or len(columns)
         if len(columns) < 2 or not columns[0].strip():
-            raise InputError(
-                f"{where}: expected columns, the first a word and the last its tag. Received {line[:60]!r}."
-            )
+            raise InputError(f"{where}: expected columns, first a word and last its tag. Received {line[:60]!r}.")
         if len(columns) != width:
             raise InputError(
                 f"{where}: expected {width} columns, as in the lines before. Received {len(columns)}: {line[:60]!r}."

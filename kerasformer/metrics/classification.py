@@ -71,6 +71,42 @@ def multi_label_metrics(targets, predictions):
     }
 
 
+def best_f1_threshold(targets, scores):
+    """The threshold on a score that gives the best F1, half-way to the next lower score.
+
+    Args:
+        targets: bool `[N]`, which are of the class; of several labels a text `[N, classes]`, for the micro F1.
+        scores: float, the same shape; what is at least the threshold is given the class.
+
+    Returns:
+        `(threshold, F1)`; `(0.5, 0.0)` where `targets` has none of the class.
+    """
+    targets, scores = np.ravel(targets).astype(bool), np.ravel(scores).astype(np.float64)
+    if not targets.any():
+        return 0.5, 0.0
+    order = np.argsort(-scores, kind="stable")
+    scores, right = scores[order], np.cumsum(targets[order])
+    f1 = 2 * right / (np.arange(1, len(right) + 1) + right[-1])
+    # Equal scores are on the same side of a threshold.
+    possible = np.append(np.diff(scores) < 0, True)
+    best = int(np.argmax(np.where(possible, f1, -1.0)))
+    next_lower = scores[best + 1] if best + 1 < len(scores) else 0.0
+    return float((scores[best] + next_lower) / 2), float(f1[best])
+
+
+def regression_metrics(targets, predictions):
+    """`rmse`, `mae` and `r2` (0 where the targets are constant), and `correlations`, of two `[N]`."""
+    targets, predictions = np.asarray(targets, np.float64), np.asarray(predictions, np.float64)
+    errors, deviations = targets - predictions, targets - np.mean(targets)
+    total = np.sum(deviations**2)
+    return {
+        "rmse": float(np.sqrt(np.mean(errors**2))),
+        "mae": float(np.mean(np.abs(errors))),
+        "r2": float(1 - np.sum(errors**2) / total) if total else 0.0,
+        **correlations(targets, predictions),
+    }
+
+
 def correlations(targets, predictions):
     """`{"pearson", "spearman"}` of two `[N]`; empty where SciPy is not installed."""
     if metric_library("scipy.stats", "pearson, spearman") is None:

@@ -1,6 +1,7 @@
 """Classification and regression of texts and of pairs of texts."""
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -30,6 +31,8 @@ class TextClassifierSettings:
     pooling: str = built_in("first")
     dropout: float = built_in(0.1)
     normalize_tweets: bool = False
+    target_mean: float = 0.0
+    target_scale: float = 1.0
 
     def __post_init__(self):
         if self.label_names is not None:
@@ -41,6 +44,13 @@ class TextClassifierSettings:
             raise InputError(f"`pooling` must be one of {list(POOLINGS)}. Received: pooling={self.pooling!r}.")
         if not 0 < self.threshold < 1:
             raise InputError(f"`threshold` must be in (0, 1). Received: threshold={self.threshold}.")
+        if not (0 < self.target_scale < math.inf and math.isfinite(self.target_mean)):
+            raise InputError(
+                "`target_mean` must be finite and `target_scale` above 0. "
+                f"Received: target_mean={self.target_mean}, target_scale={self.target_scale}."
+            )
+        if self.label_names is not None and (self.target_mean, self.target_scale) != (0.0, 1.0):
+            raise InputError("`target_mean` and `target_scale` are for a regression. Received: `label_names` as well.")
 
 
 @register_task
@@ -63,6 +73,9 @@ class TextClassifier(Task):
         pooling: the vector of a text: "first", the encoder's `pooled_output` (BERT's pooler of `[CLS]`), or "mean" of
             its tokens, for encoders that were trained so, as sentence-transformers are.
         dropout: rate on that vector, when training.
+        target_mean, target_scale: of a regression's numbers, such as mean and standard deviation of the training data.
+            The model computes `(number - target_mean) / target_scale`. Loss, `tokens` and the head in `config.json`'s
+            terms are of these; answers and metrics are of the numbers.
         normalize_tweets: whether user names and links are masked first, as in TweetEval (`kerasformer.text.tweets`).
 
     Raises:
@@ -142,7 +155,8 @@ class TextClassifier(Task):
             targets, weights = targets["labels"], targets["weights"]
         logits = tf.cast(outputs["logits"], tf.float32)
         if self.is_regression:
-            losses = tf.math.squared_difference(logits[:, 0], tf.cast(targets, tf.float32))
+            wanted = (tf.cast(targets, tf.float32) - self.target_mean) / self.target_scale
+            losses = tf.math.squared_difference(logits[:, 0], wanted)
         elif self.multi_label:
             targets = tf.cast(targets, tf.float32)
             losses = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), -1)
@@ -170,7 +184,8 @@ class TextClassifier(Task):
         targets = targets["labels"] if isinstance(targets, dict) else targets
         result = {"loss": float(tf.math.divide_no_nan(loss_sum, count))}
         if self.is_regression:
-            return result | metrics.correlations(targets, outputs["logits"][:, 0])
+            numbers = outputs["logits"][:, 0] * self.target_scale + self.target_mean
+            return result | metrics.regression_metrics(targets, numbers)
         if self.multi_label:
             found = outputs["logits"] >= np.log(self.threshold / (1 - self.threshold))
             return result | metrics.multi_label_metrics(np.asarray(targets) > 0, found)
@@ -179,7 +194,7 @@ class TextClassifier(Task):
 
     def class_report(self, targets, predictions):
         """The metrics of each class: rows of `(label name, precision, recall, F1, number of examples)`, from label
-        numbers `[N]`; none where scikit-learn is not installed."""
+        numbers `[N]`, of several labels bool `[N, classes]`; none where scikit-learn is not installed."""
         columns = metrics.per_class(targets, predictions, len(self.label_names))
         if columns is None:
             return []
@@ -190,7 +205,7 @@ class TextClassifier(Task):
         `scores`; of a regression `score`."""
         logits = tf.cast(outputs["logits"], tf.float32)
         if self.is_regression:
-            return {"score": logits[:, 0]}
+            return {"score": logits[:, 0] * self.target_scale + self.target_mean}
         names = tf.constant(self.label_names)
         if self.multi_label:
             scores = tf.sigmoid(logits)

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasformer.data import load_classification
+from kerasformer.data import from_lists, load_classification, stratified_sample
 from kerasformer.errors import InputError
 
 NAMED = [{"text": "a", "label": "yes"}, {"text": "b", "label": "no"}, {"text": "c", "label": "yes"}]
@@ -249,3 +249,78 @@ def test_benchmark_data(file, count, names, first):
         assert set(examples.targets.tolist()) == set(range(len(names)))
     else:
         assert (examples.targets.min(), examples.targets.max()) == (0.0, 5.0)
+
+
+SEVERAL = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "separator"),
+    [
+        ("a.jsonl", [{"text": "t", "labels": labels} for labels in (["x", "z"], [], ["y"])], None),
+        ("a.jsonl", [{"text": "t", "label": labels} for labels in (["z", "x", "x"], [], ["y"])], None),
+        ("a.csv", "text,label\nt,x|z\nt,\nt,y\n", "|"),
+        ("a.tsv", "Text\tLabels\nt\tz; x\nt\t\nt\ty\n", ";"),
+        ("a.jsonl", [{"text": "t", "labels": labels} for labels in ("z|x", "", "y")], "|"),
+    ],
+)
+def test_several_labels(write, name, content, separator):
+    examples = load_classification(write(name, content), label_separator=separator)
+    assert examples.label_names == ("x", "y", "z")
+    assert examples.multi_label
+    assert examples.targets.dtype == np.float32
+    assert examples.targets.tolist() == SEVERAL
+
+
+def test_several_labels_are_numbered_as_those_of_training(write):
+    names = ("z", "y", "x")
+    rows = [{"text": "t", "labels": ["x"]}, {"text": "t", "labels": []}]
+    found = load_classification(write("a.jsonl", rows), label_names=names, multi_label=True)
+    assert found.targets.tolist() == [[0, 0, 1], [0, 0, 0]]
+    none = load_classification(write("b.jsonl", rows[1:]), label_names=names, multi_label=True)
+    assert none.targets.tolist() == [[0, 0, 0]]
+    (write("c.jsonl", [{"text": "t", "labels": [0, 2]}]).parent / "labels.json").write_text('["x", "y", "z"]')
+    found = load_classification(write("c.jsonl", [{"text": "t", "labels": [0, 2]}]), label_names=names)
+    assert found.targets.tolist() == [[1, 0, 1]]
+    assert from_lists(["t", "t", "t"], [["x", "z"], [], ["y"]]).targets.tolist() == SEVERAL
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "told"),
+    [
+        (["w"], {"label_names": ("x", "y")}, "a.jsonl:1: label 'w' is not one of"),
+        ([["x"]], {}, "a.jsonl:1: expected a label that is"),
+        ([None], {}, "a.jsonl:1: expected a label that is"),
+        ([], {}, "Received none in all"),
+        ("x", {"multi_label": True}, "a.jsonl:1: expected a list of labels, or --label-separator"),
+        (["x"], {"multi_label": False}, "a.jsonl:1: expected a label that is"),
+        (["x"], {"regression": True}, "a.jsonl:1: expected a number"),
+        (["x"], {"regression": True, "multi_label": True}, "exclude each other"),
+    ],
+)
+def test_bad_lists_of_labels(write, labels, options, told):
+    with pytest.raises(InputError) as error:
+        load_classification(write("a.jsonl", [{"text": "t", "label": labels}]), **options)
+    assert told in str(error.value)
+
+
+def test_a_stratified_sample_has_each_class_in_its_share():
+    labels = ["a"] * 700 + ["b"] * 260 + ["c"] * 39 + ["d"]
+    examples = from_lists([str(k) for k in range(1000)], labels)
+    samples = [stratified_sample(examples, 100, seed) for seed in range(5)]
+    for sample in samples:
+        counts = np.bincount(examples.targets[sample], minlength=4)
+        assert np.abs(counts - [70, 26, 3.9, 0]).max() <= 1
+        assert counts[3] == 0, "a class's only example is for training"
+        assert len(set(sample)) == len(sample) >= 99
+    assert not np.array_equal(*samples[:2])
+    np.testing.assert_array_equal(samples[0], stratified_sample(examples, 100, 0))
+    assert len(stratified_sample(from_lists(["s", "t"], ["a", "b"]), 1)) == 1
+
+
+def test_of_several_labels_the_rarest_is_in_its_share():
+    labels = [["a"]] * 60 + [["a", "b"]] * 20 + [[]] * 20
+    examples = from_lists([str(k) for k in range(100)], labels)
+    sample = stratified_sample(examples, 10, 1)
+    assert examples.targets[sample].sum(0).tolist() == [8, 2]
+    assert len(sample) == 10

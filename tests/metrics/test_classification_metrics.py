@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasformer.metrics import classification_metrics, confusion_matrix, pearson, spearman
+from kerasformer.metrics import (
+    best_f1_threshold,
+    classification_metrics,
+    confusion_matrix,
+    pearson,
+    regression_metrics,
+    spearman,
+)
 
 quick = settings(max_examples=100, deadline=None, derandomize=True)
 LABELS = st.integers(2, 4).flatmap(
@@ -128,3 +135,29 @@ def test_constant_numbers_have_no_correlation():
     for other in ([1.0, 2.0, 4.0], [0.1] * 3):
         assert pearson([0.1] * 3, other) == pytest.approx(0, abs=1e-9)
         assert spearman([0.1] * 3, other) == pytest.approx(0, abs=1e-9)
+
+
+def test_regression_by_hand():
+    found = regression_metrics([1, 2, 6], [2, 2, 4])
+    assert found["mae"] == 1
+    assert found["rmse"] == pytest.approx(np.sqrt(5 / 3))
+    assert found["r2"] == pytest.approx(1 - 5 / 14)
+    assert found["spearman"] == pytest.approx(np.sqrt(3) / 2)
+    assert regression_metrics([3, 3], [1, 5])["r2"] == 0
+
+
+def test_the_best_threshold_by_trying_all():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        targets, scores = random.random(12) < 0.4, random.choice([0.1, 0.2, 0.35, 0.5, 0.8, 0.9], 12)
+        threshold, best = best_f1_threshold(targets, scores)
+
+        def f1(limit, targets=targets, scores=scores):
+            given = scores >= limit
+            return 2 * (given & targets).sum() / max(given.sum() + targets.sum(), 1)
+
+        assert best == pytest.approx(max(map(f1, scores)))
+        assert best == pytest.approx(f1(threshold))
+        assert threshold not in scores, "half-way between scores"
+    assert best_f1_threshold([False, False], [0.2, 0.9]) == (0.5, 0.0)
+    assert best_f1_threshold([[True, False], [False, True]], [[0.9, 0.2], [0.3, 0.7]])[1] == 1

@@ -1,8 +1,10 @@
 """The sentiment recipe, run on a little data as its users run it."""
 
+import csv
 import importlib.util
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -73,14 +75,80 @@ def test_trains_reports_saves_and_publishes(tiny, labelled, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "accuracy" in shown
     assert "recall" in shown, "the report of each class"
+    plain = [line.strip("│ ").split() for line in shown.splitlines()]
+    matrix = plain[next(k for k, line in enumerate(plain) if line == ["confusion", "matrix,", "test"]) :]
+    assert ["bad", "│", "24", "│", "0"] in matrix
+    assert ["good", "│", "0", "│", "24"] in matrix
+    assert re.search(
+        r"threshold: f1 of the validation data is 1.0000 with 'good' from 0\.\d+ on, 1.0000 from 0.5", shown
+    )
+    table = read_predictions(tmp_path / "work")
+    assert [(row["text"], row["target"], row["prediction"]) for row in table[:2]] == [
+        (t, "good", "good") for t in GOOD[:2]
+    ]
+    assert all(0.5 < float(row["score"]) <= 1 for row in table)
 
 
 def test_pairs_with_scores_make_a_regression(tiny, tmp_path):
-    rows = [{"text_a": a, "text_b": b, "score": float(a == b)} for a in GOOD for b in GOOD]
+    """Of any scale: numbers of some thousands are learned as well as small ones."""
+    rows = [{"text_a": a, "text_b": b, "score": 5000.0 + 300 * (a == b)} for a in GOOD for b in GOOD]
     data = write_jsonl(tmp_path / "pairs.jsonl", rows * 2)
-    sentiment.main(sentiment.Flags(train=data, validation=data, init=tiny, workdir=str(tmp_path / "w"), epochs=1))
+    flags = sentiment.Flags(train=data, validation=data, test=data, init=tiny, workdir=str(tmp_path / "w"), epochs=1)
+    sentiment.main(flags)
     metrics = json.loads((tmp_path / "w" / "metrics.json").read_text())
-    assert {"loss", "pearson", "spearman"} == set(metrics["validation"])
+    assert {"loss", "rmse", "mae", "r2", "pearson", "spearman"} == set(metrics["validation"])
+    assert metrics["test"]["rmse"] < 300
+    table = read_predictions(tmp_path / "w")
+    assert list(table[0]) == ["text", "text_pair", "target", "prediction"]
+    assert [float(row["target"]) for row in table] == [row["score"] for row in rows * 2]
+    answers = kf.load(tmp_path / "w" / "task").predict([row["text"] for row in table], [r["text_pair"] for r in table])
+    np.testing.assert_allclose([float(row["prediction"]) for row in table], answers["score"], rtol=1e-5)
+
+
+def read_predictions(workdir):
+    with open(workdir / "predictions.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_several_labels_a_text(tiny, tmp_path, capsys):
+    texts = {
+        "a fine day": "fine|day",
+        "good good": "good",
+        "bad bad": "",
+        "a bad day": "day",
+        "so good it is fine": "good|fine",
+    }
+    (tmp_path / "train.csv").write_text(
+        "text,label\n" + "".join(f"{row}\n" for row in map(",".join, texts.items())) * 8
+    )
+    data = str(tmp_path / "train.csv")
+    flags = sentiment.Flags(train=data, validation=data, test=data, init=tiny, workdir=str(tmp_path / "w"))
+    flags.label_separator, flags.export = "|", str(tmp_path / "models")
+    flags.epochs, flags.learning_rate, flags.batch_size = 30, 5e-3, 8
+    sentiment.main(flags)
+    metrics = json.loads((tmp_path / "w" / "metrics.json").read_text())
+    assert metrics["test"].keys() == {"loss", "accuracy", "micro_f1", "macro_f1"}
+    assert metrics["test"]["accuracy"] == metrics["test"]["micro_f1"] == 1.0
+    shown = capsys.readouterr().out
+    assert "3 classes: day 16, fine 16, good 16" in shown
+    assert "threshold: micro_f1 of the validation data is 1.0000" in shown
+    served = LoadedModel(tmp_path / "models" / "1").run("", {"text": np.array([t.encode() for t in texts], object)})
+    assert [{x.decode() for x in row if x} for row in served["labels"]] == [
+        set(x.split("|")) - {""} for x in texts.values()
+    ]
+    table = read_predictions(tmp_path / "w")
+    assert [set(row["prediction"].split("|")) for row in table[:5]] == [set(x.split("|")) for x in texts.values()]
+    assert all(row["target"].split("|") == sorted(row["prediction"].split("|")) for row in table)
+    assert table[1]["score good"] > "0.5" > table[1]["score day"]
+
+
+def test_what_is_held_out_has_each_class(labelled, tmp_path, capsys):
+    rows = [{"text": text, "label": label} for text, label in zip("abcd" * 25, ["x"] * 80 + ["y"] * 20, strict=True)]
+    train, validation, test = sentiment.load_data(sentiment.Flags(train=write_jsonl(tmp_path / "a.jsonl", rows)))
+    assert [np.bincount(part.targets).tolist() for part in (train, validation)] == [[72, 18], [8, 2]]
+    assert test is None
+    sentiment.warn_of_few(validation)
+    assert "warning: fewer than 5 validation examples of a class: y 2\n" in capsys.readouterr().out
 
 
 def test_each_file_of_the_test_data_is_told(tiny, labelled, tmp_path, capsys):
@@ -149,6 +217,7 @@ def test_the_best_epoch_is_kept(tiny, labelled, tmp_path):
         ({"init": "{folder}"}, "config.json"),
         ({"epochs": 0}, "epochs"),
         ({"batch_size": 0}, "batch_size"),
+        ({"train": "{scores}", "validation": None, "class_weights": True}, "class-weights"),
     ],
 )
 def test_mistakes_are_told_in_one_line(change, told, tiny, labelled, tmp_path):
@@ -156,6 +225,7 @@ def test_mistakes_are_told_in_one_line(change, told, tiny, labelled, tmp_path):
         "other": write_jsonl(tmp_path / "other.jsonl", [{"text": "a", "label": "ugly"}]),
         "empty": write_jsonl(tmp_path / "empty.jsonl", []),
         "unlabelled": write_jsonl(tmp_path / "unlabelled.jsonl", [{"text": "a"}]),
+        "scores": write_jsonl(tmp_path / "scores.jsonl", [{"text": "a", "score": 0.5}] * 4),
         "folder": str(tmp_path),
     }
     change = {key: value.format(**files) if isinstance(value, str) else value for key, value in change.items()}

@@ -116,6 +116,23 @@ def test_loss_and_metrics_of_a_regression():
     assert metrics["spearman"] == pytest.approx(np.corrcoef([1, 2.5, 2.5], [1, 2, 3])[0, 1])
 
 
+def test_numbers_of_any_scale():
+    """The model computes standardized numbers; loss is of these, answers and metrics of the caller's."""
+    task = make(None, target_mean=500.0, target_scale=100.0)
+    logits, targets = np.array([[1.0], [-2.0]], "float32"), np.array([650.0, 300.0], "float32")
+    loss_sum, count = task.loss(tf.constant(targets), {"logits": logits})
+    assert (float(loss_sum), float(count)) == pytest.approx((0.25, 2))
+    assert task.answer({"logits": logits})["score"].numpy().tolist() == [600.0, 300.0]
+    metrics = task.evaluate_outputs(targets, {"logits": logits})
+    assert metrics["mae"] == pytest.approx(25)
+    assert metrics["rmse"] == pytest.approx(np.sqrt(1250))
+    assert metrics["r2"] == pytest.approx(1 - 2500 / (2 * 175**2))
+    with pytest.raises(InputError, match="target_scale"):
+        make(None, target_scale=0.0)
+    with pytest.raises(InputError, match="for a regression"):
+        make(target_mean=1.0)
+
+
 def test_metrics_of_a_classification():
     logits = np.array([[3, 1, 0], [0, 2, 1], [1, 0, 0], [0, 0, 9]], "float32")
     metrics = make().evaluate_outputs(np.array([0, 1, 1, 2], "int32"), {"logits": logits})
