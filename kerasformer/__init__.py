@@ -21,7 +21,7 @@ import importlib
 # Registers what Keras saves by name.
 from kerasformer import layers, models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _SUBMODULES = ("data", "decoding", "errors", "families", "metrics", "serving", "tasks", "text", "training")
 _FUNCTIONS = {"load": "tasks", "load_encoder": "families", "publish": "serving"}
