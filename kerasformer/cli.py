@@ -152,13 +152,37 @@ def _info(options):
         if versions:
             print(f"{folder}: a model with the versions {', '.join(map(str, versions))}")
             return
-        with _status(f"loading {folder}"):
-            task = _load_task(local)
-        print(f"{folder}: {type(task).__name__}, {_megabytes(local)}")
-        print(f"  parameters: {task.model.count_params():,}")
-        print(f"  tokenizer: {type(task.tokenizer).__name__}, {task.tokenizer.vocabulary_size:,} tokens")
-        for name, value in vars(task.settings).items():
-            print(f"  {name}: {value}")
+        _print_checkpoint(folder, local)
+
+
+def _print_checkpoint(folder, local):
+    """What a folder with a checkpoint or a saved task holds; its weights are not read."""
+    import json
+
+    from kerasformer.families import describe
+
+    found = describe(local)
+    settings = {}
+    if "task" in found:
+        settings = json.loads((local / "kerasformer.json").read_text(encoding="utf-8")).get("settings", {})
+    print(f"{folder}: {found.pop('task', None) or found.get('architecture') or 'a checkpoint'}, {_megabytes(local)}")
+    obstacles = found.pop("obstacles")
+    for name, value in [*found.items(), *settings.items()]:
+        print(f"  {name}: {_shown(value)}")
+    print("\n".join(f"  cannot be published: {reason}" for reason in obstacles) or "  can be published: yes")
+
+
+def _shown(value):
+    """Numbers with separators, lists and dictionaries without brackets, long ones cut."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(part)}" for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value[:20])) + (f" and {len(value) - 20} more" if len(value) > 20 else "")
+    return str(value)
 
 
 def _versions(folder):

@@ -43,7 +43,8 @@ def test_info_of_a_task_a_version_and_a_model(capsys, saved):
     code, out, _ = run(capsys, "info", saved / "task")
     assert code == 0
     assert "TextClassifier" in out
-    assert "label_names: ('bad', 'good')" in out
+    assert "label_names: bad, good" in out
+    assert "can be published: yes" in out
     assert "serving_default: text string [-1] →" in run(capsys, "info", saved / "models" / "mine" / "1")[1]
     assert "versions 1" in run(capsys, "info", saved / "models" / "mine")[1]
 
