@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 
-# What may stand before a tag.
 # Of a tokenizer's outputs: an encoder of sources has no segments.
 _READ = ("token_ids", "padding_mask")
+# What may come before a tag.
 _SPACE = " \t\n\r\f"
 
 
