@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 
-# What may stand before a tag.
+# Of a tokenizer's outputs: an encoder of sources has no segments.
+_READ = ("token_ids", "padding_mask")
+# What may come before a tag.
 _SPACE = " \t\n\r\f"
 
 
@@ -66,7 +68,7 @@ class TranslationPieces:
         source = self.source(self.tagged(features["text"]))
         target = self.target.with_start(self.target.tokenize(features["text_pair"]))
         mask = target["padding_mask"][:, 1:]
-        inputs = {f"source_{name}": value for name, value in source.items()}
+        inputs = {f"source_{name}": source[name] for name in _READ}
         inputs |= {"target_token_ids": target["token_ids"][:, :-1], "target_padding_mask": mask}
         return inputs, tf.where(mask > 0, target["token_ids"][:, 1:], -1)
 
@@ -74,7 +76,8 @@ class TranslationPieces:
         """Strings `[N]` as `(inputs of the encoder, is_cut, is_empty)`: bool `[N]`, whether a text is longer than the
         model, and whether it has no piece but a tag and space."""
         pieces = self.source.tokenize(self.tagged(texts))
-        inputs = {f"source_{name}": value[:, 1:] for name, value in self.source.with_start(pieces).items()}
+        found = self.source.with_start(pieces)
+        inputs = {f"source_{name}": found[name][:, 1:] for name in _READ}
         is_cut = tf.cast(pieces.row_lengths(), tf.int32) > self.source.max_length - 1
         speaks = tf.reduce_all(pieces.values[:, None] != tf.constant(self._silent, tf.int32, [len(self._silent)]), 1)
         return inputs, is_cut, ~tf.reduce_any(pieces.with_values(speaks), 1)
