@@ -168,9 +168,7 @@ def test_lora_trains_little_and_merges(tmp_path):
 
 def make_again(task):
     """The same task, whose `predict` is not traced yet."""
-    return kf.tasks.TextClassifier.from_parts(
-        task.encoder, {"logits": task.model.output["logits"]}, task.tokenizer, task.label_names
-    )
+    return task.replace()
 
 
 @pytest.mark.parametrize(
