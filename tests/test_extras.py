@@ -28,7 +28,7 @@ def test_training_needs_no_extra(tmp_path):
     done = run_without(f"""
 import keras
 texts = ["good day", "bad day"] * 8
-encoder, tokenizer = kf.interop.random_encoder(texts, "tiny", vocabulary_size=60, max_length=16)
+encoder, tokenizer = kf.families.random_encoder(texts, "tiny", vocabulary_size=60, max_length=16)
 task = kf.tasks.TextClassifier(encoder, tokenizer, ["bad", "good"])
 data = kf.data.batches(kf.data.from_lists(texts, [1, 0] * 8), 4)
 callbacks = [kf.training.ProgressBar(), kf.training.MetricsLog({str(tmp_path)!r})]
