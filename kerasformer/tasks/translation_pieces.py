@@ -66,7 +66,8 @@ class TranslationPieces:
         source = self.source(self.tagged(features["text"]))
         target = self.target.with_start(self.target.tokenize(features["text_pair"]))
         mask = target["padding_mask"][:, 1:]
-        inputs = {f"source_{name}": value for name, value in source.items()}
+        # Nothing else: a functional model given a further input would take it for one of its own.
+        inputs = {f"source_{name}": source[name] for name in ("token_ids", "padding_mask")}
         inputs |= {"target_token_ids": target["token_ids"][:, :-1], "target_padding_mask": mask}
         return inputs, tf.where(mask > 0, target["token_ids"][:, 1:], -1)
 
