@@ -37,7 +37,8 @@ class Flags:
     test: str | None = None
     """Test data, evaluated once at the end with the best weights."""
     init: str | None = None
-    """A Hugging Face folder of BERT type or a saved kerasformer task. None: MiniLM if installed, else random."""
+    """A folder of a pretrained encoder, such as Hugging Face's or a saved kerasformer task. None: MiniLM if installed,
+    else random."""
     workdir: str = "work"
     """Folder of metrics.json, the checkpoints and the trained task."""
     export: str | None = None

@@ -24,8 +24,8 @@ class Flags(common.FineTuningFlags):
     train: str = str(common.SAMPLES / "similarity" / "train.jsonl")
     """Pairs to train on: file, folder, glob, tfds:NAME[/CONFIG]:SPLIT or hf:FOLDER:SPLIT."""
     init: str | None = None
-    """A folder of sentence-transformers, a Hugging Face folder of BERT type or a saved kerasformer task. None: MiniLM
-    if installed, else random."""
+    """A folder of a pretrained encoder, such as one of sentence-transformers, Hugging Face's or a saved kerasformer
+    task. None: MiniLM if installed, else random."""
     workdir: str = "work/embed"
     epochs: int = 4
     """Maximum number of epochs; 0 evaluates the starting point."""

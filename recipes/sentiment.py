@@ -1,5 +1,7 @@
 """Trains a classifier of texts or of pairs of texts and exports it: strings in, answers out.
 
+A text has one label, several, or a number.
+
     python recipes/sentiment.py                                   # on the samples beside this script, in minutes
     python recipes/sentiment.py --train my.csv --validation my_validation.csv --init FOLDER --export savedmodels/mine
 

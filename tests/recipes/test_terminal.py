@@ -1,5 +1,6 @@
 """Recipes on a terminal: the first words at once, a moving bar from the first batch on, the results."""
 
+import itertools
 import json
 import pathlib
 import re
@@ -11,15 +12,17 @@ from terminal import run_in_terminal
 import kerasformer as kf
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
-# The recipe as a script, with the time at which its imports were done on a line of its own.
-START = """
-import runpy, sys, time
-sys.argv = sys.argv[1:]
-sys.path.insert(0, sys.argv[0].rsplit("/", 1)[0])
+# Recipes as scripts, one after the other, so that TensorFlow starts once; each after a line with its name.
+PROGRAM = """
+import json, runpy, sys
+recipes = json.loads(sys.argv[1])
+sys.path.insert(0, next(iter(recipes)).rsplit("/", 1)[0])
 import common, tensorflow_text, kerasformer as kf
 kf.data, kf.tasks, kf.training, kf.serving, kf.families
-print("imported", flush=True)
-runpy.run_path(sys.argv[0], run_name="__main__")
+for path, arguments in recipes.items():
+    print("imported for", path, flush=True)
+    sys.argv = [path, *arguments]
+    runpy.run_path(path, run_name="__main__")
 """
 FIRST_WORDS = {
     "sentiment": r"reading training data: .*\s+\d+ texts, 2 classes: negative \d+, positive \d+",
@@ -42,41 +45,63 @@ def tiny(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="module")
+def shown(tiny, tmp_path_factory):
+    """Of each recipe its arguments, what it showed, the seconds until its first words, and its workdir."""
+    workdir = tmp_path_factory.mktemp("work")
+    arguments = {
+        name: ["--workdir", str(workdir / name), "--epochs", "1"]
+        + SMALL.get(name, ["--init", tiny, "--batch-size", "64"])
+        for name in FIRST_WORDS
+    }
+    recipes = json.dumps({str(RECIPES / f"{name}.py"): arguments[name] for name in FIRST_WORDS})
+    code, text, chunks = run_in_terminal([sys.executable, "-c", PROGRAM, recipes], timeout=600)
+    assert code == 0, text[-3000:]
+    assert "Traceback" not in text
+    ends = list(itertools.accumulate(len(chunk) for _, chunk in chunks))
+    starts = [match.start() for match in re.finditer("imported for ", text)]
+
+    def second_of(place):
+        return next(at for (at, _), end in zip(chunks, ends, strict=True) if end > place)
+
+    found = {}
+    for name, start, end in zip(FIRST_WORDS, starts, [*starts[1:], len(text)], strict=True):
+        seconds = second_of(text.index("reading", start)) - second_of(start)
+        found[name] = arguments[name], text[start:end], seconds, workdir / name
+    return found
+
+
 @pytest.mark.parametrize("name", FIRST_WORDS)
-def test_a_recipe_on_a_terminal(name, tiny, tmp_path):
-    command = [sys.executable, "-c", START, str(RECIPES / f"{name}.py"), "--workdir", str(tmp_path / "w")]
-    command += ["--epochs", "1", *SMALL.get(name, ["--init", tiny, "--batch-size", "64"])]
-    code, shown, chunks = run_in_terminal(command)
-    assert code == 0, shown[-3000:]
-    assert "Traceback" not in shown
-    assert re.search(FIRST_WORDS[name], shown.replace("\r\n", "\n")), shown[:1000]
-    times = {word: next(at for at, chunk in chunks if word in chunk) for word in ("imported", "reading")}
-    assert times["reading"] - times["imported"] < 3
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+def test_a_recipe_on_a_terminal(name, tiny, shown):
+    arguments, text, seconds, workdir = shown[name]
+    assert re.search(FIRST_WORDS[name], text.replace("\r\n", "\n")), text[:1000]
+    assert seconds < 3
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
     assert re.search(r"training: \d+ epochs? of \d+ steps?", plain)
     assert re.search(r"\d+/\d+  loss \d+\.\d+  rate .* tokens/s", plain), "the bar with the first batches"
-    assert "\x1b[2K" in shown, "a line that is drawn again"
+    assert "\x1b[2K" in text, "a line that is drawn again"
     if name != "pretrain_bert":
         assert re.search(r"tokens on average; \d+\.\d% of the .* are over \d+ tokens", plain)
         assert re.search(r"[\d,]+ steps of", plain)
-    if "--init" in command:
+    if "--init" in arguments:
         assert f"starting from {tiny}" in plain.replace("\n", "").replace("\r", "")
     assert "results" in plain
-    assert json.loads((tmp_path / "w" / "metrics.json").read_text())["validation"]
+    assert json.loads((workdir / "metrics.json").read_text())["validation"]
 
 
-def test_the_demo_on_a_terminal(tmp_path):
+def test_the_demo_on_a_terminal(tiny, tmp_path):
     """The demo trains by the sentiment recipe, in a process that has the terminal, publishes and asks."""
     program = f"""
 import pathlib, sys
 sys.path.insert(0, {str(RECIPES)!r})
 import demo
 demo.WORKDIR, demo.MODELS = pathlib.Path({str(tmp_path)!r}) / "w", pathlib.Path({str(tmp_path)!r}) / "models"
-demo.main(["--epochs", "1"])
+demo.main(["--epochs", "1", "--init", {tiny!r}])
 """
     code, shown, chunks = run_in_terminal([sys.executable, "-c", program], timeout=500)
     assert code == 0, shown[-3000:]
     assert chunks[0][1].startswith("training a classifier of reviews")
     assert "\x1b[2K" in shown, "a line that is drawn again"
     assert "majority-class baseline" in shown
+    assert re.search(r"(negative|positive) 0\.\d{3}  A joy from start to finish\.", shown), "a served answer"
     assert "make serve" in shown
