@@ -34,7 +34,7 @@ def search(
     """Generates sequences with any model, in the graph.
 
     A row leaves the batch when its results are final: it costs nothing more, and its results do not depend on the other
-    rows. A batch of 0 rows gives results of 0 rows.
+    rows. A batch of 0 rows returns results of 0 rows.
 
     Args:
         steps: the model, see `Steps`.

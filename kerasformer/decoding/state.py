@@ -48,7 +48,7 @@ class SearchState(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a processor sees.
+    """What a processor reads.
 
     Attributes:
         rows, prompt, sequences: as in `SearchState`.

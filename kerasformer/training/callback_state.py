@@ -1,4 +1,4 @@
-"""What Keras's callbacks remember, so that a training that goes on stops, waits and restores as if never killed."""
+"""The state of Keras's callbacks, so that a resumed training stops, waits and restores as if it was never killed."""
 
 import re
 

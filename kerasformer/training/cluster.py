@@ -11,7 +11,7 @@ _EXAMPLE = '{"cluster": {"worker": ["host0:port", "host1:port"]}, "task": {"type
 
 
 def read_cluster():
-    """The addresses of all workers, the chief first, and this one's place among them.
+    """The addresses of all workers, the chief first, and this one's index among them.
 
     Returns:
         `(addresses, index)`; `([], 0)` where `TF_CONFIG` is not set or names no workers.

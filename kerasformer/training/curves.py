@@ -16,7 +16,7 @@ class MetricsLog(keras.callbacks.Callback):
     """Writes `metrics.jsonl` while training, and `curves.png` from it at the end.
 
     A line every so many steps (`step`, `loss`, `learning_rate`), and one an epoch with all its metrics. A training that
-    goes on after it was killed drops the lines of the steps that it makes again.
+    resumes after it was killed drops the lines of the steps that it repeats.
 
     Args:
         folder: where both go.

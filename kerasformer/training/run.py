@@ -1,4 +1,4 @@
-"""One training as it goes: where it is, what it has seen, what it tells the callbacks, and what it writes down."""
+"""The state of one training: its position, its data, what callbacks receive, and what is saved."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ class TrainingRun:
         self.logs = {}
 
     def begin(self):
-        """Restores the last checkpoint, if there is one, and tells the callbacks."""
+        """Restores the last checkpoint, if there is one, and notifies the callbacks."""
         # Keras's callbacks read these from the model.
         self.model.optimizer, self.model.stop_training = self.optimizer, False
         restored = self._restore() if self._folder else None

@@ -46,7 +46,7 @@ def linear_warmup(peak, total_steps, warmup=0.1):
 
     Args:
         peak: highest learning rate.
-        total_steps: steps of the whole training.
+        total_steps: number of steps of the training.
         warmup: share of the steps, if below 1, or number of steps in which the rate goes up.
 
     Raises:

@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 
-# As shells tell of a process that SIGTERM ended.
+# As shells report a process that SIGTERM ended.
 EXIT_CODE = 128 + signal.SIGTERM
 
 
