@@ -57,7 +57,7 @@ class Task:
       task and change with `replace`
     - `build()`, which sets `self.head` and returns the model's outputs and its inputs beside the encoder's
     - `loss(targets, outputs)`, which returns `(sum, count)`, both scalars, so that batches of any split add up exactly
-    - `evaluate_batches(batches)`, which returns the metrics of a whole data set
+    - `evaluate_batches(batches)`, which returns the metrics of a data set
     - `answer(outputs)`, which returns what is served, in the graph; or all of `answer_features(features, core)`
 
     and where its defaults do not fit, the other methods.
@@ -95,7 +95,7 @@ class Task:
     row_groups = 1
 
     # `loss_totals(targets)`, for a loss of several means, returns what they are divided by; `loss` then takes the sum
-    # of that over the whole batch as its third argument.
+    # of that over the batch as its third argument.
     loss_totals = None
 
     def __init__(self, encoder, tokenizer, *values, **named):

@@ -51,7 +51,7 @@ class TextEmbedder(Task):
 
     Args:
         encoder: functional model with `sequence_output`.
-        tokenizer: gives the encoder's inputs.
+        tokenizer: makes the encoder's inputs.
         pooling: the vector of a text: "mean" or "max" of its tokens, or its first token's hidden state, "first".
         normalize: whether vectors have length 1.
         prompt: text that is put before each text, such as "query: ".

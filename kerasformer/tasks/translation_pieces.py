@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 
-# What may stand before a tag.
+# What may precede a tag.
 _SPACE = " \t\n\r\f"
 
 

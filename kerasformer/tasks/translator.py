@@ -229,7 +229,7 @@ class Translator(Task):
         return tf.minimum(lengths + 50, self.target_tokenizer.max_length)
 
     def answer_features(self, features, core):
-        """What is served: `translation`, `score` and `truncated`, each `[N]`; the last tells that the text was longer
+        """What is served: `translation`, `score` and `truncated`, each `[N]`; the last is true where the text was longer
         than the model and cut, or that the translation did not end within `max_length`.
 
         Args:
@@ -281,7 +281,7 @@ class Translator(Task):
             texts: list of str.
             target_language: one of `target_languages`, for texts without a tag; None: texts may begin with a tag.
             beam_size, length_penalty, max_length: in place of the task's own.
-            num_results: also give the best so many of each text; there are at least as many beams.
+            num_results: also return so many best translations of each text; there are at least as many beams.
 
         Returns:
             `{"translation": str [N], "score": float32 [N], "truncated": bool [N]}`, and with `num_results`
