@@ -27,7 +27,7 @@ def batches(
         batch_size: examples in a batch; the last one may have fewer.
         shuffle_seed: shuffles with this seed; `None` keeps the order of the examples.
         epoch: each epoch has an order of its own.
-        skip_batches: begins at this batch of the epoch, where a killed run goes on.
+        skip_batches: begins at this batch of the epoch, where a killed run resumes.
         drop_remainder: leaves a last batch of fewer examples out.
         length_pool: batches of similar byte lengths, for less padding: each run of `length_pool * batch_size` examples
             is sorted by length and cut into batches, and with `shuffle_seed` the batches are shuffled. 0: off. Without
@@ -131,7 +131,7 @@ def _cut_by_tokens(order, lengths, max_tokens, padded):
 
 
 def batches_of_rows(columns, rows: list[np.ndarray]) -> tf.data.Dataset:
-    """Batches of the examples whose indices stand in each of `rows`.
+    """Batches of the examples whose indices are in each of `rows`.
 
     Args:
         columns: nested structure of tensors or arrays with the examples as their first dimension.
@@ -163,7 +163,7 @@ def epoch_order(
     drop_remainder: bool = False,
     length_pool: int = 0,
 ) -> np.ndarray:
-    """The indices of the examples in the order in which `batches` gives them, int64 `[N]`; arguments as there.
+    """The indices of the examples in the order in which `batches` returns them, int64 `[N]`; arguments as there.
 
     Batch k holds those from `k * batch_size`. With `drop_remainder` the examples left out are not among them.
     """

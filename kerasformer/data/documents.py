@@ -55,7 +55,7 @@ def load_documents(source: str | Path) -> Documents:
 
     Raises:
         InputError: the source cannot be read or is empty, a record lacks a field that others have or has an unusable
-            one, or a document without sentences; one line that tells where.
+            one, or a document without sentences; the message names the line.
     """
     records = [
         ({str(name).strip().casefold(): value for name, value in record.items()}, where)

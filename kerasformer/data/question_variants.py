@@ -32,9 +32,9 @@ def join_questions(parts: list[Questions]) -> Questions:
 
 
 def shuffle_sentences(questions: Questions, seed: int | list[int]) -> Questions:
-    """The questions on contexts whose sentences stand in another order, the answers where they are then.
+    """The questions on contexts with their sentences in another order, and the answers at their new positions.
 
-    Where answers stand mostly at the beginning, as in paragraphs of an encyclopedia, a model learns the place instead
+    Where answers are mostly at the beginning, as in paragraphs of an encyclopedia, a model learns the place instead
     of reading (Ko et al. 2020, arXiv:2004.14602). Sentences that the answer goes across stay together. The white space
     between sentences stays where it is; where there is none, a space parts a sentence that has no mark at its end from
     the next.
@@ -52,7 +52,7 @@ def shuffle_sentences(questions: Questions, seed: int | list[int]) -> Questions:
             row, raw = len(contexts), text.encode()
             start, end = int(starts[row]), int(ends[row])
             units = _kept_together(sentences[text], start, end)
-            # What stands before, between and after them; of n there are n + 1.
+            # What is before, between and after them; of n there are n + 1.
             edges = [0, *(place for unit in units for place in unit), len(raw)]
             gaps = [raw[left:right] for left, right in zip(edges[::2], edges[1::2], strict=True)]
             pieces = gaps[:1]

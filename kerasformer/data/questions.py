@@ -123,7 +123,7 @@ def question_batches(questions, batch_size, *, shuffle_seed=None, epoch=0, skip_
     """One epoch of `questions` as `(features, targets)`.
 
     Features are `{"question": [batch], "context": [batch]}`; targets int32 `start` and `end` `[batch]` (see
-    `Questions`), `answers` string `[batch, most answers]`, filled up with "", and `num_answers` int32 `[batch]`.
+    `Questions`), `answers` string `[batch, most answers]`, padded with "", and `num_answers` int32 `[batch]`.
 
     Args:
         questions: what `load_questions` returns.
@@ -202,7 +202,7 @@ def _first(context, text):
 
 
 def _find(context, text, start, offsets):
-    """Where `text` stands in `context`, in characters: at `start`, else nearest by it; None where it does not."""
+    """Where `text` is in `context`, in characters: at `start`, else nearest by it; None where it does not."""
     if start >= 0 and context.startswith(text, start):
         return start
     if offsets != "repair":
