@@ -1,4 +1,4 @@
-"""Writing folders so that nobody ever sees half of one, here and by URL.
+"""Atomic writes of folders, local and by URL.
 
 A path with a scheme, such as `gs://bucket/folder`, goes through `tf.io.gfile`: it is written into a local folder first
 and then copied, or copied into a local folder and then read. Local paths need no TensorFlow.

@@ -293,7 +293,7 @@ def write_checkpoint(
     """Writes `config.json` and `model.safetensors`, which Hugging Face Transformers loads, into a folder.
 
     The weights are float32, with low-rank updates merged, and read back to the last bit. Call it inside of
-    `kerasformer.files.written_beside`, so that nobody sees a part of the folder.
+    `kerasformer.files.written_beside`, so that the folder appears atomically.
 
     Args:
         folder: path of a folder that exists.

@@ -38,7 +38,7 @@ class HttpServer:
         self._thread.start()
 
     def stop(self, grace=0.0):
-        """Takes no more connections, and gives the requests under way `grace` seconds.
+        """Accepts no more connections, and waits `grace` seconds for pending requests.
 
         Returns:
             Whether all of them ended.
