@@ -70,7 +70,7 @@ def token_batches(
         InputError: an argument is out of its range, or one example alone has more than `max_tokens`.
     """
     if len(lengths) != len(examples):
-        raise InputError(f"`lengths` must have {len(examples)} entries, one an example. Received: {len(lengths)}.")
+        raise InputError(f"`lengths` must have {len(examples)} entries, one per example. Received: {len(lengths)}.")
     rows = token_batch_rows(
         lengths, max_tokens, padded=padded, shuffle_seed=shuffle_seed, epoch=epoch, length_pool=length_pool
     )

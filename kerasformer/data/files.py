@@ -173,7 +173,7 @@ def label_names_beside(files: list[Path]) -> tuple[str, ...] | None:
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise InputError(f'{path}: expected a JSON list of label names, such as ["negative", "positive"].')
         if len(set(names)) < len(names):
-            raise InputError(f"{path}: each label name must stand there once. Received: {names}.")
+            raise InputError(f"{path}: each label name must occur once. Received: {names}.")
         found[path] = tuple(names)
     if len(set(found.values())) > 1:
         (first, names), (second, others) = list(found.items())[:2]

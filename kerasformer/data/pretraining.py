@@ -105,10 +105,10 @@ class PretrainingData:
         if not total and self.next_sentence:
             raise InputError(
                 "Next-sentence pairs need at least two documents, one of them with two sentences. Received text with "
-                "none to make: put a blank line between documents, or leave next-sentence prediction off."
+                "none to make: put a blank line between documents, or turn off next-sentence prediction."
             )
         if not total:
-            raise InputError("The corpus gives no sequence: none of its text has a token.")
+            raise InputError("The corpus contains no sequence: none of its text has a token.")
         return total
 
     def _numbers(self, max_length, held_out):

@@ -143,7 +143,7 @@ class Beam(_BeamSearch):
             return 0.0, own
         if "attention" not in outputs:
             raise InputError(
-                "`coverage_penalty` needs steps that return attention: TransformerSteps(…, with_attention=True)."
+                "`coverage_penalty` needs steps that return attention: DecoderSteps(…, with_attention=True)."
             )
         coverage = own["coverage"] + tf.cast(outputs["attention"], tf.float32)
         logs = tf.math.log(tf.clip_by_value(coverage, 1e-9, 1.0)) * own["source"]

@@ -129,7 +129,7 @@ def check_finite(value, name, lowest=None):
         return
     array = np.asarray(value)
     if array.dtype.kind not in "iufb" or not np.isfinite(array).all():
-        raise InputError(f"`{name}` must be a finite number, or one a row. Received: {name}={array.tolist()!r}.")
+        raise InputError(f"`{name}` must be a finite number, or one per row. Received: {name}={array.tolist()!r}.")
     if lowest is not None and (array < lowest).any():
         raise InputError(f"`{name}` must be {lowest} or more. Received: {name}={array.tolist()!r}.")
 

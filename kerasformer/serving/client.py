@@ -77,7 +77,7 @@ class Client:
         model = self._model()
         arrays = {name: _to_array(name, value) for name, value in inputs.items()}
         if any(array.dtype != object or not array.size for array in arrays.values()):
-            # A list of whole numbers does not tell int32 from int64, an empty one tells nothing; the signature does.
+            # A list of integers does not distinguish int32 from int64, an empty one has no type; the signature decides.
             specs = self._signature(version, signature)["inputs"]
             arrays = {name: _fit(name, array, specs.get(name)) for name, array in arrays.items()}
         outputs = self._transport.predict(

@@ -26,8 +26,8 @@ def export(task: Task, folder: str | os.PathLike, *, precision: str = "float32")
     """Writes `task` as a SavedModel with the signatures of `task.serving_functions`.
 
     All signatures call one function. Its weights are variables: stored once, restored once, and shared by all
-    sets of outputs that a server is asked for. Warmup requests for every signature go into `assets.extra`. Nothing is checked:
-    `publish` does.
+    sets of fetched outputs. Warmup requests for every signature go into `assets.extra`. Nothing is checked: `publish`
+    does.
 
     Args:
         task: as in `kerasformer.tasks`.

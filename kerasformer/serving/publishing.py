@@ -46,7 +46,7 @@ def publish(task: Task, base_folder: str | os.PathLike, *, precision: str = "flo
             check(scratch)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            raise OSError(f"Somebody else published {folder} at the same time; publish again.") from None
+            raise OSError(f"Another process published {folder} at the same time; publish again.") from None
         raise
     return folder
 

@@ -29,7 +29,7 @@ def average_tasks(folders: Sequence[str | pathlib.Path]) -> Task:
         InputError: there are fewer than two folders, one cannot be loaded, or they do not fit together.
     """
     if isinstance(folders, (str, pathlib.Path)) or len(folders) < 2:
-        raise InputError(f"A mean needs a list of at least two saved tasks. Received: {folders!r}.")
+        raise InputError(f"Averaging needs a list of at least two saved tasks. Received: {folders!r}.")
     task = load(folders[0])
     variables = _weights(task)
     sums = [variable.numpy().astype(np.float64) for variable in variables]
@@ -44,7 +44,7 @@ def average_tasks(folders: Sequence[str | pathlib.Path]) -> Task:
         ):
             if kind(task) != kind(other):
                 raise InputError(
-                    f"Only tasks that began alike have a mean: {folder} has other {difference} than {folders[0]}."
+                    f"Only tasks trained from the same encoder can be averaged: {folder} has other {difference} than {folders[0]}."
                 )
         all_settings.append(dataclasses.asdict(other.settings))
         for total, variable in zip(sums, _weights(other), strict=True):

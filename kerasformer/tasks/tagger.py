@@ -70,7 +70,7 @@ class Tagger(Task):
         super().check()
         if not hasattr(self.tokenizer, "word_ids"):
             raise InputError(
-                "A tagger needs a tokenizer that tells words apart, such as those of `kf.text`. "
+                "A tagger needs a tokenizer that separates words, such as those of `kf.text`. "
                 f"Received: {type(self.tokenizer).__name__}."
             )
         check_window(self.tokenizer, self.window, self.overlap)

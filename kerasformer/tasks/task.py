@@ -363,7 +363,7 @@ def encoder_output(encoder, name, task):
     """
     if not isinstance(encoder.output, dict) or name not in encoder.output:
         how = "bert(config, pooled=True)" if name == "pooled_output" else "bert(config)"
-        raise InputError(f"{task} needs an encoder with the output {name!r}, as `{how}` gives it.")
+        raise InputError(f"{task} needs an encoder with the output {name!r}, as `{how}` returns it.")
     return encoder.output[name]
 
 

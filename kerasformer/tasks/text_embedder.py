@@ -44,7 +44,7 @@ class TextEmbedder(Task):
     It is trained on pairs of texts, `text` and `text_pair`, with one of two objectives:
 
     - "cosine": the cosine of the two vectors is the pair's score, by squared error (section 3, regression objective)
-    - "ranking": of all second texts of the batch, the own one is the nearest, by softmax cross-entropy of the cosines
+    - "ranking": of all second texts of the batch, its own is the nearest, by softmax cross-entropy of the cosines
       times `scale` (multiple negatives ranking, Henderson et al. 2017, arXiv:1705.00652, section 4.4). The others of
       the batch are those of the replica's share: with several replicas, or microbatches, there are fewer of them, and
       the training is not that of one device.

@@ -229,8 +229,8 @@ class Translator(Task):
         return tf.minimum(lengths + 50, self.target_tokenizer.max_length)
 
     def answer_features(self, features, core):
-        """What is served: `translation`, `score` and `truncated`, each `[N]`; the last is true where the text was longer
-        than the model and cut, or that the translation did not end within `max_length`.
+        """What is served: `translation`, `score` and `truncated`, each `[N]`; the last is true where
+        the text was truncated, or where the translation did not end within `max_length`.
 
         Args:
             features: `text`, and where wanted `length_penalty` float32, `max_length` int32, `beam_size` and
@@ -333,7 +333,7 @@ class Translator(Task):
         texts, translations = _checked_texts(texts, "texts"), _checked_texts(translations, "translations")
         if len(texts) != len(translations):
             raise InputError(
-                f"`texts` and `translations` must be equally many. Received: {len(texts)} and {len(translations)}."
+                f"`texts` and `translations` must have the same length. Received: {len(texts)} and {len(translations)}."
             )
         if not texts:
             return []

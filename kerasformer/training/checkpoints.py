@@ -107,7 +107,7 @@ def restore_latest(folder, variables):
             variable.assign(arrays.pop(name))
         return description["step"], description["state"], arrays
     if paths:
-        raise InputError(f"All checkpoints in {folder} are damaged: delete the folder to start anew.")
+        raise InputError(f"All checkpoints in {folder} are damaged: delete the folder to start again.")
     return None
 
 

@@ -177,7 +177,7 @@ class Trainer:
         if form is None:
             return data
         if len(data.element_spec) == 3 and self._has_own_loss:
-            raise InputError("A `loss` of your own takes no sample weights: weight inside it, or leave it out.")
+            raise InputError("A custom `loss` takes no sample weights: apply them inside it, or omit the weights.")
         return data.map(form, num_parallel_calls=1)
 
     def _prepared(self, features, targets, places):
