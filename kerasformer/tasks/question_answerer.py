@@ -56,10 +56,10 @@ class QuestionAnswerer(Task):
     Args:
         encoder: functional model with `sequence_output`.
         tokenizer: makes the encoder's inputs.
-        window: most tokens that the model reads at once, at most the tokenizer's `max_length`. None: 384, or that.
-        overlap: pieces that two neighbouring windows have in common. None: a third of a window, 128 at most.
-        max_question: pieces that are read of a question. None: a quarter of a window, 64 at most.
-        max_answer: most pieces of an answer.
+        window: maximum tokens that the model reads at once, at most the tokenizer's `max_length`. None: 384, or that.
+        overlap: pieces shared by two neighbouring windows. None: a third of a window, 128 at most.
+        max_question: maximum pieces of a question; longer ones are truncated. None: a quarter of a window, 64 at most.
+        max_answer: maximum pieces of an answer.
         no_answer_threshold: by how much the logit of no answer must exceed that of the best span for there to be no
             answer; None: there always is one, unless the context is empty.
 

@@ -47,9 +47,9 @@ class Tagger(Task):
         tokenizer: makes the encoder's inputs.
         entity_types: names of the types.
         crf: learn the transitions between tags too, with a loss on whole sentences (Lample et al. 2016).
-        window: most tokens that the model reads at once; a longer text is read in several windows. None: the
+        window: maximum tokens that the model reads at once; a longer text is read in several windows. None: the
             tokenizer's `max_length`.
-        overlap: pieces that two neighbouring windows have in common; at most a quarter of a window.
+        overlap: pieces shared by two neighbouring windows; at most a quarter of a window.
         dropout: rate before the dense layer, when training.
 
     Raises:

@@ -129,7 +129,7 @@ class Translator(Task):
         return self._pieces.inputs_and_labels(features)[0]
 
     def training_batch(self, features, targets):
-        """Inputs of the model, and the token ids to be said, int32 `[N, length]`, -1 at padding. `targets` are not
+        """Inputs of the model, and the target token ids, int32 `[N, length]`, -1 at padding. `targets` are not
         read: translations come with the features, as for `batch_inputs`."""
         return self._pieces.inputs_and_labels(features)
 
@@ -318,7 +318,7 @@ class Translator(Task):
         return {name: value[back] for name, value in answers.items()}
 
     def align(self, texts, translations):
-        """What each piece of a translation looked at (Bahdanau et al. 2015; section 3.2.3 of the paper).
+        """What each piece of a translation attended to (Bahdanau et al. 2015; section 3.2.3 of the paper).
 
         Args:
             texts, translations: lists of str, equally many.

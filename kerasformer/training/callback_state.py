@@ -27,7 +27,7 @@ def resolve_modes(callbacks):
 def callback_states(callbacks):
     """What each callback remembers in its attributes.
 
-    What is no number, text or array (a file, a function, a progress bar) a callback makes again by itself.
+    What is not a number, text or array (a file, a function, a progress bar) is made again by the callback.
 
     Returns:
         `(values, arrays)`: a list with `{"class": name, "values": {attribute: plain value}}` of each callback, and

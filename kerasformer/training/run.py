@@ -91,7 +91,7 @@ class TrainingRun:
         step = restored[0] if restored else 0
         if several and self.trainer.sum_over_replicas(step) != step * self.trainer.strategy.num_replicas_in_sync:
             raise InputError(
-                f"All workers must find the same checkpoints in {self._folder}: put it on a disk that all of them share. "
+                f"All workers must find the same checkpoints in {self._folder}: put it on a shared disk. "
                 f"Received: step {step} here, another elsewhere."
             )
         return restored
