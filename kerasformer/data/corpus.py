@@ -96,7 +96,7 @@ class Corpus:
 def smoothed_lines(corpora, smoothing) -> Iterator[str]:
     """Lines of several corpora for learning one vocabulary, those of small ones again and again.
 
-    Each contributes text in proportion to its size to the power of `smoothing`, the largest all of its text once (Devlin et
+    Each contributes text by its size to the power of `smoothing`, the largest all of its own once (Devlin et
     al., multilingual BERT: 0.7).
     """
     if smoothing == 1 or len(corpora) == 1:

@@ -94,7 +94,7 @@ def document_batches(
 ) -> tf.data.Dataset:
     """One epoch of `documents` as `({"sentences": [batch, S]}, {"labels": [batch, S], "summaries": [batch, R]})`.
 
-    Strings are padded with "", labels with 0, to the largest number in the batch; targets that the documents lack are omitted.
+    Strings are padded with "", labels with 0, to the most in the batch; targets that the documents lack are omitted.
     The order is that of `batches`.
     """
     chosen = documents.select(epoch_order(documents, batch_size, shuffle_seed=shuffle_seed, epoch=epoch))
