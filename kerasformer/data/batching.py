@@ -31,10 +31,10 @@ def batches(
         drop_remainder: leaves a last batch of fewer examples out.
         length_pool: batches of similar byte lengths, for less padding: each run of `length_pool * batch_size` examples
             is sorted by length and cut into batches, and with `shuffle_seed` the batches are shuffled. 0: off. Without
-            `shuffle_seed` the order is no longer that of the examples: see `epoch_order`.
+            `shuffle_seed` the order is not that of the examples: see `epoch_order`.
 
     Raises:
-        InputError: an argument is out of its range.
+        InputError: an argument is out of range.
     """
     _require_at_least(0, skip_batches=skip_batches)
     order = epoch_order(
@@ -67,7 +67,7 @@ def token_batches(
         max_tokens, padded, shuffle_seed, epoch, length_pool: see `token_batch_rows`.
 
     Raises:
-        InputError: an argument is out of its range, or one example alone has more than `max_tokens`.
+        InputError: an argument is out of range, or one example alone has more than `max_tokens`.
     """
     if len(lengths) != len(examples):
         raise InputError(f"`lengths` must have {len(examples)} entries, one per example. Received: {len(lengths)}.")
@@ -98,7 +98,7 @@ def token_batch_rows(
             then shuffled; 0 or 1 does not sort.
 
     Raises:
-        InputError: an argument is out of its range, or one example alone has more than `max_tokens`.
+        InputError: an argument is out of range, or one example alone has more than `max_tokens`.
     """
     _require_at_least(1, max_tokens=max_tokens)
     _require_at_least(0, shuffle_seed=shuffle_seed or 0, epoch=epoch, length_pool=length_pool)

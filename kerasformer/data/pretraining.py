@@ -39,7 +39,7 @@ class PretrainingData:
         seed: of all that is random.
 
     Raises:
-        InputError: a setting out of its range.
+        InputError: a setting out of range.
     """
 
     corpora: Corpus | tuple[Corpus, ...]

@@ -18,7 +18,7 @@ _SENTENCE_END = re.compile(r"[.!?…‥।॥؟۔።。！？｡]\W*$")
 
 
 def join_questions(parts: list[Questions]) -> Questions:
-    """Questions of several sources, one after the other.
+    """Questions of several sources, concatenated.
 
     Raises:
         InputError: `parts` is empty.
@@ -41,7 +41,7 @@ def shuffle_sentences(questions: Questions, seed: int | list[int]) -> Questions:
 
     Args:
         questions: what `load_questions` or `generate_questions` returns.
-        seed: int or a list of them, of the order; the same questions with the same seed give the same.
+        seed: int or a list of them, of the order; the same questions and seed return the same order.
     """
     random = np.random.default_rng(seed)
     contexts, starts, ends = [], questions.starts.copy(), questions.ends.copy()
@@ -80,7 +80,7 @@ def vary_question_marks(questions: Questions, share: float, seed: int | list[int
         seed: int or a list of them, of the choice.
 
     Raises:
-        InputError: `share` is no number from 0 to 1.
+        InputError: `share` is not a number from 0 to 1.
     """
     if not 0 <= share <= 1:
         raise InputError(f"`share` must be a number from 0 to 1. Received: share={share!r}.")

@@ -20,8 +20,8 @@ def sentence_pairs(pieces, documents, seed, max_length, short_probability, speci
     sentence that is alone is left out, and so are documents that are here without another one, whichever kind of
     pair they would have given, so that both kinds are equally likely everywhere.
 
-    As with google-research/bert, where documents are short the second segment's length tells something of the kind:
-    a random one is longer, if there is more to take than the document's own rest.
+    As with google-research/bert, where documents are short, the length of the second segment depends on the kind: a
+    random one is longer, if there is more to take than the document's own rest.
 
     Args:
         pieces: int32 `[P, (sentences), (tokens)]`, ragged, no sentence empty.

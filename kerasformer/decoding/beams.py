@@ -110,7 +110,7 @@ class Beam(_BeamSearch):
         stop_early: also end a row when as many sequences ended as there are beams.
 
     Raises:
-        InputError: a known value is out of its range.
+        InputError: a known value is out of range.
     """
 
     size: Any = 4
@@ -177,7 +177,7 @@ class TransformersBeam(_BeamSearch):
             positive `length_penalty` is applied at the maximum length.
 
     Raises:
-        InputError: a known value is out of its range.
+        InputError: a known value is out of range.
     """
 
     size: Any = 4

@@ -55,7 +55,7 @@ def search(
         are fewer results. What a score is, the method defines.
 
     Raises:
-        InputError: a known argument is out of its range, or the start token is missing.
+        InputError: a known argument is out of range, or the start token is missing.
     """
     select = Greedy() if select is None else select
     select.check(num_results)

@@ -123,7 +123,7 @@ def check_finite(value, name, lowest=None):
     """Checks a number or numbers, unless they are tensors.
 
     Raises:
-        InputError: a value is no finite number, or below `lowest`.
+        InputError: a value is not a finite number, or below `lowest`.
     """
     if tf.is_tensor(value):
         return

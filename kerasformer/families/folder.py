@@ -43,7 +43,7 @@ class Checkpoint:
         tensors: `{name: Tensor}` by the names of the family's tables.
         kind: what the head is for, a key of `family.heads`; None for a backbone alone or a head not known here. Where
             the config does not say, the heads that a model is pretrained with are known by their tensors.
-        read_tokenizer: function that gives the tokenizer as the objects of a `tokenizer.json` and a
+        read_tokenizer: function that returns the tokenizer as the objects of a `tokenizer.json` and a
             `tokenizer_config.json`, where the folder does not hold it in files of Hugging Face; or None.
     """
 

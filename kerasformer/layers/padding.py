@@ -41,8 +41,8 @@ def unpack_rows(rows, unpack_index, pack_index):
     """Rows of the packed form spread over the padded one: `tf.gather(rows, unpack_index)`, as cheap backwards.
 
     The gradient of a gather is a scatter-add, many times slower. Each packed row is in one real slot only, so
-    gathering the other way round gives the same numbers, but for what flows back into padding, which is dropped:
-    callers give padded slots no weight.
+    gathering in the other direction returns the same numbers, except for gradients of padding, which are dropped:
+    callers weight padded slots with 0.
 
     Args:
         rows: `[N, ...]`.

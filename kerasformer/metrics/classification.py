@@ -72,7 +72,7 @@ def multi_label_metrics(targets, predictions):
 
 
 def best_f1_threshold(targets, scores):
-    """The threshold on a score that gives the best F1, half-way to the next lower score.
+    """The threshold on a score with the best F1, half-way to the next lower score.
 
     Args:
         targets: bool `[N]`, which are of the class; of several labels a text `[N, classes]`, for the micro F1.

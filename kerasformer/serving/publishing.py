@@ -16,7 +16,7 @@ from kerasformer.tasks import Task
 def publish(task: Task, base_folder: str | os.PathLike, *, precision: str = "float32") -> pathlib.Path | str:
     """Exports `task` as the next version of a model, visible to a server only when it is complete and checked.
 
-    It is written beside the versions under a name that is no version, checked in a fresh process (see `check`),
+    It is written beside the versions under a name that is not a version, checked in a fresh process (see `check`),
     flushed to the disk, and renamed to the next integer. For a URL it is written and checked in a local folder and then
     copied, `saved_model.pb` last.
 

@@ -48,7 +48,7 @@ class BertPretraining(Task):
         remove_padding: as in `bert`.
 
     Raises:
-        InputError: an encoder without pooler, a vocabulary without mask token, an option out of its range.
+        InputError: an encoder without pooler, a vocabulary without mask token, an option out of range.
     """
 
     Settings = BertPretrainingSettings
@@ -254,7 +254,7 @@ class BertPretraining(Task):
         return answer
 
     def fill_mask(self, texts, batch_size=32):
-        """The likeliest tokens for each `[MASK]` of texts, as they are served.
+        """The most likely tokens for each `[MASK]` of texts, as they are served.
 
         Returns:
             `{"tokens": str [N, M, K], "scores": float32 [N, M, K]}`; "" and 0 where a text has fewer than M.

@@ -40,7 +40,7 @@ class ExtractiveSummarizer(Task):
     arXiv:1908.08345).
 
     Each sentence is between `[CLS]` and `[SEP]`, segments alternate, Transformer layers over the sentences
-    give each sentence a probability, and the best are taken that do not repeat three words of another. A document
+    assign each sentence a probability, and the best that do not repeat three words of another are selected. A document
     longer than the encoder is read in windows of whole sentences; in training its first window is.
 
     Args:

@@ -54,7 +54,7 @@ class Tagger(Task):
 
     Raises:
         InputError: no entity types or equal ones, a window without room or longer than the tokenizer's `max_length`, an
-            encoder without `sequence_output`, or a tokenizer that does not fit it or does not tell words apart.
+            encoder without `sequence_output`, or a tokenizer that does not fit it or does not separate words.
     """
 
     Settings = TaggerSettings
@@ -251,7 +251,7 @@ class Tagger(Task):
         `{"text", "label", "start", "end", "score"}`.
 
         Raises:
-            InputError: another number of columns, or something that is no text.
+            InputError: another number of columns, or something that is not a text.
         """
         answers = self.answers(self.checked_columns(columns), batch_size)
         names = ("text", "label", "start", "end", "score")

@@ -75,7 +75,7 @@ class Task:
 
     Raises:
         InputError: the tokenizer's vocabulary or length does not fit the encoder's tables, or a setting is unknown or
-            out of its range.
+            out of range.
     """
 
     Settings: type
@@ -125,7 +125,7 @@ class Task:
         """The task with other settings; model and weights are shared.
 
         Raises:
-            InputError: a setting is unknown, out of its range, or built into the model.
+            InputError: a setting is unknown, out of range, or built into the model.
         """
         fields = {field.name: field for field in dataclasses.fields(self.settings)}
         for name in changes:
@@ -216,7 +216,7 @@ class Task:
             `{name: array [N, ...]}`, strings as str; as `answers`.
 
         Raises:
-            InputError: another number of columns, columns of unequal lengths, or something that is no text.
+            InputError: another number of columns, columns of unequal lengths, or something that is not a text.
         """
         return self.answers(self.checked_columns(columns), batch_size)
 

@@ -54,7 +54,7 @@ class TextEmbedder(Task):
         tokenizer: makes the encoder's inputs.
         pooling: the vector of a text: "mean" or "max" of its tokens, or its first token's hidden state, "first".
         normalize: whether vectors have length 1.
-        prompt: text that is put before each text, such as "query: ".
+        prompt: prefix of each text, such as "query: ".
         objective: "cosine" or "ranking".
         scale: of the cosines in the ranking objective; 1 / temperature.
         symmetric: whether the ranking objective also asks each second text for its first one (half of each).

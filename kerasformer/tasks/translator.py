@@ -67,7 +67,7 @@ class Translator(Task):
         bleu_signature, chrf_signature: of `sacrebleu`, after an evaluation with translations.
 
     Raises:
-        InputError: a model of another kind, a vocabulary that does not fit it, an option out of its range.
+        InputError: a model of another kind, a vocabulary that does not fit it, an option out of range.
     """
 
     Settings = TranslatorSettings
@@ -234,8 +234,8 @@ class Translator(Task):
 
         Args:
             features: `text`, and where wanted `length_penalty` float32, `max_length` int32, `beam_size` and
-                `num_results` int32, `[N]` each. A penalty that is no number means the task's own; below 1,
-                `max_length` gives "". With `num_results` there are also the best so many, `translations` and `scores`
+                `num_results` int32, `[N]` each. A penalty that is not finite means the task's own; below 1,
+                `max_length` returns "". With `num_results` there are also the best so many, `translations` and `scores`
                 `[N, num_results]`, best first; "" and 0 where there are fewer.
         """
         source, is_cut, is_empty = self._pieces.sources(features["text"])
@@ -288,7 +288,7 @@ class Translator(Task):
             `"translations"` and `"scores"`, `[N, num_results]`, best first.
 
         Raises:
-            InputError: an unknown language, an option out of its range, or `texts` that are no texts.
+            InputError: an unknown language, an option out of range, or `texts` that are not texts.
         """
         texts = _checked_texts(texts, "texts")
         if target_language is not None:
@@ -328,7 +328,7 @@ class Translator(Task):
             last decoder block; the last piece of each side is the end token, and each row adds up to 1.
 
         Raises:
-            InputError: there are not as many translations as texts, or they are no texts.
+            InputError: there are not as many translations as texts, or they are not texts.
         """
         texts, translations = _checked_texts(texts, "texts"), _checked_texts(translations, "translations")
         if len(texts) != len(translations):

@@ -90,7 +90,7 @@ def restore_latest(folder, variables):
         variables: `{name: Keras variable}`, as given to `save_checkpoint`.
 
     Returns:
-        `(step, state, arrays)`, or None where there is no checkpoint at all.
+        `(step, state, arrays)`, or None where there is no checkpoint.
 
     Raises:
         InputError: all checkpoints are damaged, or the newest is of another model; what differs is named.

@@ -63,7 +63,7 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 def read_metrics(path):
-    """The rows of a `metrics.jsonl`, but for a last one that was cut short; none where there is no such file."""
+    """The rows of a `metrics.jsonl`, except for an incomplete last one; none where there is no such file."""
     rows = []
     if pathlib.Path(path).is_file():
         for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines():

@@ -6,7 +6,7 @@ from kerasformer.errors import InputError
 
 
 def replica_batches(data, prepare, strategy, *, every_worker_all=False, service=None):
-    """Splits each batch over the replicas, as evenly as it goes; where it is too small some get none of it.
+    """Splits each batch over the replicas, as evenly as possible; where it is too small, some receive nothing.
 
     Every worker reads all batches, which is cheap while they are texts, and prepares its own part only: nothing is
     lost and nothing repeated, however many workers and replicas there are.
@@ -21,7 +21,7 @@ def replica_batches(data, prepare, strategy, *, every_worker_all=False, service=
         service: address of a `tf.data` service that is to prepare the batches, `grpc://host:port`.
 
     Returns:
-        What `strategy.run` takes one after the other.
+        What `strategy.run` takes, in order.
     """
     # What never ends needs no agreement between the workers on whether there is a next batch: in training the trainer
     # counts.

@@ -21,7 +21,7 @@ class UpdateStep:
         loss_totals: a function from targets to a tensor, whose sum over the batch `loss` takes; or None.
         num_replicas: of the strategy.
         clip_norm: largest global norm of the gradients, or None.
-        microbatches: parts that the replica's batch is computed in, one after the other, to save memory.
+        microbatches: parts of the replica's batch, computed one after another to save memory.
         jit: compile the gradients with XLA.
         keyed: key the dropout masks by example and step.
     """

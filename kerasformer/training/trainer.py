@@ -29,13 +29,13 @@ class Trainer:
         strategy: a name for `make_strategy`, or a `tf.distribute.Strategy`. The task is made in its scope.
         clip_norm: largest global norm of the gradients, or None.
         loss: a function like `task.loss`, used instead of it, for example with class weights.
-        microbatches: parts that each replica's batch is computed in, one after the other, to save memory.
+        microbatches: parts of each replica's batch, computed one after another to save memory.
         steps_per_call: updates in one call of the graph, and between two calls of the callbacks.
         jit: compile the gradients with XLA; each new length compiles again, so use few lengths.
         keyed_dropout: key dropout's masks by example and step, so that they too are the same on many devices. For the
             layers of this package; slower.
         data_service: address of a `tf.data` service that prepares the batches, `grpc://host:port`, see
-            `kerasformer.training.data_service`. What it prepared ahead is lost to a training that is killed.
+            `kerasformer.training.data_service`. Batches that it prepared ahead are lost when a training is killed.
     """
 
     def __init__(
