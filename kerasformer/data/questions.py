@@ -73,7 +73,8 @@ def load_questions(source: str | Path, *, offsets="repair") -> Questions:
             Face data sets have it. `answer_start` counts characters. Without it the answers, which may then be strings,
             or one string as `answer`, are looked for in the context, and their first occurrence is taken.
         offsets: what to do with an answer that is not at its offset: "repair" takes its nearest occurrence and
-            skips it where there is none; "skip" leaves it out; "refuse" is an error. A skipped answer still counts when predictions are scored.
+            skips it where there is none; "skip" leaves it out; "refuse" is an error. A skipped answer
+            still counts when predictions are scored.
 
     Raises:
         InputError: the source cannot be read or is empty, a record lacks a field or has one of a wrong type, or its
