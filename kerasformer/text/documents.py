@@ -6,7 +6,7 @@ import tensorflow as tf
 def document_inputs(tokenizer, sentences, *, windows=True):
     """`[CLS] sentence [SEP] [CLS] sentence [SEP] …`, segments 0 and 1 in turn (Liu 2019, arXiv:1903.10318, section 3).
 
-    A sentence longer than the model is cut. Where a document is longer than the model, the sentences that do not fit
+    A sentence longer than the model is truncated. Where a document is longer than the model, the sentences that do not fit
     go on in further windows, each beginning with the first that did not fit; in the graph.
 
     Args:
