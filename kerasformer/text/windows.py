@@ -51,7 +51,7 @@ class Windows(NamedTuple):
 def window_texts(tokenizer, texts, length, overlap, heads=None, max_head=0):
     """Cuts texts into windows of a model's length, neighbours having pieces in common (Devlin et al.'s run_squad).
 
-    A text that fits is one window; a batch of 0 has none. Nothing is truncated: memory grows with the number of windows.
+    A text that fits is one window; a batch of 0 has none. Nothing is truncated: memory grows with the windows.
 
     Args:
         tokenizer: any BaseTokenizer; its templates put special tokens around the sequences.

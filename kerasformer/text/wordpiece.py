@@ -29,8 +29,8 @@ class WordPieceTokenizer(BaseTokenizer):
     A special token that is written in a text, such as `[MASK]`, becomes that token.
 
     Args:
-        vocabulary: list of str, a token's id being its place; or the path of a file with a token a line. An empty
-            string only holds a place.
+        vocabulary: list of str, the index is the id; or the path of a file with one token per line. An empty
+            string is a gap.
         lowercase: bool, lower-case the text.
         strip_accents: bool, drop accents; None does as `lowercase` does.
         split_cjk: bool, make every CJK ideograph a word.
