@@ -24,7 +24,7 @@ Each command has its own help: kerasformer COMMAND --help"""
 def main(arguments=None):
     """Runs the command line; returns the exit code.
 
-    Exit codes: 0, 1 for a mistake that its user can mend (one line on standard error), 2 for a wrong command line, 130
+    Exit codes: 0, 1 for a user's mistake (one line on standard error), 2 for a wrong command line, 130
     when interrupted.
     """
     options = _parser().parse_args(arguments)
@@ -100,7 +100,7 @@ def _parser():
     new.add_argument("--output", required=True, metavar="F", help="written as one JSON object a line, in order")
     new.add_argument("--batch-size", type=int, default=32, help="texts computed at a time, default %(default)s")
 
-    new = command("info", _info, "tell what a folder holds", "info work/sentiment/task")
+    new = command("info", _info, "describe what a folder holds", "info work/sentiment/task")
     new.add_argument("folder", help="folder of a saved task, a version's folder, or a model's folder")
     return parser
 
@@ -270,7 +270,7 @@ def _status(text):
 
 @contextlib.contextmanager
 def _progress(text):
-    """Gives a function `(done, total)` that moves a bar on standard error, where that is a terminal."""
+    """Yields a function `(done, total)` that moves a bar on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 

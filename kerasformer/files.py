@@ -1,4 +1,4 @@
-"""Writing folders so that nobody ever sees half of one, here and by URL.
+"""Atomic writes of folders, local and by URL.
 
 A path with a scheme, such as `gs://bucket/folder`, goes through `tf.io.gfile`: it is written into a local folder first
 and then copied, or copied into a local folder and then read. Local paths need no TensorFlow.
@@ -90,13 +90,13 @@ def sync(path):
 
 @contextlib.contextmanager
 def written_beside(folder, replaces=None):
-    """A scratch folder beside `folder`, which takes its place by renaming when the block ends well.
+    """A scratch folder beside `folder`, renamed to it when the block ends without an error.
 
-    An older folder gives way if it holds a file called `replaces`, a sign that it was written in the same way; a folder
-    of anything else is left alone: InputError, or with `replaces` None OSError (ENOTEMPTY).
+    An older folder is replaced if it holds a file called `replaces`, a sign that it was written in the same way. Any
+    other folder is left alone: InputError, or with `replaces` None OSError (ENOTEMPTY).
 
     On any failure, a full disk among them, the scratch folder is removed and what was there before stays. The scratch
-    name begins with a dot and is no number, so that TensorFlow Serving never takes it for a version.
+    name begins with a dot and is not a number, so that TensorFlow Serving never loads it as a version.
 
     A URL gets a local scratch folder, which is copied. Object stores rename no folders, so the file that makes a folder
     complete, `saved_model.pb` or `replaces`, is removed first and copied last.

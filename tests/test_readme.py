@@ -80,7 +80,11 @@ def test_commands_exist(page, monkeypatch):
         elif program == "python" and arguments[:1] == ["-m"]:
             source = PROJECT / pathlib.Path(*arguments[1].split(".")).with_suffix(".py")
             text = source.read_text(encoding="utf-8")
-            assert all(f'"{name}"' in text for name in option_names(arguments)), words
+            for name in option_names(arguments):
+                if f'"{name}"' not in text:  # a field of tyro's dataclass
+                    assert re.search(rf"^    {name[2:].replace('-', '_')}: ", text, re.MULTILINE), (name, words)
+                if arguments[1] == "kerasformer.training.launch":
+                    break  # the others are the script's
             for script in (word for word in arguments if word.startswith("recipes/")):
                 assert (PROJECT / script).is_file(), words
         else:

@@ -27,14 +27,14 @@ def batches(
         batch_size: examples in a batch; the last one may have fewer.
         shuffle_seed: shuffles with this seed; `None` keeps the order of the examples.
         epoch: each epoch has an order of its own.
-        skip_batches: begins at this batch of the epoch, where a killed run goes on.
+        skip_batches: begins at this batch of the epoch, where a killed run resumes.
         drop_remainder: leaves a last batch of fewer examples out.
         length_pool: batches of similar byte lengths, for less padding: each run of `length_pool * batch_size` examples
             is sorted by length and cut into batches, and with `shuffle_seed` the batches are shuffled. 0: off. Without
-            `shuffle_seed` the order is no longer that of the examples: see `epoch_order`.
+            `shuffle_seed` the order is not that of the examples: see `epoch_order`.
 
     Raises:
-        InputError: an argument is out of its range.
+        InputError: an argument is out of range.
     """
     _require_at_least(0, skip_batches=skip_batches)
     order = epoch_order(
@@ -67,10 +67,10 @@ def token_batches(
         max_tokens, padded, shuffle_seed, epoch, length_pool: see `token_batch_rows`.
 
     Raises:
-        InputError: an argument is out of its range, or one example alone has more than `max_tokens`.
+        InputError: an argument is out of range, or one example alone has more than `max_tokens`.
     """
     if len(lengths) != len(examples):
-        raise InputError(f"`lengths` must have {len(examples)} entries, one an example. Received: {len(lengths)}.")
+        raise InputError(f"`lengths` must have {len(examples)} entries, one per example. Received: {len(lengths)}.")
     rows = token_batch_rows(
         lengths, max_tokens, padded=padded, shuffle_seed=shuffle_seed, epoch=epoch, length_pool=length_pool
     )
@@ -98,7 +98,7 @@ def token_batch_rows(
             then shuffled; 0 or 1 does not sort.
 
     Raises:
-        InputError: an argument is out of its range, or one example alone has more than `max_tokens`.
+        InputError: an argument is out of range, or one example alone has more than `max_tokens`.
     """
     _require_at_least(1, max_tokens=max_tokens)
     _require_at_least(0, shuffle_seed=shuffle_seed or 0, epoch=epoch, length_pool=length_pool)
@@ -131,7 +131,7 @@ def _cut_by_tokens(order, lengths, max_tokens, padded):
 
 
 def batches_of_rows(columns, rows: list[np.ndarray]) -> tf.data.Dataset:
-    """Batches of the examples whose indices stand in each of `rows`.
+    """Batches of the examples whose indices are in each of `rows`.
 
     Args:
         columns: nested structure of tensors or arrays with the examples as their first dimension.
@@ -163,7 +163,7 @@ def epoch_order(
     drop_remainder: bool = False,
     length_pool: int = 0,
 ) -> np.ndarray:
-    """The indices of the examples in the order in which `batches` gives them, int64 `[N]`; arguments as there.
+    """The indices of the examples in the order in which `batches` returns them, int64 `[N]`; arguments as there.
 
     Batch k holds those from `k * batch_size`. With `drop_remainder` the examples left out are not among them.
     """

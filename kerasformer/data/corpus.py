@@ -25,7 +25,7 @@ class Corpus:
 
     Args:
         source: what `kf.data.read_records` takes, or a list of such; or a folder that `write_corpus` wrote.
-        held_out: of so many documents one is left out of `documents()`, and is what `documents(held_out=True)` gives;
+        held_out: of so many documents one is left out of `documents()`, and is what `documents(held_out=True)` returns;
             0 holds none out.
 
     Raises:
@@ -43,14 +43,14 @@ class Corpus:
 
     @property
     def is_written(self):
-        """Whether it stands in TFRecords, which other processes can read too."""
+        """Whether it is stored in TFRecords, which other processes can read too."""
         return len(self.sources) == 1 and is_written_corpus(self.sources[0])
 
     def parts(self, *, held_out=False) -> Iterator[tuple[int, str]]:
         """Yields `(number of the document, lines joined by newlines)`; a long document in several parts in turn.
 
         Raises:
-            InputError: a source is damaged; one line that tells where.
+            InputError: a source is damaged; the message names the line.
         """
         if self.is_written:
             elements = self.documents(held_out=held_out).as_numpy_iterator()
@@ -75,7 +75,7 @@ class Corpus:
         return tf.data.Dataset.from_generator(elements, output_signature=signature)
 
     def fingerprint(self):
-        """What tells this text from another: names and sizes of its files, or of the data sets."""
+        """What identifies this text: names and sizes of its files, or of the data sets."""
         found = []
         for source in map(str, self.sources):
             is_set = is_tfds(source) or is_huggingface(source) or is_written_corpus(source)
@@ -96,7 +96,7 @@ class Corpus:
 def smoothed_lines(corpora, smoothing) -> Iterator[str]:
     """Lines of several corpora for learning one vocabulary, those of small ones again and again.
 
-    Each gives as much text as its size to the power of `smoothing` tells, the largest all of its own once (Devlin et
+    Each contributes text by its size to the power of `smoothing`, the largest all of its own once (Devlin et
     al., multilingual BERT: 0.7).
     """
     if smoothing == 1 or len(corpora) == 1:

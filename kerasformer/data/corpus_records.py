@@ -14,7 +14,7 @@ _FILES_AT_ONCE = 16
 
 
 def write_corpus(corpus, folder, shards=16):
-    """Writes a corpus into `folder`, whole or not at all, for `Corpus(folder)`.
+    """Writes a corpus into `folder`, atomically, for `Corpus(folder)`.
 
     Args:
         corpus: a `Corpus`; what it holds out is left out.

@@ -55,7 +55,7 @@ def load_documents(source: str | Path) -> Documents:
 
     Raises:
         InputError: the source cannot be read or is empty, a record lacks a field that others have or has an unusable
-            one, or a document without sentences; one line that tells where.
+            one, or a document without sentences; the message names the line.
     """
     records = [
         ({str(name).strip().casefold(): value for name, value in record.items()}, where)
@@ -94,7 +94,7 @@ def document_batches(
 ) -> tf.data.Dataset:
     """One epoch of `documents` as `({"sentences": [batch, S]}, {"labels": [batch, S], "summaries": [batch, R]})`.
 
-    Strings are padded with "", labels with 0, to the most in the batch; targets that the documents lack are not there.
+    Strings are padded with "", labels with 0, to the most in the batch; targets that the documents lack are omitted.
     The order is that of `batches`.
     """
     chosen = documents.select(epoch_order(documents, batch_size, shuffle_seed=shuffle_seed, epoch=epoch))

@@ -26,7 +26,7 @@ _SPLIT_WORDS |= {"dev": "validation", "test": "test"}
 
 
 def file_ending(path: Path) -> str | None:
-    """The one of `ENDINGS` that tells the format of `path` (a `.gz` is left aside), or `None`."""
+    """The one of `ENDINGS` that is the format of `path` (`.gz` is ignored), or `None`."""
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     return ending if ending in ENDINGS else None
 
@@ -36,7 +36,7 @@ def find_files(source: str | Path) -> list[Path]:
 
     Args:
         source: a file, a folder (its own files, not those of its subfolders) or a glob (`**` for subfolders). In a
-            folder or a glob, `labels.json` and files of other endings than `ENDINGS` are passed over.
+            folder or a glob, `labels.json` and files of other endings than `ENDINGS` are ignored.
 
     Raises:
         InputError: nothing is there, the ending is not a known one, or a folder mixes the splits of a data set.
@@ -144,7 +144,7 @@ def read_json(path: Path):
 
 
 def parse_json(text: str, path: Path, first_line: int):
-    """Parses `text`, which begins in line `first_line` of `path`; a mistake is told as file:line."""
+    """Parses `text`, which begins in line `first_line` of `path`; a mistake is reported as file:line."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits and 1,000 brackets are such mistakes too
@@ -173,7 +173,7 @@ def label_names_beside(files: list[Path]) -> tuple[str, ...] | None:
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise InputError(f'{path}: expected a JSON list of label names, such as ["negative", "positive"].')
         if len(set(names)) < len(names):
-            raise InputError(f"{path}: each label name must stand there once. Received: {names}.")
+            raise InputError(f"{path}: each label name must occur once. Received: {names}.")
         found[path] = tuple(names)
     if len(set(found.values())) > 1:
         (first, names), (second, others) = list(found.items())[:2]

@@ -39,7 +39,7 @@ def read_huggingface(source: str) -> Iterator[tuple[dict, str]]:
 def label_names(source: str, fields: tuple[str, ...] = ("label",)) -> tuple[str, ...] | None:
     """The names of the first feature of `fields` that the data set declares as `ClassLabel`, or as a list of it.
 
-    They stand in the schema of each file, and beside Arrow files in `dataset_info.json`.
+    They are in the schema of each file, and beside Arrow files in `dataset_info.json`.
     """
     path = _split_files(source)[0]
     metadata = _schema(path).metadata or {}

@@ -43,7 +43,7 @@ def _value(scorer, sentences, references):
 
 
 def with_oracle_labels(documents, most):
-    """`Documents` with the labels that `greedy_oracle` gives them, `most` sentences at most in each."""
+    """`Documents` with the labels of `greedy_oracle`, `most` sentences at most in each."""
     pairs = zip(documents.sentences, documents.summaries, strict=True)
     labels = [greedy_oracle(sentences, summaries, most) for sentences, summaries in pairs]
     return dataclasses.replace(documents, labels=object_column(labels))

@@ -29,7 +29,7 @@ class PretrainingData:
     Args:
         corpora: a Corpus, or several, such as one a language.
         tokenizer: a WordPieceTokenizer.
-        next_sentence: pairs of segments, see `sentence_pairs`; False gives running text, see `text_runs`.
+        next_sentence: pairs of segments, see `sentence_pairs`; False returns running text, see `text_runs`.
         short_probability: share of the sequences of a random shorter length.
         pack: fill each sequence with several short ones, see `pack_sequences`; for running text and an encoder made
             with `packed_sequences`. `padding_mask` then numbers them.
@@ -39,7 +39,7 @@ class PretrainingData:
         seed: of all that is random.
 
     Raises:
-        InputError: a setting out of its range.
+        InputError: a setting out of range.
     """
 
     corpora: Corpus | tuple[Corpus, ...]
@@ -105,10 +105,10 @@ class PretrainingData:
         if not total and self.next_sentence:
             raise InputError(
                 "Next-sentence pairs need at least two documents, one of them with two sentences. Received text with "
-                "none to make: put a blank line between documents, or leave next-sentence prediction off."
+                "none to make: put a blank line between documents, or turn off next-sentence prediction."
             )
         if not total:
-            raise InputError("The corpus gives no sequence: none of its text has a token.")
+            raise InputError("The corpus contains no sequence: none of its text has a token.")
         return total
 
     def _numbers(self, max_length, held_out):
@@ -178,7 +178,7 @@ class _Finish:
 def tokenized_sentences(texts, tokenizer):
     """Texts `[P]`, of lines, to the ids of their sentences, int32 `[P, (sentences), (tokens)]`, ragged; in the graph.
 
-    A sentence never goes on in the next line. Those without a token are left out.
+    A sentence never continues in the next line. Those without a token are left out.
     """
     lines = tf.strings.split(texts, "\n")
     sentences = split_sentences(lines.values)[0]

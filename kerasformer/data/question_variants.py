@@ -18,7 +18,7 @@ _SENTENCE_END = re.compile(r"[.!?…‥।॥؟۔።。！？｡]\W*$")
 
 
 def join_questions(parts: list[Questions]) -> Questions:
-    """Questions of several sources, one after the other.
+    """Questions of several sources, concatenated.
 
     Raises:
         InputError: `parts` is empty.
@@ -32,16 +32,16 @@ def join_questions(parts: list[Questions]) -> Questions:
 
 
 def shuffle_sentences(questions: Questions, seed: int | list[int]) -> Questions:
-    """The questions on contexts whose sentences stand in another order, the answers where they are then.
+    """The questions on contexts with their sentences in another order, and the answers at their new positions.
 
-    Where answers stand mostly at the beginning, as in paragraphs of an encyclopedia, a model learns the place instead
+    Where answers are mostly at the beginning, as in paragraphs of an encyclopedia, a model learns the place instead
     of reading (Ko et al. 2020, arXiv:2004.14602). Sentences that the answer goes across stay together. The white space
     between sentences stays where it is; where there is none, a space parts a sentence that has no mark at its end from
     the next.
 
     Args:
         questions: what `load_questions` or `generate_questions` returns.
-        seed: int or a list of them, of the order; the same questions with the same seed give the same.
+        seed: int or a list of them, of the order; the same questions and seed return the same order.
     """
     random = np.random.default_rng(seed)
     contexts, starts, ends = [], questions.starts.copy(), questions.ends.copy()
@@ -52,7 +52,7 @@ def shuffle_sentences(questions: Questions, seed: int | list[int]) -> Questions:
             row, raw = len(contexts), text.encode()
             start, end = int(starts[row]), int(ends[row])
             units = _kept_together(sentences[text], start, end)
-            # What stands before, between and after them; of n there are n + 1.
+            # What is before, between and after them; of n there are n + 1.
             edges = [0, *(place for unit in units for place in unit), len(raw)]
             gaps = [raw[left:right] for left, right in zip(edges[::2], edges[1::2], strict=True)]
             pieces = gaps[:1]
@@ -80,7 +80,7 @@ def vary_question_marks(questions: Questions, share: float, seed: int | list[int
         seed: int or a list of them, of the choice.
 
     Raises:
-        InputError: `share` is no number from 0 to 1.
+        InputError: `share` is not a number from 0 to 1.
     """
     if not 0 <= share <= 1:
         raise InputError(f"`share` must be a number from 0 to 1. Received: share={share!r}.")

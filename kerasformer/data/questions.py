@@ -25,7 +25,7 @@ class Questions:
         answers: `[N]` objects, each a tuple of str, all of which are right; empty where the context has no answer.
         starts, ends: int32 `[N]`, the first answer that was found in the context, in bytes of its UTF-8; both -1 where
             there is no answer, -2 where none was found.
-        repaired, skipped: where answers stand in the data that were not where their offset said: found elsewhere in
+        repaired, skipped: locations in the data of answers that were not at their offset: found elsewhere in
             the context, or nowhere (or not looked for).
         source: where they were read.
     """
@@ -72,9 +72,9 @@ def load_questions(source: str | Path, *, offsets="repair") -> Questions:
             `answers`, a list of `{"text", "answer_start"}` or a dict of two such lists, as TFDS's `squad` and Hugging
             Face data sets have it. `answer_start` counts characters. Without it the answers, which may then be strings,
             or one string as `answer`, are looked for in the context, and their first occurrence is taken.
-        offsets: what to do with an answer that does not stand where its offset says: "repair" takes the place nearest
-            by where it does stand, and skips it where it stands nowhere; "skip" does not look; "refuse" is an error.
-            A skipped answer still counts when predictions are scored.
+        offsets: what to do with an answer that is not at its offset: "repair" takes its nearest occurrence and
+            skips it where there is none; "skip" leaves it out; "refuse" is an error. A skipped answer
+            still counts when predictions are scored.
 
     Raises:
         InputError: the source cannot be read or is empty, a record lacks a field or has one of a wrong type, or its
@@ -123,7 +123,7 @@ def question_batches(questions, batch_size, *, shuffle_seed=None, epoch=0, skip_
     """One epoch of `questions` as `(features, targets)`.
 
     Features are `{"question": [batch], "context": [batch]}`; targets int32 `start` and `end` `[batch]` (see
-    `Questions`), `answers` string `[batch, most answers]`, filled up with "", and `num_answers` int32 `[batch]`.
+    `Questions`), `answers` string `[batch, most answers]`, padded with "", and `num_answers` int32 `[batch]`.
 
     Args:
         questions: what `load_questions` returns.
@@ -202,7 +202,7 @@ def _first(context, text):
 
 
 def _find(context, text, start, offsets):
-    """Where `text` stands in `context`, in characters: at `start`, else nearest by it; None where it does not."""
+    """Where `text` is in `context`, in characters: at `start`, else nearest by it; None where it does not."""
     if start >= 0 and context.startswith(text, start):
         return start
     if offsets != "repair":

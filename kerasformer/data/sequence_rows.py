@@ -17,11 +17,11 @@ def sentence_pairs(pieces, documents, seed, max_length, short_probability, speci
     Sentences of a document are taken until they fill a sequence. A random number of them, at least one, is the first
     segment; the second is the rest of them, or as much from a random sentence on of another document, and what was
     not used comes next. Pairs that are too long lose tokens at the beginning and the end of the longer segment. A last
-    sentence that stands alone is left out, and so are documents that are here without another one, whichever kind of
+    sentence that is alone is left out, and so are documents that are here without another one, whichever kind of
     pair they would have given, so that both kinds are equally likely everywhere.
 
-    As with google-research/bert, where documents are short the second segment's length tells something of the kind:
-    a random one is longer, if there is more to take than the document's own rest.
+    As with google-research/bert, where documents are short, the length of the second segment depends on the kind: a
+    random one is longer, if there is more to take than the document's own rest.
 
     Args:
         pieces: int32 `[P, (sentences), (tokens)]`, ragged, no sentence empty.
@@ -119,7 +119,7 @@ def _walk(step, places, ends, num_columns, num_random, seed):
 
     Args:
         step: from places `[P]` and random numbers `[num_random, P]` to columns, a list of `[P]`, whether each is a
-            sequence, `[P]`, and where to go on.
+            sequence, `[P]`, and where to continue.
         places, ends: int32 `[P]`.
 
     Returns:

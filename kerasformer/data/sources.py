@@ -12,7 +12,7 @@ LABEL_FIELDS = ("label", "labels")
 
 
 def read_records(source: str | Path) -> Iterator[tuple[dict, str]]:
-    """Streams the records of `source` as they stand there, with the place of each for error messages.
+    """Streams the records of `source` as they are, with the location of each for error messages.
 
     Args:
         source: one of
@@ -27,7 +27,7 @@ def read_records(source: str | Path) -> Iterator[tuple[dict, str]]:
         `(record, where)`: a dict of plain Python values, and `"file:line"` or `"file: record k"` (from 1).
 
     Raises:
-        InputError: the source is not there or is damaged; one line that tells where.
+        InputError: the source is missing or damaged; the message names the line.
     """
     source = str(source)
     if tfds.is_tfds(source):
@@ -42,7 +42,7 @@ def read_records(source: str | Path) -> Iterator[tuple[dict, str]]:
 def read_label_names(source: str | Path) -> tuple[str, ...] | None:
     """The names of the integer labels that come with `source`, `None` where it has none.
 
-    They stand in `labels.json` beside a file, and in the features of a TFDS or Hugging Face data set (`ClassLabel`).
+    They are in `labels.json` beside a file, and in the features of a TFDS or Hugging Face data set (`ClassLabel`).
     """
     source = str(source)
     if tfds.is_tfds(source):

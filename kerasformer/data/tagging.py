@@ -94,7 +94,7 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
     if not words:
         raise InputError(f"{name}: expected at least one sentence. Received an empty data set.")
     if repaired and not repair:
-        raise InputError(f"{repaired[0]}: an entity begins without B- ({len(repaired)} such places in all).")
+        raise InputError(f"{repaired[0]}: an entity begins without B- ({len(repaired)} such positions in total).")
     if entity_types is None:
         entity_types = sorted({kind for found in entities for _, _, kind in found})
         if not entity_types:
@@ -264,7 +264,7 @@ def _tag_names(source):
 def _tag(tag, where, names=None):
     if isinstance(tag, int) and not isinstance(tag, bool):
         if names is None or not 0 <= tag < len(names):
-            raise InputError(f"{where}: tag {tag} has no name; names of numbered tags stand in labels.json.")
+            raise InputError(f"{where}: tag {tag} has no name; names of numbered tags are in labels.json.")
         tag = names[tag]
     try:
         return split_tag(tag)

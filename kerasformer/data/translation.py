@@ -40,7 +40,7 @@ def load_translation(source: str | Path, source_language: str, target_language: 
 
 
 def join_examples(parts: list[Examples]) -> Examples:
-    """Examples of several sources, one after the other; all with pairs and targets."""
+    """Examples of several sources, concatenated; all with pairs and targets."""
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("texts", "pairs", "targets")}
     return Examples(**columns, label_names=None, source=", ".join(dict.fromkeys(part.source for part in parts)))
 

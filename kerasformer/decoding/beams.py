@@ -110,7 +110,7 @@ class Beam(_BeamSearch):
         stop_early: also end a row when as many sequences ended as there are beams.
 
     Raises:
-        InputError: a known value is out of its range.
+        InputError: a known value is out of range.
     """
 
     size: Any = 4
@@ -143,7 +143,7 @@ class Beam(_BeamSearch):
             return 0.0, own
         if "attention" not in outputs:
             raise InputError(
-                "`coverage_penalty` needs steps that return attention: TransformerSteps(…, with_attention=True)."
+                "`coverage_penalty` needs steps that return attention: DecoderSteps(…, with_attention=True)."
             )
         coverage = own["coverage"] + tf.cast(outputs["attention"], tf.float32)
         logs = tf.math.log(tf.clip_by_value(coverage, 1e-9, 1.0)) * own["source"]
@@ -177,7 +177,7 @@ class TransformersBeam(_BeamSearch):
             positive `length_penalty` is applied at the maximum length.
 
     Raises:
-        InputError: a known value is out of its range.
+        InputError: a known value is out of range.
     """
 
     size: Any = 4

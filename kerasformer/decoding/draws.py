@@ -81,7 +81,7 @@ class Sample(_Draws):
         seed: int.
 
     Raises:
-        InputError: a known value is out of its range.
+        InputError: a known value is out of range.
     """
 
     temperature: Any = 1.0

@@ -34,7 +34,7 @@ def search(
     """Generates sequences with any model, in the graph.
 
     A row leaves the batch when its results are final: it costs nothing more, and its results do not depend on the other
-    rows. A batch of 0 rows gives results of 0 rows.
+    rows. A batch of 0 rows returns results of 0 rows.
 
     Args:
         steps: the model, see `Steps`.
@@ -55,7 +55,7 @@ def search(
         are fewer results. What a score is, the method defines.
 
     Raises:
-        InputError: a known argument is out of its range, or the start token is missing.
+        InputError: a known argument is out of range, or the start token is missing.
     """
     select = Greedy() if select is None else select
     select.check(num_results)

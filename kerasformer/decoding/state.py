@@ -48,7 +48,7 @@ class SearchState(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a processor sees.
+    """What a processor reads.
 
     Attributes:
         rows, prompt, sequences: as in `SearchState`.
@@ -123,13 +123,13 @@ def check_finite(value, name, lowest=None):
     """Checks a number or numbers, unless they are tensors.
 
     Raises:
-        InputError: a value is no finite number, or below `lowest`.
+        InputError: a value is not a finite number, or below `lowest`.
     """
     if tf.is_tensor(value):
         return
     array = np.asarray(value)
     if array.dtype.kind not in "iufb" or not np.isfinite(array).all():
-        raise InputError(f"`{name}` must be a finite number, or one a row. Received: {name}={array.tolist()!r}.")
+        raise InputError(f"`{name}` must be a finite number, or one per row. Received: {name}={array.tolist()!r}.")
     if lowest is not None and (array < lowest).any():
         raise InputError(f"`{name}` must be {lowest} or more. Received: {name}={array.tolist()!r}.")
 

@@ -48,7 +48,7 @@ class Steps(Protocol):
 
 
 class RecomputingSteps:
-    """Steps of any functional encoder-decoder, without a cache: each step computes the whole sequence again.
+    """Steps of any functional encoder-decoder, without a cache: each step recomputes the sequence.
 
     For custom models, and as a reference for caches. The time grows with the square of the length.
 
@@ -83,7 +83,7 @@ class RecomputingDecoderSteps:
 
     Args:
         model: from `token_ids` and `padding_mask` to `logits` `[batch, length, vocabulary]`. Prompts may be padded on
-            either side; the model sees them padded on the right.
+            either side; the model receives them padded on the right.
     """
 
     def __init__(self, model):

@@ -42,8 +42,8 @@ class Family:
         model_type: as in `config.json`.
         class_name: beginning of its class names in transformers, "Bert" of "BertModel".
         prefix: of the backbone's tensors in files of a model with a head, "bert" of "bert.embeddings...".
-        config: function of `Settings` that gives our config.
-        settings: its reverse, function of our config that gives a dictionary.
+        config: function from `Settings` to our config.
+        settings: its reverse, function from our config to a dictionary.
         names: the backbone's table of names, see `kerasformer.families.weights`; without the prefix.
         pooler: rows of the pooler that comes with the backbone.
         heads: `{kind: rows}`, kinds as in `SUFFIXES`. Rows address `pooler`, of the backbone, and `head.output`,
@@ -51,7 +51,7 @@ class Family:
         tied: `{name: other name}` of tensors that are one, such as the table that makes the scores of a vocabulary.
         buffers: regular expression of further tensors that hold no weights.
         architectures: `{kind: class name}` where it is not `class_name` with the suffix of `SUFFIXES`.
-        tokenizer: function of a folder that gives its tokenizer where it has no `tokenizer.json`; or None.
+        tokenizer: function from a folder to its tokenizer, for one that has no `tokenizer.json`; or None.
     """
 
     model_type: str

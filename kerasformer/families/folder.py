@@ -43,7 +43,7 @@ class Checkpoint:
         tensors: `{name: Tensor}` by the names of the family's tables.
         kind: what the head is for, a key of `family.heads`; None for a backbone alone or a head not known here. Where
             the config does not say, the heads that a model is pretrained with are known by their tensors.
-        read_tokenizer: function that gives the tokenizer as the objects of a `tokenizer.json` and a
+        read_tokenizer: function that returns the tokenizer as the objects of a `tokenizer.json` and a
             `tokenizer_config.json`, where the folder does not hold it in files of Hugging Face; or None.
     """
 
@@ -293,7 +293,7 @@ def write_checkpoint(
     """Writes `config.json` and `model.safetensors`, which Hugging Face Transformers loads, into a folder.
 
     The weights are float32, with low-rank updates merged, and read back to the last bit. Call it inside of
-    `kerasformer.files.written_beside`, so that nobody sees a part of the folder.
+    `kerasformer.files.written_beside`, so that the folder appears atomically.
 
     Args:
         folder: path of a folder that exists.

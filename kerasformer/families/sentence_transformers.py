@@ -88,7 +88,7 @@ def write_embedder_settings(folder, pooling, hidden_dim, *, normalize=None, prom
         folder: path of a folder that exists.
         pooling: "mean", "max" or "first".
         hidden_dim: width of the encoder.
-        normalize: whether vectors have length 1. None writes the pooling alone, for an encoder that is no embedder.
+        normalize: whether vectors have length 1. None writes the pooling alone, for an encoder that is not an embedder.
         prompt: text before each text, "" for none.
         max_sequence_length: texts are cut at this number of tokens.
     """

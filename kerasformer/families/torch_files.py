@@ -46,7 +46,7 @@ class Tensor(typing.NamedTuple):
     Attributes:
         shape: tuple.
         dtype: name, such as "float32" or "bfloat16".
-        read: function without arguments that gives the array; it may be a read-only view of the file.
+        read: function without arguments that returns the array; it may be a read-only view of the file.
     """
 
     shape: tuple
@@ -137,7 +137,7 @@ def _reading(memory, view):
 
 @dataclasses.dataclass
 class _Name:
-    """A name that the pickle asks for. It stands for nothing but itself."""
+    """A name that the pickle asks for. It represents nothing but itself."""
 
     name: str
 

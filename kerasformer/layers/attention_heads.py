@@ -15,7 +15,7 @@ def split_heads(tokens, parts, heads, layout, shape):
 
     Args:
         tokens: the projections of all parts, side by side.
-        layout: as `padding_layout` gives it, or None for the trivial one.
+        layout: as returned by `padding_layout`, or None for the trivial one.
         shape: int32 `[2]`: B and L.
     """
     width = tokens.shape[-1] // (parts * heads)
@@ -40,7 +40,7 @@ def merge_heads(attended, layout, padding_mask, shape, tokens_shape):
 
     Args:
         attended: `[B, H, L, D]`.
-        layout: as `padding_layout` gives it, or None for the trivial one.
+        layout: as returned by `padding_layout`, or None for the trivial one.
         padding_mask: `[B, L]`; only read where there is a layout.
         shape: int32 `[2]`: B and L.
         tokens_shape: int32 `[2]`: T and H * D. The shape of the tensor that will be added to the result, so that

@@ -39,7 +39,7 @@ class TransformerBlock(Layer):
         attention_mask, bias, positions, key_positions, cache_index: of self-attention, as in `MultiHeadAttention`.
         layout, memory_layout: of packed inputs and memory, see `padding_layout`.
         cache: for decoding step by step, `{"self": KeyValueCache}`, and with cross-attention also `"memory"`, what
-            `project_memory` gives. `attention_mask` says which columns a query attends to.
+            `project_memory` returns. `attention_mask` is the columns that a query attends to.
         first_token_only: return the row of each text's first token alone, computed without those of the others. A
             model that reads nothing but `[CLS]` saves most of its last block.
         return_attention_scores: also return the attention probabilities, `[batch, heads, length, key length]`: those

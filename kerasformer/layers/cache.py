@@ -9,7 +9,7 @@ class KeyValueCache(typing.NamedTuple):
     """Keys and values of one attention layer, with room for further steps.
 
     As a named tuple it passes through `tf.while_loop` and `tf.function` like any nest of tensors. A `write` changes
-    some columns, in a loop in place; one beyond the capacity doubles it.
+    some columns, in place within a loop; a write beyond the capacity doubles it.
 
     Attributes:
         keys, values: `[batch, key heads, capacity, head_dim]`; columns that were not written are 0.

@@ -99,7 +99,7 @@ class RelativeBiasConfig(Config):
 
 @registered
 class NormConfig(Config):
-    """A normalization and its place.
+    """A normalization and its position.
 
     Attributes:
         kind: "layer" for layer normalization, "rms" for root mean square normalization.

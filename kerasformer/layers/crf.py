@@ -1,8 +1,8 @@
 """Linear-chain scores of tag sequences (Lafferty et al. 2001; Lample et al. 2016, section 2.2).
 
 Symbols: B sequences, L steps, C tags. A sequence's score is the sum of its logits and of its transitions. Transitions
-are `[C + 1, C + 1]`, from and to; number 0 stands before the first tag and after the last one, tag c is number c + 1.
-Steps whose mask is false are passed over, wherever they stand. A transition of -1e9 is as good as forbidden.
+are `[C + 1, C + 1]`, from and to; number 0 is before the first tag and after the last one, tag c is number c + 1.
+Steps whose mask is false are skipped, wherever they are. A transition of -1e9 is forbidden in effect.
 """
 
 import keras

@@ -31,7 +31,7 @@ class InterSentenceEncoder(Layer):
 
     Args:
         start_id: the token that a sentence begins with, BERT's `[CLS]`. The first token counts as one whatever it is.
-        pooling: "first" or "mean", what stands for a sentence.
+        pooling: "first" or "mean", the vector of a sentence.
         num_layers: blocks.
         num_heads: must divide `hidden_dim`.
         intermediate_dim: width of the blocks' feed-forward networks.

@@ -1,7 +1,7 @@
 """Dropout masks that depend on the example, not on the device that computes it.
 
 Inside `keyed_dropout(...)` each element's fate is a hash of (layer, step, example, position, column): the same batch
-gives the same masks however it is split over replicas, microbatches or lengths of padding. Elsewhere dropout draws
+returns the same masks however it is split over replicas, microbatches or lengths of padding. Elsewhere dropout draws
 from its generator, which is several times faster.
 """
 
@@ -24,7 +24,7 @@ def keyed_dropout(step, examples, padding_mask=None):
 
     Args:
         step: integer scalar, the number of the update.
-        examples: int32 `[batch]`, the place of each example in the whole batch.
+        examples: int32 `[batch]`, the position of each example in the batch.
         padding_mask: `[batch, length]`, positive or true for real tokens, of a model with packed tokens: what has as
             many rows as there are tokens is keyed by example and position.
     """

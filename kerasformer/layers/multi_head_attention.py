@@ -47,7 +47,7 @@ class MultiHeadAttention(Layer):
         use_causal_mask: no query attends to a later key.
         cache: for decoding step by step. In self-attention a `KeyValueCache`: new keys and values are written into it
             from column `cache_index` on, and the queries attend to all columns up to theirs. In cross-attention the
-            pair that `project_key_value` gives: nothing is projected, and `value` is not read.
+            pair that `project_key_value` returns: nothing is projected, and `value` is not read.
         cache_index: int32 scalar, how many columns of the cache are in use.
         layout: of a packed query, see `padding_layout`; None where it holds every slot, padding too.
         value_layout: of a packed `value`, in the same way.
@@ -152,7 +152,7 @@ class MultiHeadAttention(Layer):
     ):
         """Self-attention of each text's first token alone, `[batch, dim]`.
 
-        Equal to the first row of what the call gives, at a fraction of the cost. Arguments are as in the call.
+        Equal to the first row of what the call returns, at a fraction of the cost. Arguments are as in the call.
         """
         if len(inputs.shape) == 3:
             if padding_mask is None:

@@ -1,4 +1,4 @@
-"""Padding is never computed: between the embeddings and the last block an encoder sees real tokens only.
+"""Padding is never computed: between the embeddings and the last block an encoder computes real tokens only.
 
 A *layout* leads from the padded to the packed form and back. With B texts of padded length L that hold T real tokens:
 
@@ -40,14 +40,14 @@ def padding_layout(padding_mask):
 def unpack_rows(rows, unpack_index, pack_index):
     """Rows of the packed form spread over the padded one: `tf.gather(rows, unpack_index)`, as cheap backwards.
 
-    The gradient of a gather is a scatter-add, many times slower. Each packed row stands in one real slot only, so
-    gathering the other way round gives the same numbers, but for what flows back into padding, which is dropped:
-    callers give padded slots no weight.
+    The gradient of a gather is a scatter-add, many times slower. Each packed row is in one real slot only, so
+    gathering in the other direction returns the same numbers, except for gradients of padding, which are dropped:
+    callers weight padded slots with 0.
 
     Args:
         rows: `[N, ...]`.
         unpack_index: int32 indices into `rows`, any shape S; anything valid at padding.
-        pack_index: int32 `[N]`, where each row stands in the flattened result.
+        pack_index: int32 `[N]`, the index of each row in the flattened result.
 
     Returns:
         `S + rows.shape[1:]`.
@@ -72,7 +72,7 @@ def pack_rows(padded, pack_index, unpack_index, real):
     Args:
         padded: `[slots, ...]`.
         pack_index: int32 indices into `padded`, any shape; real slots, each once.
-        unpack_index: int32 `[slots]`, which packed row stands in each slot; anything valid at padding.
+        unpack_index: int32 `[slots]`, the packed row in each slot; anything valid at padding.
         real: `[slots]`, 1 for real slots and 0 for padding, of the dtype of `padded`.
     """
 
@@ -116,7 +116,7 @@ def unpack(tokens, layout, padding_mask):
 
     Args:
         tokens: `[tokens, width]`.
-        layout: as `padding_layout` gives it, or None for the trivial one.
+        layout: as returned by `padding_layout`, or None for the trivial one.
         padding_mask: `[batch, length]`, positive or true for real tokens.
     """
     width = tokens.shape[-1]

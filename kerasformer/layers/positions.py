@@ -1,7 +1,7 @@
 """Position schemes: what is added to embeddings, and the two hooks by which attention learns of positions.
 
 A scheme inside attention has two hooks. `rotate(query, key, query_positions, key_positions)` changes queries and keys;
-`bias(query, key, query_positions, key_positions)` gives numbers to add to the scores, or None. A scheme overrides the
+`bias(query, key, query_positions, key_positions)` returns numbers to add to the scores, or None. A scheme overrides the
 one that it needs.
 """
 

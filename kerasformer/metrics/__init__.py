@@ -1,4 +1,4 @@
-"""Metrics over a whole data set: thin over well-kept libraries where these give the same numbers.
+"""Metrics over a data set: thin over well-kept libraries where these return the same numbers.
 
 | metrics | by |
 | --- | --- |
@@ -8,7 +8,7 @@
 | BLEU, chrF | sacrebleu, its tokenizer chosen by the script of the references |
 | ROUGE | rouge-score, with words of all scripts |
 | exact match and F1 of answers | here: SQuAD publishes scripts, no library |
-| entities | here: seqeval gives the same numbers, but reads tags, not positions in a text, and takes longer |
+| entities | here: seqeval returns the same numbers, but reads tags, not positions in a text, and takes longer |
 
 A library is imported when its metric is computed. Metrics whose library is not installed are left out, which one line
 says.

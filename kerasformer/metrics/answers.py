@@ -1,4 +1,4 @@
-"""Exact match and F1 of answers, number for number as SQuAD's official scripts give them."""
+"""Exact match and F1 of answers, with the numbers of SQuAD's official scripts."""
 
 import collections
 import re
@@ -48,7 +48,7 @@ def _f1(prediction, answer, unanswerable):
 
 
 def best_threshold(no_answer, scores, answered, answerable):
-    """The threshold that gives the best mean score if what lies above it is not answered.
+    """The threshold with the best mean score if what lies above it is not answered.
 
     Args:
         no_answer: float `[N]`, the larger, the less likely there is an answer.

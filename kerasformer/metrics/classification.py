@@ -1,4 +1,4 @@
-"""Metrics of classification and regression over a whole data set, by scikit-learn and SciPy.
+"""Metrics of classification and regression over a data set, by scikit-learn and SciPy.
 
 Accuracy and the confusion matrix need no library. The others are left out where theirs is not installed.
 """
@@ -72,7 +72,7 @@ def multi_label_metrics(targets, predictions):
 
 
 def best_f1_threshold(targets, scores):
-    """The threshold on a score that gives the best F1, half-way to the next lower score.
+    """The threshold on a score with the best F1, half-way to the next lower score.
 
     Args:
         targets: bool `[N]`, which are of the class; of several labels a text `[N, classes]`, for the micro F1.
@@ -115,7 +115,7 @@ def correlations(targets, predictions):
 
 
 def pearson(x, y):
-    """Pearson correlation of two `[N]`; 0 where one of them is constant, where SciPy gives NaN."""
+    """Pearson correlation of two `[N]`; 0 where one of them is constant, where SciPy returns NaN."""
     from scipy import stats
 
     return _correlation(stats.pearsonr, x, y)
@@ -123,7 +123,7 @@ def pearson(x, y):
 
 def spearman(x, y):
     """Spearman correlation of two `[N]`: Pearson's of the ranks, equal values sharing their mean rank; 0 where one of
-    them is constant, where SciPy gives NaN."""
+    them is constant, where SciPy returns NaN."""
     from scipy import stats
 
     return _correlation(stats.spearmanr, x, y)

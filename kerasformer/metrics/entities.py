@@ -6,7 +6,7 @@ _LETTERS = frozenset("BIOES")
 
 
 def split_tag(tag):
-    """A tag as `(letter, type)`: "B-Disease" gives ("B", "Disease"); letters are of B, I, E, S and O.
+    """A tag as `(letter, type)`: "B-Disease" is ("B", "Disease"); letters are of B, I, E, S and O.
 
     Raises:
         ValueError: it is not such a tag.
@@ -25,7 +25,7 @@ def entities_of(tags):
     type than the word before.
 
     Args:
-        tags: list of `(letter, type)`, as `split_tag` gives them.
+        tags: list of `(letter, type)`, as returned by `split_tag`.
 
     Returns:
         list of `(first word, word after the last, type)`.

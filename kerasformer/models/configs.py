@@ -1,4 +1,4 @@
-"""Frozen configs of whole models."""
+"""Frozen configs of models."""
 
 from kerasformer.errors import InputError
 from kerasformer.layers.configs import (

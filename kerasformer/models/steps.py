@@ -14,9 +14,9 @@ class DecoderSteps:
     """The steps of a model that `decoder(config)`, `encoder_decoder(config)` or `transformer(config)` made.
 
     The encoder runs once, the memory is projected once, and a prompt is read in one call. Keys and values of earlier
-    steps are kept in a `KeyValueCache` for each block. They are never copied when beams change places: all beams of a
+    steps are kept in a `KeyValueCache` for each block. They are never copied when beams are reordered: all beams of a
     row write into one cache, and each beam keeps which columns are its own past (`visible`). Attention of all beams of
-    a row is then one product, and changing places moves a few booleans.
+    a row is then one product, and reordering moves a few booleans.
 
     Args:
         model: a `Backbone` with a decoder.

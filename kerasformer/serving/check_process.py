@@ -25,7 +25,7 @@ _NEED_2_20 = {"TFText>RoundRobinTrim", "TFText>RoundRobinGenerateMasks", "TFText
 
 
 class CheckFailed(Exception):
-    """The export cannot be served as it should; the message tells why."""
+    """The export cannot be served as it should; the message says why."""
 
 
 def main(folder, requests):

@@ -9,7 +9,7 @@ from kerasformer.serving.client_rest import RestTransport, numpy_dtype
 
 
 class Client:
-    """Asks a served model, over gRPC or REST alike.
+    """Queries a served model, over gRPC or REST.
 
         with Client("localhost:8500", model="sentiment") as client:
             client.predict(text=["a fine day", "a bad day"])["label"]
@@ -77,7 +77,7 @@ class Client:
         model = self._model()
         arrays = {name: _to_array(name, value) for name, value in inputs.items()}
         if any(array.dtype != object or not array.size for array in arrays.values()):
-            # A list of whole numbers does not tell int32 from int64, an empty one tells nothing; the signature does.
+            # A list of integers does not distinguish int32 from int64, an empty one has no type; the signature decides.
             specs = self._signature(version, signature)["inputs"]
             arrays = {name: _fit(name, array, specs.get(name)) for name, array in arrays.items()}
         outputs = self._transport.predict(
@@ -112,7 +112,7 @@ class Client:
         return np.array(values, np.float32)
 
     def metadata(self, *, version=None):
-        """The signatures, as TensorFlow Serving's REST interface gives them.
+        """The signatures, in the form of TensorFlow Serving's REST interface.
 
         Returns:
             `{"model_spec": {"name": ..., "version": ...}, "metadata": {"signature_def": {"signature_def": {...}}}}`.
@@ -120,7 +120,7 @@ class Client:
         return self._transport.metadata(self._model(), version)
 
     def status(self, *, version=None):
-        """The state of each version, as TensorFlow Serving's REST interface gives it.
+        """The state of each version, in the form of TensorFlow Serving's REST interface.
 
         Returns:
             `{"model_version_status": [{"version": "1", "state": "AVAILABLE", "status": {...}}, ...]}`.

@@ -25,9 +25,9 @@ _LARGEST_FOLDED = 1_900_000_000
 def export(task: Task, folder: str | os.PathLike, *, precision: str = "float32") -> None:
     """Writes `task` as a SavedModel with the signatures of `task.serving_functions`.
 
-    All signatures call one function. Its weights are variables: stored once, restored once, and shared by whatever
-    outputs a server is asked for. Warmup requests for every signature go into `assets.extra`. Nothing is checked:
-    `publish` does.
+    All signatures call one function. Its weights are variables: stored once, restored once, and shared by all
+    sets of fetched outputs. Warmup requests for every signature go into `assets.extra`. Nothing is checked: `publish`
+    does.
 
     Args:
         task: as in `kerasformer.tasks`.
@@ -60,7 +60,7 @@ def write_saved_model(task, folder, precision):
         tf.saved_model.save(module, str(folder), signatures=signatures, options=options)
         write_warmup(folder, warmup_logs(signatures, task.warmup_inputs(_WARMUP_BATCH)))
     except (tf.errors.ResourceExhaustedError, tf.errors.UnknownError, tf.errors.DataLossError) as error:
-        # TensorFlow's file system tells of a full disk with these.
+        # TensorFlow's file system reports a full disk with these.
         raise OSError(f"The SavedModel cannot be written to {pathlib.Path(folder).parent}: {error.message}") from None
 
 

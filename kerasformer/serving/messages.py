@@ -1,4 +1,4 @@
-"""TensorFlow Serving's descriptions of a model as the JSON that its REST interface gives."""
+"""TensorFlow Serving's descriptions of a model as the JSON of its REST interface."""
 
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2

@@ -14,9 +14,9 @@ from kerasformer.tasks import Task
 
 
 def publish(task: Task, base_folder: str | os.PathLike, *, precision: str = "float32") -> pathlib.Path | str:
-    """Exports `task` as the next version of a model, seen by a server only when it is whole and checked.
+    """Exports `task` as the next version of a model, visible to a server only when it is complete and checked.
 
-    It is written beside the versions under a name that is no version, checked in a fresh process (see `check`),
+    It is written beside the versions under a name that is not a version, checked in a fresh process (see `check`),
     flushed to the disk, and renamed to the next integer. For a URL it is written and checked in a local folder and then
     copied, `saved_model.pb` last.
 
@@ -46,7 +46,7 @@ def publish(task: Task, base_folder: str | os.PathLike, *, precision: str = "flo
             check(scratch)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            raise OSError(f"Somebody else published {folder} at the same time; publish again.") from None
+            raise OSError(f"Another process published {folder} at the same time; publish again.") from None
         raise
     return folder
 

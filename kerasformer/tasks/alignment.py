@@ -9,7 +9,7 @@ def attention_over_source(model, inputs):
     """Attention of each target place over the source, the mean over the heads of the last decoder block.
 
     Args:
-        model: as `transformer(config)` gives it.
+        model: as returned by `transformer(config)`.
         inputs: of the model.
 
     Returns:

@@ -16,9 +16,9 @@ from kerasformer.tasks.task import Task
 def average_tasks(folders: Sequence[str | pathlib.Path]) -> Task:
     """One task whose weights are the mean of those of several, which were trained from the same encoder.
 
-    "Model soup" (Wortsman et al. 2022, arXiv:2203.05482, uniform): often better than each of them, where they differ in
-    their seed or learning rate, and as small and fast as one. The mean of networks that began with different random
-    weights is useless: look at its metrics.
+    A uniform "model soup" (Wortsman et al. 2022, arXiv:2203.05482): often better than each model, where they differ in
+    seed or learning rate, and as small and fast as one. The mean of models with different random initializations is
+    useless: check its metrics.
 
     Args:
         folders: list of folders that `task.save` wrote. Classes, layers, tokenizers and settings must be the same, but
@@ -29,7 +29,7 @@ def average_tasks(folders: Sequence[str | pathlib.Path]) -> Task:
         InputError: there are fewer than two folders, one cannot be loaded, or they do not fit together.
     """
     if isinstance(folders, (str, pathlib.Path)) or len(folders) < 2:
-        raise InputError(f"A mean needs a list of at least two saved tasks. Received: {folders!r}.")
+        raise InputError(f"Averaging needs a list of at least two saved tasks. Received: {folders!r}.")
     task = load(folders[0])
     variables = _weights(task)
     sums = [variable.numpy().astype(np.float64) for variable in variables]
@@ -44,7 +44,8 @@ def average_tasks(folders: Sequence[str | pathlib.Path]) -> Task:
         ):
             if kind(task) != kind(other):
                 raise InputError(
-                    f"Only tasks that began alike have a mean: {folder} has other {difference} than {folders[0]}."
+                    f"Only tasks trained from the same encoder can be averaged: {folder} has other {difference} than "
+                    f"{folders[0]}."
                 )
         all_settings.append(dataclasses.asdict(other.settings))
         for total, variable in zip(sums, _weights(other), strict=True):

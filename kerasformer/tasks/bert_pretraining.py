@@ -40,7 +40,7 @@ class BertPretraining(Task):
     tokens reach the vocabulary, whose projection is the table of token embeddings.
 
     Args:
-        encoder: as `bert(config, pooled=True)` or `load_huggingface` gives it.
+        encoder: as `bert(config, pooled=True)` or `kf.load_encoder` returns it.
         tokenizer: a WordPieceTokenizer with a mask token.
         next_sentence: whether to learn next sentence prediction; False for running text.
         mask_rate, whole_words, max_masked: see `TokenMasking`.
@@ -48,7 +48,7 @@ class BertPretraining(Task):
         remove_padding: as in `bert`.
 
     Raises:
-        InputError: an encoder without pooler, a vocabulary without mask token, an option out of its range.
+        InputError: an encoder without pooler, a vocabulary without mask token, an option out of range.
     """
 
     Settings = BertPretrainingSettings
@@ -127,7 +127,7 @@ class BertPretraining(Task):
         return self.model_inputs({"token_ids": token_ids, **inputs, "masked_positions": positions}), labels
 
     def _mask_places(self, token_ids):
-        """Where `[MASK]` stands, int32 `[N, M]`, -1 after the last."""
+        """Positions of `[MASK]`, int32 `[N, M]`, -1 after the last."""
         slots = tf.where(tf.equal(token_ids, self.tokenizer.mask_id))
         rows = tf.RaggedTensor.from_value_rowids(
             tf.cast(slots[:, 1], tf.int32), slots[:, 0], tf.shape(token_ids, tf.int64)[0], validate=False
@@ -146,7 +146,7 @@ class BertPretraining(Task):
         Args:
             targets: `{"labels": int32 [N, slots]`, -1 where nothing is masked`, "is_random": int32 [N]}`.
             outputs: of the model.
-            totals: `loss_totals` of the whole batch, by default of `targets`.
+            totals: `loss_totals` of the batch, by default of `targets`.
 
         Returns:
             `(sum, count)`: over all parts of a batch they add up to its loss and to 1.
@@ -177,7 +177,7 @@ class BertPretraining(Task):
     def evaluate_batches(self, batches):
         """`loss`, `mlm_accuracy` and `perplexity` of masked tokens, and `nsp_accuracy` where that is learned.
 
-        The loss is the sum of the two means over the whole data set.
+        The loss is the sum of the two means over the data set.
         """
         totals = {}
         for _, _, found in batches:
@@ -254,7 +254,7 @@ class BertPretraining(Task):
         return answer
 
     def fill_mask(self, texts, batch_size=32):
-        """The likeliest tokens for each `[MASK]` of texts, as they are served.
+        """The most likely tokens for each `[MASK]` of texts, as they are served.
 
         Returns:
             `{"tokens": str [N, M, K], "scores": float32 [N, M, K]}`; "" and 0 where a text has fewer than M.

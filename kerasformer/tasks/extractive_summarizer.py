@@ -39,8 +39,8 @@ class ExtractiveSummarizer(Task):
     """A summary of a document's own sentences (BERTSum: Liu 2019, arXiv:1903.10318; Liu and Lapata 2019,
     arXiv:1908.08345).
 
-    Each sentence stands between `[CLS]` and `[SEP]`, segments alternate, Transformer layers over the sentences
-    give each sentence a probability, and the best are taken that do not repeat three words of another. A document
+    Each sentence is between `[CLS]` and `[SEP]`, segments alternate, Transformer layers over the sentences
+    assign each sentence a probability, and the best that do not repeat three words of another are selected. A document
     longer than the encoder is read in windows of whole sentences; in training its first window is.
 
     Args:
@@ -49,7 +49,7 @@ class ExtractiveSummarizer(Task):
         num_sentences: of a summary, at most.
         block_trigrams: whether sentences that share three words in a row with a better one are left out.
         num_layers, num_heads, intermediate_dim, dropout: of the layers over sentences.
-        pooling: what stands for a sentence there, "first" (its `[CLS]`, as published for BERT) or "mean" (of its
+        pooling: the vector of a sentence there, "first" (its `[CLS]`, as published for BERT) or "mean" (of its
             tokens, for encoders that were trained for means, such as MiniLM's).
 
     Raises:

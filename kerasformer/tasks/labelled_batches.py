@@ -94,7 +94,9 @@ def _labels_form(spec, num_classes):
 def _several_form(spec, num_classes):
     is_number = isinstance(spec, tf.TensorSpec) and spec.dtype != tf.string
     if not is_number or spec.shape.rank != 2 or spec.shape[1] not in (None, num_classes):
-        raise InputError(f"Several labels a text must be zeros and ones, [N, {num_classes}]. Received: {_shown(spec)}.")
+        raise InputError(
+            f"Several labels per text must be zeros and ones, [N, {num_classes}]. Received: {_shown(spec)}."
+        )
     return lambda labels: tf.cast(labels, tf.float32)
 
 

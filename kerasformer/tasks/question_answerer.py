@@ -51,15 +51,15 @@ class QuestionAnswerer(Task):
     """Finds the answer to a question in a context of any length (Devlin et al. 2019, sections 4.2 and 4.3).
 
     A context longer than the model is read in windows, each with the question before it; the best span of all windows
-    is the answer. Spans and "no answer" (the least that any window gives to it) share one softmax.
+    is the answer. Spans and "no answer" (its lowest score in any window) share one softmax.
 
     Args:
         encoder: functional model with `sequence_output`.
-        tokenizer: gives the encoder's inputs.
-        window: most tokens that the model reads at once, at most the tokenizer's `max_length`. None: 384, or that.
-        overlap: pieces that two neighbouring windows have in common. None: a third of a window, 128 at most.
-        max_question: pieces that are read of a question. None: a quarter of a window, 64 at most.
-        max_answer: most pieces of an answer.
+        tokenizer: makes the encoder's inputs.
+        window: maximum tokens that the model reads at once, at most the tokenizer's `max_length`. None: 384, or that.
+        overlap: pieces shared by two neighbouring windows. None: a third of a window, 128 at most.
+        max_question: maximum pieces of a question; longer ones are truncated. None: a quarter of a window, 64 at most.
+        max_answer: maximum pieces of an answer.
         no_answer_threshold: by how much the logit of no answer must exceed that of the best span for there to be no
             answer; None: there always is one, unless the context is empty.
 
@@ -153,7 +153,7 @@ class QuestionAnswerer(Task):
         """Sum over windows of the mean of both places' cross-entropies, and the number of windows that count.
 
         Args:
-            targets: as `training_batch` gives them.
+            targets: as returned by `training_batch`.
             outputs: of the model, `{"logits": [W, L, 2]}`.
 
         Returns:

@@ -14,7 +14,7 @@ def smoothed_cross_entropy(hidden, table, labels, smoothing, bias=None):
         hidden: `[tokens, width]`.
         table: `[vocabulary, width]`, of the same type.
         labels: int32 `[tokens]`, token ids.
-        smoothing: share of the target that goes to all tokens evenly.
+        smoothing: share of the target that is spread over all tokens.
         bias: float32 `[vocabulary]`, or None for none.
 
     Returns:

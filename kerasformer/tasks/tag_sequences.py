@@ -1,4 +1,4 @@
-"""Which tags may follow each other, and the loss of whole sequences of them."""
+"""Which tags may follow each other, and the loss of sequences of them."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,7 +6,7 @@ import tensorflow as tf
 from kerasformer.layers import crf_log_partition, crf_score
 
 _NEVER = -1e9
-FOLLOWS = -2  # in labels: no word here, and this window goes on with the text of the one before
+FOLLOWS = -2  # in labels: no word here, and this window continues the text of the one before
 
 
 def tag_constraints(num_types):
@@ -27,7 +27,7 @@ def crf_loss(logits, labels, transitions):
 
     Args:
         logits: float32 `[W, L, tags]`.
-        labels: int32 `[W, L]`, a tag where there is a word; in a window that goes on with a text, `FOLLOWS` elsewhere.
+        labels: int32 `[W, L]`, a tag where there is a word; in a window that continues a text, `FOLLOWS` elsewhere.
         transitions: float32 `[tags + 1, tags + 1]`.
 
     Returns:

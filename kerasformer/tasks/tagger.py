@@ -37,24 +37,24 @@ class TaggerSettings:
 class Tagger(Task):
     """Named entities in texts of any length (Devlin et al. 2019, section 5.3).
 
-    A dense layer on the first piece of each word. Words are the tokenizer's: what stands between white space, with
+    A dense layer on the first piece of each word. Words are the tokenizer's: what is between white space, with
     every punctuation mark a word of its own, in training as in serving, so that raw text is read as training text was.
-    A word of a training file that holds several of them gives its tag to all. Tags are IOB2, and the best sequence in
+    All words of the tokenizer in a word of a training file have its tag. Tags are IOB2, and the best sequence in
     which no entity begins with I- is taken.
 
     Args:
         encoder: functional model with `sequence_output`.
-        tokenizer: gives the encoder's inputs.
+        tokenizer: makes the encoder's inputs.
         entity_types: names of the types.
         crf: learn the transitions between tags too, with a loss on whole sentences (Lample et al. 2016).
-        window: most tokens that the model reads at once; a longer text is read in several windows. None: the
+        window: maximum tokens that the model reads at once; a longer text is read in several windows. None: the
             tokenizer's `max_length`.
-        overlap: pieces that two neighbouring windows have in common; at most a quarter of a window.
+        overlap: pieces shared by two neighbouring windows; at most a quarter of a window.
         dropout: rate before the dense layer, when training.
 
     Raises:
         InputError: no entity types or equal ones, a window without room or longer than the tokenizer's `max_length`, an
-            encoder without `sequence_output`, or a tokenizer that does not fit it or does not tell words apart.
+            encoder without `sequence_output`, or a tokenizer that does not fit it or does not separate words.
     """
 
     Settings = TaggerSettings
@@ -70,7 +70,7 @@ class Tagger(Task):
         super().check()
         if not hasattr(self.tokenizer, "word_ids"):
             raise InputError(
-                "A tagger needs a tokenizer that tells words apart, such as those of `kf.text`. "
+                "A tagger needs a tokenizer that separates words, such as those of `kf.text`. "
                 f"Received: {type(self.tokenizer).__name__}."
             )
         check_window(self.tokenizer, self.window, self.overlap)
@@ -116,11 +116,11 @@ class Tagger(Task):
 
         Args:
             features: `{"text": [N]}`.
-            targets: int32 `[N, words]`, filled up with -1: `{"tags": …, "word_starts": …}`, the latter in bytes.
+            targets: int32 `[N, words]`, padded with -1: `{"tags": …, "word_starts": …}`, the latter in bytes.
 
         Returns:
             Inputs of W windows, and int32 `[W, L]`: the tag where a word has its first piece, once in all windows;
-            -1 elsewhere, -2 in windows that go on with the text of the one before.
+            -1 elsewhere, -2 in windows that continue the text of the one before.
         """
         windows = self._windows(features["text"])
         return self.model_inputs(windows.inputs), self._labels(windows, targets)
@@ -159,7 +159,7 @@ class Tagger(Task):
         """Sum of the losses of a batch of windows, and the number of words, what to divide it by.
 
         Args:
-            targets: int32 `[W, L]`, as `training_batch` gives them.
+            targets: int32 `[W, L]`, as returned by `training_batch`.
             outputs: of the model, `{"logits": [W, L, tags]}`, with a CRF also `"transitions"`.
 
         Returns:
@@ -251,7 +251,7 @@ class Tagger(Task):
         `{"text", "label", "start", "end", "score"}`.
 
         Raises:
-            InputError: another number of columns, or something that is no text.
+            InputError: another number of columns, or something that is not a text.
         """
         answers = self.answers(self.checked_columns(columns), batch_size)
         names = ("text", "label", "start", "end", "score")

@@ -57,7 +57,7 @@ class Task:
       task and change with `replace`
     - `build()`, which sets `self.head` and returns the model's outputs and its inputs beside the encoder's
     - `loss(targets, outputs)`, which returns `(sum, count)`, both scalars, so that batches of any split add up exactly
-    - `evaluate_batches(batches)`, which returns the metrics of a whole data set
+    - `evaluate_batches(batches)`, which returns the metrics of a data set
     - `answer(outputs)`, which returns what is served, in the graph; or all of `answer_features(features, core)`
 
     and where its defaults do not fit, the other methods.
@@ -75,7 +75,7 @@ class Task:
 
     Raises:
         InputError: the tokenizer's vocabulary or length does not fit the encoder's tables, or a setting is unknown or
-            out of its range.
+            out of range.
     """
 
     Settings: type
@@ -95,7 +95,7 @@ class Task:
     row_groups = 1
 
     # `loss_totals(targets)`, for a loss of several means, returns what they are divided by; `loss` then takes the sum
-    # of that over the whole batch as its third argument.
+    # of that over the batch as its third argument.
     loss_totals = None
 
     def __init__(self, encoder, tokenizer, *values, **named):
@@ -125,7 +125,7 @@ class Task:
         """The task with other settings; model and weights are shared.
 
         Raises:
-            InputError: a setting is unknown, out of its range, or built into the model.
+            InputError: a setting is unknown, out of range, or built into the model.
         """
         fields = {field.name: field for field in dataclasses.fields(self.settings)}
         for name in changes:
@@ -216,7 +216,7 @@ class Task:
             `{name: array [N, ...]}`, strings as str; as `answers`.
 
         Raises:
-            InputError: another number of columns, columns of unequal lengths, or something that is no text.
+            InputError: another number of columns, columns of unequal lengths, or something that is not a text.
         """
         return self.answers(self.checked_columns(columns), batch_size)
 
@@ -363,7 +363,7 @@ def encoder_output(encoder, name, task):
     """
     if not isinstance(encoder.output, dict) or name not in encoder.output:
         how = "bert(config, pooled=True)" if name == "pooled_output" else "bert(config)"
-        raise InputError(f"{task} needs an encoder with the output {name!r}, as `{how}` gives it.")
+        raise InputError(f"{task} needs an encoder with the output {name!r}, as `{how}` returns it.")
     return encoder.output[name]
 
 

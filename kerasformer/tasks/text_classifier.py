@@ -63,12 +63,12 @@ class TextClassifier(Task):
 
     Args:
         encoder: functional model with `pooled_output` or `sequence_output`, as `bert(config, pooled=True)` or
-            `kf.load_encoder` gives it.
+            `kf.load_encoder` returns it.
         tokenizer: makes the encoder's inputs.
         label_names: the classes in order of their numbers, strings (whole numbers and bytes are converted); None for a
             regression.
         multi_label: whether a text has any number of labels.
-        threshold: probability from which on one of several labels is given.
+        threshold: lowest probability at which one of several labels is returned.
         pairs: whether it reads pairs, `text` and `text_pair`.
         pooling: the vector of a text: "first", the encoder's `pooled_output` (BERT's pooler of `[CLS]`), or "mean" of
             its tokens, for encoders that were trained so, as sentence-transformers are.
@@ -79,7 +79,7 @@ class TextClassifier(Task):
         normalize_tweets: whether user names and links are masked first, as in TweetEval (`kerasformer.text.tweets`).
 
     Raises:
-        InputError: fewer than two labels, equal ones or ones that are no strings, an encoder without the output that
+        InputError: fewer than two labels, duplicates, or names that are not strings, an encoder without the output that
             `pooling` reads, a tokenizer that does not fit the encoder.
     """
 
@@ -108,7 +108,7 @@ class TextClassifier(Task):
 
     @property
     def is_regression(self):
-        """Whether it gives a number instead of a label."""
+        """Whether it returns a number instead of a label."""
         return self.label_names is None
 
     @property

@@ -44,17 +44,17 @@ class TextEmbedder(Task):
     It is trained on pairs of texts, `text` and `text_pair`, with one of two objectives:
 
     - "cosine": the cosine of the two vectors is the pair's score, by squared error (section 3, regression objective)
-    - "ranking": of all second texts of the batch, the own one is the nearest, by softmax cross-entropy of the cosines
+    - "ranking": of all second texts of the batch, its own is the nearest, by softmax cross-entropy of the cosines
       times `scale` (multiple negatives ranking, Henderson et al. 2017, arXiv:1705.00652, section 4.4). The others of
       the batch are those of the replica's share: with several replicas, or microbatches, there are fewer of them, and
       the training is not that of one device.
 
     Args:
         encoder: functional model with `sequence_output`.
-        tokenizer: gives the encoder's inputs.
+        tokenizer: makes the encoder's inputs.
         pooling: the vector of a text: "mean" or "max" of its tokens, or its first token's hidden state, "first".
         normalize: whether vectors have length 1.
-        prompt: text that is put before each text, such as "query: ".
+        prompt: prefix of each text, such as "query: ".
         objective: "cosine" or "ranking".
         scale: of the cosines in the ranking objective; 1 / temperature.
         symmetric: whether the ranking objective also asks each second text for its first one (half of each).

@@ -30,7 +30,7 @@ class TranslationPieces:
         unsayable: ids of the target's tokens that no translation may have.
 
     Raises:
-        InputError: a tag is no piece, or stands there twice.
+        InputError: a tag is not a piece, or is listed twice.
     """
 
     def __init__(self, source, target, languages=()):

@@ -67,7 +67,7 @@ class Translator(Task):
         bleu_signature, chrf_signature: of `sacrebleu`, after an evaluation with translations.
 
     Raises:
-        InputError: a model of another kind, a vocabulary that does not fit it, an option out of its range.
+        InputError: a model of another kind, a vocabulary that does not fit it, an option out of range.
     """
 
     Settings = TranslatorSettings
@@ -129,7 +129,7 @@ class Translator(Task):
         return self._pieces.inputs_and_labels(features)[0]
 
     def training_batch(self, features, targets):
-        """Inputs of the model, and the token ids to be said, int32 `[N, length]`, -1 at padding. `targets` are not
+        """Inputs of the model, and the target token ids, int32 `[N, length]`, -1 at padding. `targets` are not
         read: translations come with the features, as for `batch_inputs`."""
         return self._pieces.inputs_and_labels(features)
 
@@ -229,13 +229,13 @@ class Translator(Task):
         return tf.minimum(lengths + 50, self.target_tokenizer.max_length)
 
     def answer_features(self, features, core):
-        """What is served: `translation`, `score` and `truncated`, each `[N]`; the last tells that the text was longer
-        than the model and cut, or that the translation did not end within `max_length`.
+        """What is served: `translation`, `score` and `truncated`, each `[N]`; the last is true where
+        the text was truncated, or where the translation did not end within `max_length`.
 
         Args:
             features: `text`, and where wanted `length_penalty` float32, `max_length` int32, `beam_size` and
-                `num_results` int32, `[N]` each. A penalty that is no number means the task's own; below 1,
-                `max_length` gives "". With `num_results` there are also the best so many, `translations` and `scores`
+                `num_results` int32, `[N]` each. A penalty that is not finite means the task's own; below 1,
+                `max_length` returns "". With `num_results` there are also the best so many, `translations` and `scores`
                 `[N, num_results]`, best first; "" and 0 where there are fewer.
         """
         source, is_cut, is_empty = self._pieces.sources(features["text"])
@@ -281,14 +281,14 @@ class Translator(Task):
             texts: list of str.
             target_language: one of `target_languages`, for texts without a tag; None: texts may begin with a tag.
             beam_size, length_penalty, max_length: in place of the task's own.
-            num_results: also give the best so many of each text; there are at least as many beams.
+            num_results: also return so many best translations of each text; there are at least as many beams.
 
         Returns:
             `{"translation": str [N], "score": float32 [N], "truncated": bool [N]}`, and with `num_results`
             `"translations"` and `"scores"`, `[N, num_results]`, best first.
 
         Raises:
-            InputError: an unknown language, an option out of its range, or `texts` that are no texts.
+            InputError: an unknown language, an option out of range, or `texts` that are not texts.
         """
         texts = _checked_texts(texts, "texts")
         if target_language is not None:
@@ -318,7 +318,7 @@ class Translator(Task):
         return {name: value[back] for name, value in answers.items()}
 
     def align(self, texts, translations):
-        """What each piece of a translation looked at (Bahdanau et al. 2015; section 3.2.3 of the paper).
+        """What each piece of a translation attended to (Bahdanau et al. 2015; section 3.2.3 of the paper).
 
         Args:
             texts, translations: lists of str, equally many.
@@ -328,12 +328,12 @@ class Translator(Task):
             last decoder block; the last piece of each side is the end token, and each row adds up to 1.
 
         Raises:
-            InputError: there are not as many translations as texts, or they are no texts.
+            InputError: there are not as many translations as texts, or they are not texts.
         """
         texts, translations = _checked_texts(texts, "texts"), _checked_texts(translations, "translations")
         if len(texts) != len(translations):
             raise InputError(
-                f"`texts` and `translations` must be equally many. Received: {len(texts)} and {len(translations)}."
+                f"`texts` and `translations` must have the same length. Received: {len(texts)} and {len(translations)}."
             )
         if not texts:
             return []

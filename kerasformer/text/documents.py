@@ -6,8 +6,8 @@ import tensorflow as tf
 def document_inputs(tokenizer, sentences, *, windows=True):
     """`[CLS] sentence [SEP] [CLS] sentence [SEP] …`, segments 0 and 1 in turn (Liu 2019, arXiv:1903.10318, section 3).
 
-    A sentence longer than the model is cut. Where a document is longer than the model, the sentences that do not fit
-    go on in further windows, each beginning with the first that did not fit; in the graph.
+    A sentence longer than the model is truncated. A document longer than the model continues in further windows, each
+    beginning with the first sentence that did not fit; in the graph.
 
     Args:
         tokenizer: a WordPieceTokenizer; a window has up to its `max_length` tokens.

@@ -64,7 +64,7 @@ def cut_pair(first, second, room):
 
 
 def cut_sequences(sequences, room, truncation="longest_first", side="right"):
-    """One or two sequences cut so that they fit in `room` together.
+    """One or two sequences, truncated to fit in `room` together.
 
     Args:
         sequences: for each its first piece and its number of pieces, int32 `[batch]`.

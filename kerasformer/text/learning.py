@@ -29,15 +29,15 @@ def learn_wordpiece(
 ):
     """Learns word pieces by merging the most frequent neighbours, as the `tokenizers` library does.
 
-    The same text gives the same vocabulary, whatever its order and the number of threads.
+    The same text returns the same vocabulary, in any order and with any number of threads.
 
     Args:
         source: the path of a text file (`.gz` too) or a list of such paths, a `tf.data.Dataset` of strings (batched
             or not), or an iterable of str.
-        vocabulary_size: int, special tokens included; fewer are learned where the text has no more to give.
+        vocabulary_size: int, special tokens included; fewer are learned where the text does not contain as many.
         lowercase, strip_accents, split_cjk: as in `WordPieceTokenizer`, to which they belong as well.
         special_tokens: list of str, the first ids.
-        min_frequency: int, how often two pieces must stand side by side to be merged.
+        min_frequency: int, how often two pieces must be adjacent to be merged.
         alphabet_size: int, how many characters are kept, the most frequent ones; at most half of the vocabulary.
 
     Returns:

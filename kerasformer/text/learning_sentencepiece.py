@@ -31,19 +31,19 @@ def learn_sentencepiece(
             or not), or an iterable of str.
         vocabulary_size: int, special tokens and the 256 bytes included.
         kind: "unigram" (Kudo 2018, arXiv:1804.10959) or "bpe" (Sennrich et al. 2016, arXiv:1508.07909).
-        lowercase: learn from the lower-cased texts; give the tokenizer the same.
-        special_tokens: list of str that are pieces by themselves wherever they stand, such as "<2de>".
-        byte_fallback: spell characters that are no pieces in bytes, so that no text is unknown.
+        lowercase: learn from the lower-cased texts; pass the same to the tokenizer.
+        special_tokens: list of str that are always pieces by themselves, such as "<2de>".
+        byte_fallback: spell characters that are not pieces in bytes, so that no text is unknown.
         character_coverage: share of the characters, by frequency, that become pieces.
         normalization: a rule of the library, "nmt_nfkc", "nfkc" or "identity".
-        at_most: learn fewer pieces where the texts do not give `vocabulary_size`.
+        at_most: learn fewer pieces where the texts do not contain `vocabulary_size`.
 
     Returns:
         bytes, the serialized model.
 
     Raises:
         InputError: a file cannot be read, `source` has no words, or has too few for `vocabulary_size`; or an argument
-            is out of its range.
+            is out of range.
     """
     if kind not in _KINDS:
         raise InputError(f"`kind` must be one of {list(_KINDS)}. Received: kind={kind!r}.")

@@ -28,9 +28,9 @@ class SentencePieceTokenizer(BaseTokenizer):
     SavedModel, which then needs only `tensorflow` and `tensorflow_text` to load; nothing has to be tracked.
 
     Args:
-        model: the serialized model, bytes, as `learn_sentencepiece` gives it; or the path of its file.
+        model: the serialized model, bytes, as `learn_sentencepiece` returns it; or the path of its file.
         lowercase: bool, lower-case the text first.
-        max_length: int, cut model inputs to this many tokens, the end token included.
+        max_length: int, truncate model inputs to this many tokens, the end token included.
 
     Attributes:
         vocabulary: list of str, the pieces; a piece that begins a word begins with "▁".

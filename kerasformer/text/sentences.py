@@ -60,7 +60,7 @@ def split_sentences(texts):
 
     Returns:
         sentences, starts, ends: `tf.RaggedTensor`s `[batch, (sentences)]`: string, and int32 in bytes, such that a
-        sentence is `text[start:end]`, without white space around it (a zero byte stands as a space in `sentences`).
+        sentence is `text[start:end]`, without white space around it (a zero byte becomes a space in `sentences`).
         Between two sentences, and around them, a text has nothing but white space; one of nothing else has none.
     """
     texts = as_text_tensor(texts, "texts")

@@ -12,7 +12,7 @@ class Part:
     """One special token, or a whole sequence.
 
     token_id: int, or None for a sequence.
-    sequence: int, 0 or 1, the sequence that stands here; None for a token.
+    sequence: int, 0 or 1, the sequence at this position; None for a token.
     segment: int, the segment id of its positions.
     """
 

@@ -75,7 +75,7 @@ class BaseTokenizer:
         return inputs
 
     def tokenize(self, texts):
-        """Bare ids of texts, strings `[batch]`: a `tf.RaggedTensor` `[batch, (pieces)]`, int32, nothing cut."""
+        """Bare ids of texts, strings `[batch]`: a `tf.RaggedTensor` `[batch, (pieces)]`, int32, not truncated."""
         ids, splits = self._pieces(as_text_tensor(texts, "texts"))
         return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
 
@@ -147,7 +147,7 @@ class Tokenizer(BaseTokenizer):
         start_id, end_id, padding_id: int. Where a tokenizer has no padding, it pads with its end token.
         unknown_id, mask_id: int, or None.
         special_tokens: list of str.
-        templates: how special tokens are put around sequences.
+        templates: the special tokens around sequences.
 
     Raises:
         InputError: a component that is not known, or files that do not fit together.
@@ -371,13 +371,13 @@ class BytePairTokenizer(Tokenizer):
     """Byte-level byte-pair encoding as GPT-2 and RoBERTa have it.
 
     Args:
-        vocabulary: list of str, a token's id being its place, in the letters of bytes; or the path of a `vocab.json`.
+        vocabulary: list of str, the index is the id, in the letters of bytes; or the path of a `vocab.json`.
         merges: list of pairs of str, the one that was learned first at the front; or the path of a `merges.txt`.
-        start_token, end_token: str, put around texts as RoBERTa does; None for both puts nothing, as with GPT-2.
+        start_token, end_token: str, added around texts as in RoBERTa; None for both adds nothing, as in GPT-2.
         padding_token, unknown_token, mask_token: str or None.
         additional_special_tokens: list of str in the vocabulary, found literally in texts.
         add_prefix_space: bool, a text that begins without a space gets one.
-        max_length: int, cut model inputs to this many tokens, special tokens included.
+        max_length: int, truncate model inputs to this many tokens, special tokens included.
         truncation_side: "right" or "left".
 
     Raises:

@@ -17,7 +17,7 @@ class Windows(NamedTuple):
     owners: int32 `[W]`, the text that a window is of.
     pieces: int32 `[W, L]`, the piece at each position, as a place in the `[P]` below; -1 where none of the text is.
     kept: bool `[W, L]`, true in one window only for each piece, the one where it has more context.
-    ids, starts, ends: int32 `[P]`, token ids of all pieces, and where they stand in bytes of their text.
+    ids, starts, ends: int32 `[P]`, token ids of all pieces, and their positions in bytes of their text.
     texts: int32 `[P]`, the text that a piece is of.
     words: int32 `[P]`, the number of the word in its text that a piece is of.
     """
@@ -51,15 +51,15 @@ class Windows(NamedTuple):
 def window_texts(tokenizer, texts, length, overlap, heads=None, max_head=0):
     """Cuts texts into windows of a model's length, neighbours having pieces in common (Devlin et al.'s run_squad).
 
-    A text that fits is one window; a batch of 0 gives none. Memory grows with the number of windows: nothing is cut.
+    A text that fits is one window; a batch of 0 has none. Nothing is truncated: memory grows with the windows.
 
     Args:
         tokenizer: any BaseTokenizer; its templates put special tokens around the sequences.
         texts: strings `[N]`.
         length: int, most tokens of a window, special tokens included.
         overlap: int, pieces that two neighbours have in common.
-        heads: strings `[N]`, put before every window of its text as a first sequence, such as a question.
-        max_head: int, a head is cut to this many pieces.
+        heads: strings `[N]`, the first sequence of every window of its text, such as a question.
+        max_head: int, a head is truncated to this many pieces.
 
     Returns:
         A Windows.

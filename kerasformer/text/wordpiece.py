@@ -26,22 +26,22 @@ class WordPieceTokenizer(BaseTokenizer):
     point for code point. It runs eagerly, in a `tf.function`, in `tf.data`, and in a SavedModel, which then needs
     only `tensorflow` and `tensorflow_text` to load; nothing has to be tracked.
 
-    A special token that stands literally in a text, such as `[MASK]`, becomes that token.
+    A special token that is written in a text, such as `[MASK]`, becomes that token.
 
     Args:
-        vocabulary: list of str, a token's id being its place; or the path of a file with a token a line. An empty
-            string only holds a place.
+        vocabulary: list of str, the index is the id; or the path of a file with one token per line. An empty
+            string is a gap.
         lowercase: bool, lower-case the text.
         strip_accents: bool, drop accents; None does as `lowercase` does.
         split_cjk: bool, make every CJK ideograph a word.
-        max_length: int, cut model inputs to this many tokens, special tokens included.
+        max_length: int, truncate model inputs to this many tokens, special tokens included.
         start_token, end_token, padding_token, unknown_token: str, all in the vocabulary.
         mask_token: str or None; `mask_id` is None if the vocabulary lacks it.
         additional_special_tokens: list of str in the vocabulary, found literally in texts as well.
         max_word_length: int, a word of more code points is unknown.
-        added_words: list of str in the vocabulary, found in the normalized text wherever they are, also inside of
+        added_words: list of str in the vocabulary, found anywhere in the normalized text, also inside of
             longer words, such as words of one's field that were added to a trained model.
-        truncation_side: "right" or "left", where texts are cut that are too long.
+        truncation_side: "right" or "left", the side where long texts are truncated.
         double_separator: bool, a pair is `<s> A </s></s> B </s>`, all in segment 0, as RoBERTa and MPNet have it.
 
     A token that is in the vocabulary twice has its last id, as in Transformers.
@@ -132,7 +132,7 @@ class WordPieceTokenizer(BaseTokenizer):
         self._build()
 
     def begins_word(self, ids):
-        """Whether a piece begins a word, what stands between white space and punctuation marks: int to bool, of the
+        """Whether a piece begins a word, what is between white space and punctuation marks: int to bool, of the
         same shape."""
         begins = np.array([not token.startswith(SUFFIX_INDICATOR) for token in self.vocabulary])
         return tf.gather(begins, ids)
@@ -173,7 +173,7 @@ class WordPieceTokenizer(BaseTokenizer):
                 `added_tokens.json` are read where they exist.
 
         Raises:
-            InputError: no such file, or one that tells of a tokenizer by other rules than BERT's.
+            InputError: no such file, or one of a tokenizer with other rules than BERT's.
         """
         return cls(**huggingface.read_tokenizer(folder))
 

@@ -1,4 +1,4 @@
-"""What Keras's callbacks remember, so that a training that goes on stops, waits and restores as if never killed."""
+"""The state of Keras's callbacks, so that a resumed training stops, waits and restores as if it was never killed."""
 
 import re
 
@@ -27,7 +27,7 @@ def resolve_modes(callbacks):
 def callback_states(callbacks):
     """What each callback remembers in its attributes.
 
-    What is no number, text or array (a file, a function, a progress bar) a callback makes again by itself.
+    What is not a number, text or array (a file, a function, a progress bar) is made again by the callback.
 
     Returns:
         `(values, arrays)`: a list with `{"class": name, "values": {attribute: plain value}}` of each callback, and

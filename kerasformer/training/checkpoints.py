@@ -1,4 +1,4 @@
-"""Checkpoints of a training: everything that the next step depends on, whole or not at all.
+"""Checkpoints of a training: everything that the next step depends on, written atomically.
 
 A checkpoint is a folder `step-00001234` with `weights.safetensors`, the variables of model and optimizer (seeds of
 dropout, moments, averages and the loss scale are among them), and `state.json`, the place in the data and the rest.
@@ -81,7 +81,7 @@ def list_checkpoints(folder):
 
 
 def restore_latest(folder, variables):
-    """Gives the variables the values of the newest checkpoint that is whole, and returns its state.
+    """Restores the variables from the newest complete checkpoint, and returns its state.
 
     A damaged one is named on standard error and the one before it taken.
 
@@ -90,7 +90,7 @@ def restore_latest(folder, variables):
         variables: `{name: Keras variable}`, as given to `save_checkpoint`.
 
     Returns:
-        `(step, state, arrays)`, or None where there is no checkpoint at all.
+        `(step, state, arrays)`, or None where there is no checkpoint.
 
     Raises:
         InputError: all checkpoints are damaged, or the newest is of another model; what differs is named.
@@ -107,7 +107,7 @@ def restore_latest(folder, variables):
             variable.assign(arrays.pop(name))
         return description["step"], description["state"], arrays
     if paths:
-        raise InputError(f"All checkpoints in {folder} are damaged: delete the folder to start anew.")
+        raise InputError(f"All checkpoints in {folder} are damaged: delete the folder to start again.")
     return None
 
 

@@ -11,7 +11,7 @@ _EXAMPLE = '{"cluster": {"worker": ["host0:port", "host1:port"]}, "task": {"type
 
 
 def read_cluster():
-    """The addresses of all workers, the chief first, and this one's place among them.
+    """The addresses of all workers, the chief first, and this one's index among them.
 
     Returns:
         `(addresses, index)`; `([], 0)` where `TF_CONFIG` is not set or names no workers.
@@ -53,10 +53,10 @@ def wait_for_workers(seconds=300.0):
     """Waits until every worker of the cluster can be reached; TensorFlow itself would wait without a word.
 
     Args:
-        seconds: to wait at most; the environment variable `KERASFORMER_WORKER_TIMEOUT` goes before.
+        seconds: to wait at most; the environment variable `KERASFORMER_WORKER_TIMEOUT` overrides it.
 
     Raises:
-        InputError: a worker did not come in time, or this one's port is taken; addresses are named.
+        InputError: a worker did not start in time, or this one's port is taken; addresses are named.
     """
     addresses, own = read_cluster()
     if len(addresses) < 2:

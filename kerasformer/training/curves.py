@@ -16,7 +16,7 @@ class MetricsLog(keras.callbacks.Callback):
     """Writes `metrics.jsonl` while training, and `curves.png` from it at the end.
 
     A line every so many steps (`step`, `loss`, `learning_rate`), and one an epoch with all its metrics. A training that
-    goes on after it was killed drops the lines of the steps that it makes again.
+    resumes after it was killed drops the lines of the steps that it repeats.
 
     Args:
         folder: where both go.
@@ -63,7 +63,7 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 def read_metrics(path):
-    """The rows of a `metrics.jsonl`, but for a last one that was cut short; none where there is no such file."""
+    """The rows of a `metrics.jsonl`, except for an incomplete last one; none where there is no such file."""
     rows = []
     if pathlib.Path(path).is_file():
         for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines():

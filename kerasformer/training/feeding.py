@@ -1,4 +1,4 @@
-"""From a data set of whole batches to the part of each replica."""
+"""From a data set of batches to the part of each replica."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ from kerasformer.errors import InputError
 
 
 def replica_batches(data, prepare, strategy, *, every_worker_all=False, service=None):
-    """Splits each batch over the replicas, as evenly as it goes; where it is too small some get none of it.
+    """Splits each batch over the replicas, as evenly as possible; where it is too small, some receive nothing.
 
     Every worker reads all batches, which is cheap while they are texts, and prepares its own part only: nothing is
     lost and nothing repeated, however many workers and replicas there are.
@@ -14,14 +14,14 @@ def replica_batches(data, prepare, strategy, *, every_worker_all=False, service=
     Args:
         data: `tf.data.Dataset` of `(features, targets)`, nested structures whose tensors all have the batch as their
             first dimension.
-        prepare: a function from features and targets of some examples and their places in the batch, int32 `[n]`, to
+        prepare: a function from features and targets of some examples and their positions in the batch, int32 `[n]`, to
             what the step takes; in the graph.
         strategy: a `tf.distribute.Strategy`.
-        every_worker_all: split over the replicas of each worker only, so that every worker sees all examples.
+        every_worker_all: split over the replicas of each worker only, so that every worker processes all examples.
         service: address of a `tf.data` service that is to prepare the batches, `grpc://host:port`.
 
     Returns:
-        What `strategy.run` takes one after the other.
+        What `strategy.run` takes, in order.
     """
     # What never ends needs no agreement between the workers on whether there is a next batch: in training the trainer
     # counts.
@@ -70,7 +70,7 @@ def checked_form(task, spec):
 
 
 def _part(features, targets, part, parts):
-    """Part number `part` of `parts` of a batch, and the places of its examples in it."""
+    """Part number `part` of `parts` of a batch, and the positions of its examples in it."""
     column = tf.nest.flatten((features, targets))[0]
     size = column.nrows(tf.int64) if isinstance(column, tf.RaggedTensor) else tf.shape(column, tf.int64)[0]
     part = tf.cast(part, tf.int64)

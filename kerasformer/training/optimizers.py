@@ -125,7 +125,7 @@ def layer_rates(backbone: Backbone, decay: float) -> dict[str, float]:
         `{path of a weight: factor}` of all weights of embeddings and blocks.
 
     Raises:
-        InputError: `decay` is out of its range, or the model is no `Backbone`.
+        InputError: `decay` is out of range, or the model is not a `Backbone`.
     """
     if not 0 < decay <= 1:
         raise InputError(f"`decay` must be in (0, 1]. Received: decay={decay}.")

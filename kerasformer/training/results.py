@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 def write_metrics(folder, results):
-    """Writes `results` as `folder/metrics.json`, whole or not at all."""
+    """Writes `results` as `folder/metrics.json`, atomically."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / ".metrics.json.writing"

@@ -1,4 +1,4 @@
-"""One training as it goes: where it is, what it has seen, what it tells the callbacks, and what it writes down."""
+"""The state of one training: its position, its data, what callbacks receive, and what is saved."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ class TrainingRun:
         self.logs = {}
 
     def begin(self):
-        """Restores the last checkpoint, if there is one, and tells the callbacks."""
+        """Restores the last checkpoint, if there is one, and notifies the callbacks."""
         # Keras's callbacks read these from the model.
         self.model.optimizer, self.model.stop_training = self.optimizer, False
         restored = self._restore() if self._folder else None
@@ -61,7 +61,7 @@ class TrainingRun:
         if restored and state.get("vocabulary", self._vocabulary) != self._vocabulary:
             raise InputError(
                 f"{self._folder} holds checkpoints of a training with another vocabulary, perhaps since the text that "
-                "it was learned from has changed. Delete it to start anew, or name another folder."
+                "it was learned from has changed. Delete it to start again, or name another folder."
             )
         if restored:
             self.step, self.epoch, self.batch = restored[0], state["epoch"], state["batch"]
@@ -91,7 +91,7 @@ class TrainingRun:
         step = restored[0] if restored else 0
         if several and self.trainer.sum_over_replicas(step) != step * self.trainer.strategy.num_replicas_in_sync:
             raise InputError(
-                f"All workers must find the same checkpoints in {self._folder}: put it on a disk that all of them see. "
+                f"All workers must find the same checkpoints in {self._folder}: put it on a shared disk. "
                 f"Received: step {step} here, another elsewhere."
             )
         return restored
@@ -107,7 +107,7 @@ class TrainingRun:
         self.is_counted = int(data.cardinality()) != tf.data.UNKNOWN_CARDINALITY
         if not self.is_counted and self.trainer.steps_per_call > 1:
             raise InputError(
-                "Several steps a call need data of a known number of batches: use "
+                "Several steps per call need data with a known number of batches: use "
                 "`tf.data.experimental.assert_cardinality`, or `steps_per_call=1`."
             )
         self.logs = {}
@@ -123,7 +123,7 @@ class TrainingRun:
         if _length(data) == 0:
             raise InputError("There is nothing to train on: the data set ends before the first step.")
         if int(data.cardinality()) == tf.data.INFINITE_CARDINALITY and math.isinf(self._steps):
-            raise InputError("The training data never end: give the number of `steps`.")
+            raise InputError("The training data is infinite: pass the number of `steps`.")
         return data
 
     def begin_call(self):
@@ -271,6 +271,6 @@ def _other_settings(folder, then, now):
     else:
         difference = f"they were {then!r}, now {now!r}"
     return (
-        f"{folder} holds checkpoints of a training with other settings ({difference}). Delete it to start anew, or "
+        f"{folder} holds checkpoints of a training with other settings ({difference}). Delete it to start again, or "
         "name another folder."
     )

@@ -7,7 +7,7 @@ from kerasformer.errors import InputError
 
 @keras.saving.register_keras_serializable(package="kerasformer")
 class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
-    """Up in a line to `peak` over `warmup_steps`, then down in a line to 0 at `total_steps` (Devlin et al. 2019, A.2).
+    """Linear warmup to `peak` over `warmup_steps`, then linear decay to 0 at `total_steps` (Devlin et al. 2019, A.2).
 
     Step t, counted from 0, is `peak * (t + 1) / warmup_steps` while warming up, so that no step is lost to a rate
     of 0, then `peak * (total_steps - t) / (total_steps - warmup_steps)`.
@@ -46,8 +46,8 @@ def linear_warmup(peak, total_steps, warmup=0.1):
 
     Args:
         peak: highest learning rate.
-        total_steps: steps of the whole training.
-        warmup: share of the steps, if below 1, or number of steps in which the rate goes up.
+        total_steps: number of steps of the training.
+        warmup: share of the steps, if below 1, or number of steps in which the rate increases.
 
     Raises:
         InputError: `total_steps` below 1, or `warmup` negative or beyond `total_steps`.
@@ -56,7 +56,7 @@ def linear_warmup(peak, total_steps, warmup=0.1):
 
 
 def cosine(peak, total_steps, warmup=0.1, *, end=0.0):
-    """Up in a line to `peak`, then down along half a cosine to `end` (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    """Linear warmup to `peak`, then cosine decay to `end` (Loshchilov and Hutter 2017, arXiv:1608.03983).
 
     Args:
         peak, total_steps, warmup: as in `linear_warmup`.

@@ -17,11 +17,11 @@ class UpdateStep:
 
     Args:
         model, optimizer: Keras's.
-        loss: a function from targets and outputs, and with `loss_totals` what those give, to `(sum, count)`.
-        loss_totals: a function from targets to a tensor, whose sum over the whole batch `loss` takes; or None.
+        loss: a function from targets and outputs, and with `loss_totals` what that returns, to `(sum, count)`.
+        loss_totals: a function from targets to a tensor, whose sum over the batch `loss` takes; or None.
         num_replicas: of the strategy.
         clip_norm: largest global norm of the gradients, or None.
-        microbatches: parts that the replica's batch is computed in, one after the other, to save memory.
+        microbatches: parts of the replica's batch, computed one after another to save memory.
         jit: compile the gradients with XLA.
         keyed: key the dropout masks by example and step.
     """

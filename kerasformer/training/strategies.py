@@ -17,7 +17,7 @@ def make_strategy(strategy="default"):
       computed.
 
     Raises:
-        InputError: an unknown name; a `TF_CONFIG` that cannot be used; a worker that does not come, see
+        InputError: an unknown name; a `TF_CONFIG` that cannot be used; a worker that does not start, see
             `wait_for_workers`.
     """
     if isinstance(strategy, tf.distribute.Strategy):

@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 
-# As shells tell of a process that SIGTERM ended.
+# As shells report a process that SIGTERM ended.
 EXIT_CODE = 128 + signal.SIGTERM
 
 
@@ -35,6 +35,6 @@ class TerminationSignal:
 
     def leave(self, step, folder):
         """Ends the program with exit code 143 and a line on standard error."""
-        saved = f"saved in {folder}, the same command goes on from there" if folder else "nothing saved"
+        saved = f"saved in {folder}, the same command resumes from there" if folder else "nothing saved"
         print(f"stopped by SIGTERM after step {step}: {saved}", file=sys.stderr)
         sys.exit(EXIT_CODE)

@@ -23,19 +23,19 @@ class Trainer:
     are clipped by their global norm after they were summed. Model and optimizer stay plain Keras objects.
 
     Args:
-        task: gives `model`, `training_batch`, `loss` and `evaluate_batches`, see `kerasformer.tasks.Task`; or a pair of
+        task: has `model`, `training_batch`, `loss` and `evaluate_batches`, see `kerasformer.tasks.Task`; or a pair of
             a Keras model and a function from targets and outputs to `(sum, count)`, for data of `(inputs, targets)`.
         optimizer: a Keras optimizer.
         strategy: a name for `make_strategy`, or a `tf.distribute.Strategy`. The task is made in its scope.
         clip_norm: largest global norm of the gradients, or None.
-        loss: a function like `task.loss`, to be used in its place, for example with class weights.
-        microbatches: parts that each replica's batch is computed in, one after the other, to save memory.
+        loss: a function like `task.loss`, used instead of it, for example with class weights.
+        microbatches: parts of each replica's batch, computed one after another to save memory.
         steps_per_call: updates in one call of the graph, and between two calls of the callbacks.
-        jit: compile the gradients with XLA; each new length compiles again, so give it few of them.
+        jit: compile the gradients with XLA; each new length compiles again, so use few lengths.
         keyed_dropout: key dropout's masks by example and step, so that they too are the same on many devices. For the
             layers of this package; slower.
         data_service: address of a `tf.data` service that prepares the batches, `grpc://host:port`, see
-            `kerasformer.training.data_service`. What it prepared ahead is lost to a training that is killed.
+            `kerasformer.training.data_service`. Batches that it prepared ahead are lost when a training is killed.
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class Trainer:
     ):
         """Trains for a number of epochs or of steps.
 
-        With a `checkpoint_folder` a training that was killed goes on where its last checkpoint stands when it is
-        called again in the same way, and gives the weights, on a CPU bit for bit, of one that was not. SIGTERM then
+        With a `checkpoint_folder`, a killed training resumes from its last checkpoint when `fit` is called again in the
+        same way. The final weights are those of an undisturbed run, bit for bit on a CPU. SIGTERM then
         saves a checkpoint and ends the program with exit code 143.
 
         Args:
@@ -113,7 +113,7 @@ class Trainer:
             checkpoint_folder: where checkpoints go, after each epoch, every `checkpoint_every` steps and at the end.
                 With several machines it must be on a disk that all of them see.
             keep_checkpoints: how many of the last ones to keep.
-            settings: what must not change between a training and the one that goes on with it, as JSON takes it.
+            settings: what must not change between a training and the one that resumes it; JSON values.
 
         Returns:
             A `keras.callbacks.History`.
@@ -177,7 +177,7 @@ class Trainer:
         if form is None:
             return data
         if len(data.element_spec) == 3 and self._has_own_loss:
-            raise InputError("A `loss` of your own takes no sample weights: weight inside it, or leave it out.")
+            raise InputError("A custom `loss` takes no sample weights: apply them inside it, or omit the weights.")
         return data.map(form, num_parallel_calls=1)
 
     def _prepared(self, features, targets, places):
@@ -195,7 +195,7 @@ class Trainer:
         return self._local(self.strategy.run(self._step, (batch, terminated)))[0]
 
     def sum_over_replicas(self, number):
-        """The sum of a number that each replica's worker gives; all workers wait for each other here."""
+        """The sum of a number over the workers of all replicas; all workers wait for each other here."""
         return float(self._sum_over_replicas(tf.constant(number, tf.float64)))
 
     @functools.cached_property

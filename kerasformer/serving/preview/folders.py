@@ -1,4 +1,4 @@
-"""Which models and versions lie in a folder. Needs no TensorFlow, so that a wrong folder is told at once."""
+"""The models and versions in a folder. Needs no TensorFlow, so that a wrong folder is reported at once."""
 
 import os
 import re

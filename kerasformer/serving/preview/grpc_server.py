@@ -129,7 +129,7 @@ class GrpcServer:
         self._server.start()
 
     def stop(self, grace):
-        """Takes no more requests, and gives those under way `grace` seconds.
+        """Accepts no more requests, and waits `grace` seconds for pending ones.
 
         Returns:
             A `threading.Event`, set when all of them have ended.

@@ -10,7 +10,7 @@ import waitress.wasyncore
 class HttpServer:
     """Serves a WSGI application on a socket.
 
-    Waitress' own `run` ends at once and drops the answers that are not sent yet. So its loop is turned here.
+    Waitress' own `run` ends at once and drops answers that are not sent yet. Its loop therefore runs here.
 
     Args:
         application: a WSGI application.
@@ -38,7 +38,7 @@ class HttpServer:
         self._thread.start()
 
     def stop(self, grace=0.0):
-        """Takes no more connections, and gives the requests under way `grace` seconds.
+        """Accepts no more connections, and waits `grace` seconds for pending requests.
 
         Returns:
             Whether all of them ended.

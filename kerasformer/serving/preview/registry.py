@@ -1,4 +1,4 @@
-"""All models of a folder: which version answers a request, and what is told of them."""
+"""All models of a folder: which version answers a request, and what is reported of them."""
 
 import os
 import threading

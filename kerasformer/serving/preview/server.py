@@ -1,4 +1,4 @@
-"""The preview server as a whole: models, REST and gRPC."""
+"""The preview server: models, REST and gRPC."""
 
 import json
 import shlex
@@ -23,7 +23,7 @@ class PreviewServer:
     """Serves the SavedModels of a folder with TensorFlow Serving's REST and gRPC interfaces.
 
     The newest version of a model answers by default, any other by its number; labels come from `models.config` in the
-    folder. The folder is looked at each second: a new version takes over when it is loaded.
+    folder. The folder is polled each second: a new version answers as soon as it is loaded.
 
         with PreviewServer("savedmodels", rest_port=0, grpc_port=0) as server:
             with Client(f"http://127.0.0.1:{server.rest_port}", model="sentiment") as client:
@@ -34,14 +34,14 @@ class PreviewServer:
         rest_port: port of the REST interface; 0 chooses a free one.
         grpc_port: port of the gRPC interface; 0 chooses a free one.
         host: address to listen on.
-        tell: called with one line for each thing worth knowing, such as a version that failed to load.
+        tell: called with one line per event, such as a version that failed to load.
         max_body_bytes: larger REST requests are refused.
 
     Attributes:
         rest_port, grpc_port: the ports in use.
 
     Raises:
-        InputError: there is no model to serve in the folder, or a port cannot be had.
+        InputError: there is no model to serve in the folder, or a port is taken.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class PreviewServer:
         self._grpc.start()
 
     def stop(self, grace=GRACE_SECONDS):
-        """Takes no more requests, and gives those under way `grace` seconds. Requests that take longer get no answer;
+        """Accepts no more requests, and waits `grace` seconds for pending ones. Longer requests get no answer;
         their threads end with the process.
 
         Returns:
@@ -109,7 +109,7 @@ class PreviewServer:
         return {model.name: model.current.number for model in models if model.current is not None}
 
     def describe(self):
-        """Lines that tell what is served, and how to ask for it."""
+        """Lines that describe what is served, and how to query it."""
         lines = [f"REST on http://{_url_host(self.host)}:{self.rest_port}, gRPC on {self.host}:{self.grpc_port}"]
         for model in self._registry.models.values():
             if model.current is None:
