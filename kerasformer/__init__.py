@@ -1,7 +1,7 @@
 """kerasformer: Transformers and BERT for TensorFlow and Keras, from text to a served answer.
 
-`import kerasformer as kf` registers the layers with Keras, so that `keras.models.load_model` finds them; any other
-submodule is imported when it is first used.
+`import kerasformer as kf` is light: a submodule is imported when it is first used. Layers and models are registered with
+Keras as soon as Keras is imported, so that `keras.models.load_model` finds them.
 
 - `kf.layers`: attention, positions, norms, the Transformer block, padding removal
 - `kf.models`: functional Keras models from a frozen config
@@ -18,15 +18,17 @@ submodule is imported when it is first used.
 
 import importlib
 
-# Registers what Keras saves by name.
-from kerasformer import layers, models
+from kerasformer._registration import register_with_keras
 
 __version__ = "0.2.0"
 
-_SUBMODULES = ("data", "decoding", "errors", "families", "metrics", "serving", "tasks", "text", "training")
+_SUBMODULES = (
+    *("data", "decoding", "errors", "families", "layers", "metrics", "models", "serving", "tasks", "text"),
+    "training",
+)
 _FUNCTIONS = {"load": "tasks", "load_encoder": "families", "publish": "serving"}
 
-__all__ = ["__version__", "layers", "models", *_SUBMODULES, *_FUNCTIONS]
+__all__ = ["__version__", *_SUBMODULES, *_FUNCTIONS]
 
 
 def __getattr__(name):
@@ -39,3 +41,6 @@ def __getattr__(name):
 
 def __dir__():
     return sorted(__all__)
+
+
+register_with_keras()

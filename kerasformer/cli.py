@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 
+from kerasformer._quiet import load_tensorflow
 from kerasformer.errors import one_line_errors
 from kerasformer.files import read_locally
 
@@ -112,6 +113,7 @@ def _load_task(folder):
 
 
 def _publish(options):
+    load_tensorflow()
     from kerasformer.serving.publishing import publish
 
     with _status(f"loading {options.folder}") as status:
@@ -122,6 +124,7 @@ def _publish(options):
 
 
 def _check(options):
+    load_tensorflow()
     from kerasformer.serving.checking import check
 
     with _status(f"checking {options.version}"):
@@ -138,6 +141,7 @@ def _info(options):
     folder = options.folder
     with read_locally(folder) as local:
         if (local / "saved_model.pb").is_file():
+            load_tensorflow()
             from kerasformer.serving.session import describe, open_session
 
             with _status(f"loading {folder}"):
@@ -159,6 +163,7 @@ def _print_checkpoint(folder, local):
     """What a folder with a checkpoint or a saved task holds; its weights are not read."""
     import json
 
+    load_tensorflow()
     from kerasformer.families import describe
 
     found = describe(local)
@@ -204,6 +209,7 @@ def _print_signatures(signatures):
 
 
 def _predict(options):
+    load_tensorflow()
     from kerasformer.serving.predicting import predict_file
 
     with _progress(f"answering {options.input}") as advance:
@@ -234,6 +240,7 @@ def _serve_until(options, stop):
 
     import logging
 
+    load_tensorflow()
     import tensorflow as tf
 
     from kerasformer.serving.preview import PreviewServer

@@ -37,7 +37,7 @@ def users_own():
 
 LOAD = """
 import sys
-import kerasformer
+ORDER
 import keras
 import numpy as np
 model = keras.models.load_model(sys.argv[1])
@@ -46,8 +46,16 @@ np.savez(sys.argv[3], *keras.tree.flatten(outputs))
 """
 
 
-@pytest.mark.parametrize("make", [bert, on_top_of_bert, users_own])
-def test_the_import_alone_lets_keras_load_models(make, tmp_path):
+@pytest.mark.parametrize(
+    ("make", "order"),
+    [
+        (bert, "import kerasformer"),
+        (on_top_of_bert, "import keras, kerasformer"),
+        (users_own, "import kerasformer"),
+        (bert, "from kerasformer.layers import Dropout"),
+    ],
+)
+def test_the_import_alone_lets_keras_load_models(make, order, tmp_path):
     model = make()
     ids = np.array([[3, 4, 5, 0, 0], [6, 7, 8, 9, 10]], "int32")
     inputs = {"token_ids": ids, "segment_ids": ids % 2, "padding_mask": np.sign(ids)}
@@ -55,7 +63,7 @@ def test_the_import_alone_lets_keras_load_models(make, tmp_path):
     expected = keras.tree.flatten(model.predict(inputs, verbose=0))
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "inputs.npz", **inputs)
-    run(LOAD, tmp_path / "model.keras", tmp_path / "inputs.npz", tmp_path / "outputs.npz")
+    run(LOAD.replace("ORDER", order), tmp_path / "model.keras", tmp_path / "inputs.npz", tmp_path / "outputs.npz")
     with np.load(tmp_path / "outputs.npz") as found:
         assert len(found) == len(expected)
         for name, value in zip(found, expected, strict=True):
@@ -98,3 +106,15 @@ def test_submodules_load_when_touched():
     assert kf.publish is kf.serving.publish
     with pytest.raises(AttributeError, match="no attribute 'trainings'"):
         kf.trainings  # noqa: B018
+
+
+def test_the_import_is_light():
+    code = "import sys, kerasformer as kf; kf.__version__, dir(kf), kf.errors.InputError; print(*sys.modules)"
+    loaded = {name.partition(".")[0] for name in run(code).split()}
+    assert loaded.isdisjoint({"tensorflow", "keras", "numpy", "tensorflow_text", "rich", "grpc", "safetensors"})
+
+
+def test_a_client_and_the_command_need_no_tensorflow():
+    """`kf.serving` and the package's import are for programs that only call a server, too."""
+    loaded = run("import sys, kerasformer as kf; kf.serving; import kerasformer.cli; print(*sys.modules)").split()
+    assert "tensorflow" not in loaded

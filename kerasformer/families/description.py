@@ -45,6 +45,8 @@ def describe(folder):
         InputError: there is no such folder, or no model in it.
     """
     folder = local_path(folder, "folder")
+    if not folder.is_dir():
+        raise InputError(f"A folder with a model is needed. No folder: {folder}")
     task = read_settings(folder / "kerasformer.json") if (folder / "kerasformer.json").is_file() else None
     found = {} if task is None else {"task": task.get("task")}
     if (folder / "encoder.keras").is_file():

@@ -274,13 +274,11 @@ def test_a_closed_client_says_so(server):
         client.status()
 
 
-def test_rest_loads_neither_tasks_nor_messages_of_grpc(server):
+def test_rest_needs_no_tensorflow(server):
     code = (
         "import sys; from kerasformer.serving.client import Client\n"
         f"with Client('http://127.0.0.1:{server.rest_port}', model='small') as client:\n"
-        "    print(client.predict(text=['ab'])['label'].tolist(), *sys.modules)"
+        "    print(client.predict(text=['ab'])['label'].tolist(), 'tensorflow' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    answer, *loaded = result.stdout.split()
-    assert answer == "['two:ab']", result.stderr
-    assert {"kerasformer.tasks", "kerasformer.serving.preview", "tensorflow_serving", "grpc"}.isdisjoint(loaded)
+    assert result.stdout.strip() == "['two:ab'] False", result.stderr
