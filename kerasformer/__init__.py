@@ -1,7 +1,7 @@
 """kerasformer: Transformers and BERT for TensorFlow and Keras, from text to a served answer.
 
-`import kerasformer as kf` is light: a submodule is imported when it is first used. Layers and models are registered with
-Keras as soon as Keras is imported, so that `keras.models.load_model` finds them.
+`import kerasformer as kf` is light: a submodule is imported when it is first used. Layers and models are registered
+with Keras as soon as Keras is imported, so that `keras.models.load_model` finds them.
 
 - `kf.layers`: attention, positions, norms, the Transformer block, padding removal
 - `kf.models`: functional Keras models from a frozen config

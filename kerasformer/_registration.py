@@ -1,7 +1,7 @@
 """Registers the layers and models with Keras as soon as Keras is imported, so that `import kerasformer` stays light.
 
-`keras.models.load_model` finds classes that were registered. Importing them takes the seconds that TensorFlow takes, which
-a command line with a mistake in it, or a client, should not wait for.
+`keras.models.load_model` finds classes that were registered. Importing them takes the seconds that TensorFlow takes,
+which a command line with a mistake in it, or a client, should not wait for.
 """
 
 import importlib
