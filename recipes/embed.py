@@ -35,7 +35,7 @@ class Flags(common.FineTuningFlags):
     """Field or column of the second text, with --text-column."""
     label_column: str | None = None
     """Field or column of the score, case ignored. None: score or label."""
-    pooling: Literal["mean", "max", "cls"] | None = None
+    pooling: Literal["mean", "max", "first"] | None = None
     """The vector of a text. None: as the starting point was trained, else the mean of its tokens."""
     objective: Literal["cosine", "ranking"] | None = None
     """What is trained: the cosine of a pair, or that each text finds its own. None: cosine where pairs have scores."""
