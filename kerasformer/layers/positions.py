@@ -186,9 +186,12 @@ class RotaryPositionEmbedding(AttentionPositions):
         angles = tf.cast(positions, tf.float32)[..., None] * rates
         if len(angles.shape) == 3:
             angles = angles[:, None]
-        cosine, sine = tf.cast(tf.cos(angles), inputs.dtype), tf.cast(tf.sin(angles), inputs.dtype)
-        first, second, rest = tf.split(inputs, [dim // 2, dim // 2, head_dim - dim], axis=-1)
+        # In float32 also for lower precision: products of rounded sines add up.
+        cosine, sine = tf.cos(angles), tf.sin(angles)
+        parts = tf.split(inputs, [dim // 2, dim // 2, head_dim - dim], axis=-1)
+        first, second, rest = tf.cast(parts[0], tf.float32), tf.cast(parts[1], tf.float32), parts[2]
         rotated = [first * cosine - second * sine, second * cosine + first * sine]
+        rotated = [tf.cast(part, inputs.dtype) for part in rotated]
         return tf.concat(rotated if dim == head_dim else [*rotated, rest], -1)
 
     def get_config(self):

@@ -73,7 +73,8 @@ class Translator(Task):
     Settings = TranslatorSettings
 
     def __init__(self, encoder, tokenizer, *, target_tokenizer=None, **settings):
-        self.target_tokenizer = target_tokenizer or tokenizer
+        self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
+        self._has_own_target = target_tokenizer is not None
         self.bleu_signature = self.chrf_signature = None
         super().__init__(encoder, tokenizer, **settings)
 
@@ -88,7 +89,7 @@ class Translator(Task):
                 "A translator needs an encoder-decoder, as `transformer(config)` makes it. "
                 f"Received: {getattr(model, 'name', model)!r}."
             )
-        if self.target_tokenizer is self.tokenizer and not model.config.share_embeddings:
+        if not self._has_own_target and not model.config.share_embeddings:
             raise InputError("A model with two vocabularies needs a `target_tokenizer`. Received: none.")
         for side, config in ((self.tokenizer, model.encoder.config), (self.target_tokenizer, model.decoder.config)):
             if side.vocabulary_size > config.vocabulary_size:

@@ -75,7 +75,8 @@ class ProgressBar(keras.callbacks.Callback):
         shown += f"  loss {logs.get('loss', float('nan')):.4f}  rate {logs.get('learning_rate', 0.0):.1e}"
         shown += f"  {self._now.tokens / max(now - self._now.start, 1e-9):,.0f} tokens/s"
         if self._bar is not None:
-            self._bar.update(self._now.row, completed=batch + 1, description=shown)
+            # The first batch is drawn at once: an epoch may be over before the display's next turn.
+            self._bar.update(self._now.row, completed=batch + 1, description=shown, refresh=batch == 0)
         elif now - self._now.last_line >= _SECONDS_BETWEEN_LINES:
             self._now.last_line = now
             self._say(f"epoch {self._now.epoch}/{self.params['epochs']}  step {shown}")

@@ -24,12 +24,14 @@ def write_metrics(folder, results):
 
 def print_table(title, columns, rows):
     """Prints a table: the first column to the left, numbers to the right with four digits."""
-    table = Table(title=Text(title, "italic"), title_justify="left")
+    table = Table()
     for index, column in enumerate(columns):
         table.add_column(Text(str(column)), justify="left" if index == 0 else "right")
     for row in rows:
         # As text: a label named "[/b]" is no markup.
         table.add_row(*[Text(_cell(value)) for value in row])
+    # Not as the table's own title, which is broken where the table is narrow.
+    Console().print(Text(title, "italic"), soft_wrap=True)
     Console().print(table)
 
 

@@ -187,7 +187,7 @@ def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys
         ({"train": ["nowhere.txt"]}, "nowhere.txt"),
         ({"train": ["{empty}"]}, "Received none"),
         ({"train": ["{one}"], "validation": "{one}"}, "two documents"),
-        ({"train": ["{junk}"]}, "junk.txt:2"),
+        ({"train": ["{junk}"]}, "junk.txt:1"),
         ({"batch_size": 5000}, "fewer than a batch"),
         ({"epochs": 0}, "epochs"),
         ({"long_share": 1.0}, "long_share"),

@@ -124,8 +124,8 @@ def test_the_mean_of_two_is_evaluated_and_published(tiny, asked, tmp_path, capsy
     metrics = json.loads((tmp_path / "mean" / "metrics.json").read_text())
     assert set(metrics) == {"validation", "test"}
     mean = kf.load(tmp_path / "mean" / "task")
-    kernels = [kf.load(folder).model.get_layer("spans").dense.kernel.numpy() for folder in folders]
-    np.testing.assert_allclose(mean.model.get_layer("spans").dense.kernel.numpy(), sum(kernels) / 2, atol=1e-7)
+    kernels = [kf.load(folder).model.get_layer("spans").kernel.numpy() for folder in folders]
+    np.testing.assert_allclose(mean.model.get_layer("spans").kernel.numpy(), sum(kernels) / 2, atol=1e-7)
     # Unanswerable questions are among the data: the threshold is the mean's own.
     assert mean.no_answer_threshold == metrics["validation"]["best_threshold"]
     assert (tmp_path / "models" / "mine" / "1" / "saved_model.pb").is_file()

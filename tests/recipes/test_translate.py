@@ -106,7 +106,7 @@ def test_few_different_words(tmp_path):
         ({"target": "de,de"}, "different languages"),
         ({"train": "{one}", "validation": None}, "at least two pairs"),
         ({"epochs": 0}, "epochs"),
-        ({"init": "{folder}"}, "task.json"),
+        ({"init": "{folder}"}, "config.json"),
     ],
 )
 def test_mistakes_are_told_in_one_line(change, told, tmp_path):

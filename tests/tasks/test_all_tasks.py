@@ -196,7 +196,7 @@ def tokenized(monkeypatch):
         return call
 
     for kind in (WordPieceTokenizer, SentencePieceTokenizer):
-        for name in ("__call__", "tokenize", "tokenize_with_offsets"):
+        for name in ("__call__", "tokenize", "tokenize_with_offsets", "tokenize_with_words", "word_ids"):
             monkeypatch.setattr(kind, name, counted(getattr(kind, name)))
     tf.config.run_functions_eagerly(True)
     yield texts

@@ -303,7 +303,7 @@ def test_what_cannot_be_made():
         Tagger(keras.Model(encoder.input, {"other": encoder.output["sequence_output"]}), tokenizer(), ["x"])
     with pytest.raises(InputError, match="list"):
         make().predict("anna")
-    with pytest.raises(InputError, match="words apart"):
+    with pytest.raises(InputError, match="separates words"):
         Tagger(encoder, types.SimpleNamespace(max_length=24, vocabulary_size=4), ["x"])
 
 

@@ -343,8 +343,8 @@ def rewritten(**changes):
     return spoil
 
 
-def without(name):
-    return lambda folder: (folder / name).unlink()
+def without(*names):
+    return lambda folder: [(folder / name).unlink() for name in names]
 
 
 def cut(name):
@@ -392,7 +392,7 @@ DAMAGES = {
     "weights missing": without("model.safetensors"),
     "weights cut": cut("model.safetensors"),
     "weights empty": filled("model.safetensors", b""),
-    "tokenizer missing": without("vocab.txt"),
+    "tokenizer missing": without("vocab.txt", "tokenizer.json"),
     "tokenizer cut": cut("tokenizer_config.json"),
     "vocabulary longer": filled("vocab.txt", "\n".join([*VOCABULARY, "x"]).encode()),
 }

@@ -146,7 +146,8 @@ def test_options_of_each_row(trained, served):
 def test_tokens_in_and_out(trained, served):
     task = trained[0]
     inputs = task.tokenizer(["the red cat", "the old tree"])
-    found = served.run("tokens", {f"source_{name}": value.numpy() for name, value in inputs.items()})
+    names = ("token_ids", "padding_mask")
+    found = served.run("tokens", {f"source_{name}": inputs[name].numpy() for name in names})
     texts = task.tokenizer.detokenize(found["token_ids"]).numpy().tolist()
     assert [text.decode() for text in texts] == task.translate(["the red cat", "the old tree"])["translation"].tolist()
 
