@@ -58,8 +58,11 @@ def test_trains_reports_saves_and_publishes(tmp_path, capsys):
     translate.main(flags)
     task = kf.load(tmp_path / "again" / "task")
     assert (task.beam_size, task.label_smoothing) == (3, 0.0)
-    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
-    assert again["validation"]["loss"] < metrics["validation"]["loss"]
+    # The loss of the first step, before an update: one step of a new optimizer may well lead away again.
+    first, again = (
+        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[0]) for name in ("work", "again")
+    )
+    assert again["loss"] < 0.6 * first["loss"]
     flags.target, flags.workdir = "fr,de", str(tmp_path / "other")
     with pytest.raises(kf.errors.InputError, match="--target fr,de"):
         translate.main(flags)
