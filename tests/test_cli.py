@@ -76,7 +76,7 @@ def test_predict_is_the_same_from_a_task_and_from_a_version(capsys, saved, tmp_p
     [
         (["publish", "nowhere", "models/x"], 1, "No folder: nowhere"),
         (["check", "nowhere"], 1, "saved_model.pb"),
-        (["info", "nowhere"], 1, "Not found in nowhere"),
+        (["info", "nowhere"], 1, "No folder: nowhere"),
         (["info", "s3://bucket/task"], 1, "no file system for s3://"),
         (["serve", "gs://bucket"], 1, "local paths only"),
         (["serve", "nowhere"], 1, "There is no folder"),
