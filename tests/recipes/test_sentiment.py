@@ -123,8 +123,8 @@ def test_several_labels_a_text(tiny, tmp_path, capsys):
     )
     data = str(tmp_path / "train.csv")
     flags = sentiment.Flags(train=data, validation=data, test=data, init=tiny, workdir=str(tmp_path / "w"))
-    flags.label_separator, flags.patience = "|", 30
-    flags.epochs, flags.learning_rate, flags.batch_size = 30, 5e-3, 8
+    flags.label_separator, flags.patience = "|", 60
+    flags.epochs, flags.learning_rate, flags.batch_size = 60, 5e-3, 8
     sentiment.main(flags)
     metrics = json.loads((tmp_path / "w" / "metrics.json").read_text())
     assert metrics["test"].keys() == {"loss", "accuracy", "micro_f1", "macro_f1"}
