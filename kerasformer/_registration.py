@@ -10,7 +10,7 @@ import importlib.util
 import sys
 
 # Modules after whose import the models are imported too, and those of them that are being imported.
-_WATCHED = {"keras", "kerasformer.layers"}
+_WATCHED = {"keras", "kerasformer._compat", "kerasformer.layers"}
 _in_progress: set[str] = set()
 
 

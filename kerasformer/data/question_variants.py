@@ -40,7 +40,7 @@ def shuffle_sentences(questions: Questions, seed: int | list[int]) -> Questions:
     the next.
 
     Args:
-        questions: what `load_questions` or `generate_questions` returns.
+        questions: what `load_questions` returns.
         seed: int or a list of them, of the order; the same questions and seed return the same order.
     """
     random = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ def vary_question_marks(questions: Questions, share: float, seed: int | list[int
     with a letter, a digit, a quotation mark or a bracket gets "?".
 
     Args:
-        questions: what `load_questions` or `generate_questions` returns.
+        questions: what `load_questions` returns.
         share: of questions with a mark, from 0 to 1.
         seed: int or a list of them, of the choice.
 

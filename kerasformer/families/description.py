@@ -19,8 +19,8 @@ _LABELLED = ("sequence_classification", "token_classification")
 
 
 def describe(folder):
-    """Describes a folder with a checkpoint, or with a saved task. Weights are not read, but that KerasHub loads its
-    presets.
+    """Describes a folder with a checkpoint, or with a saved task. Weights are not read, except the tied ones that a
+    file stores twice, and that KerasHub loads its presets.
 
     Args:
         folder: path, as for `open_checkpoint`, or of sentence-transformers.

@@ -16,10 +16,12 @@ from kerasformer.families.sentence_transformers import (
     EmbedderSettings,
     is_sentence_transformers,
     read_embedder_settings,
+    transformer_folder,
 )
 from kerasformer.files import local_path
 from kerasformer.models import BertConfig, bert, with_precision
 from kerasformer.text import Tokenizer, WordPieceTokenizer, learn_wordpiece
+from kerasformer.text.components import load_folder
 from kerasformer.text.huggingface import read_tokenizer
 from kerasformer.text.tokenizer import BaseTokenizer
 
@@ -48,8 +50,10 @@ def load_encoder(folder: str | os.PathLike, *, dtype: str | None = None) -> tupl
     path = local_path(folder, "folder")
     if (path / "encoder.keras").is_file():
         encoder = load_keras_encoder(path / "encoder.keras")
+        if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
+            raise InputError(f"The model in {path} must be an encoder, with `sequence_output`. Received: another.")
         return (encoder if dtype is None else with_precision(encoder, dtype)), Tokenizer.from_folder(path)
-    checkpoint = open_checkpoint(read_embedder_settings(path).transformer if is_sentence_transformers(path) else path)
+    checkpoint = open_checkpoint(transformer_folder(path) if is_sentence_transformers(path) else path)
     tokenizer = checkpoint_tokenizer(checkpoint)
     backbone = checkpoint.backbone(pooled=True, dtype=dtype)
     checkpoint.assign(backbone)
@@ -110,7 +114,7 @@ def checkpoint_tokenizer(checkpoint):
         }
         tokenizer = WordPieceTokenizer(**arguments | read_tokenizer(checkpoint.folder))
     else:
-        tokenizer = Tokenizer.from_folder(checkpoint.folder)
+        tokenizer = load_folder(checkpoint.folder, f"{checkpoint.family.class_name}Tokenizer")
     vocabulary_size = checkpoint.config.vocabulary_size
     if tokenizer.vocabulary_size > vocabulary_size:
         raise InputError(

@@ -1,13 +1,13 @@
 """What a family of checkpoints is: data that one file holds, and what all families have in common."""
 
 import dataclasses
-import json
 import re
 import typing
 
 import numpy as np
 
 from kerasformer.errors import InputError
+from kerasformer.text.components import read_json
 
 # The end of a class name in transformers, by what a head is for.
 SUFFIXES = {
@@ -31,7 +31,7 @@ ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-_ACTIVATION_NAMES = {"gelu": "gelu", "gelu_approximate": "gelu_new", "relu": "relu", "silu": "silu", "swish": "silu"}
+_ACTIVATION_NAMES = {"gelu": "gelu", "gelu_approximate": "gelu_new", "relu": "relu", "silu": "silu"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,17 +140,9 @@ def read_settings(path):
     """The object in a JSON file, `Settings`.
 
     Raises:
-        InputError: the file is missing, or holds no JSON, or something else than an object.
+        InputError: as for `read_json`.
     """
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise InputError(f"{path} must hold a JSON object. Received: a {type(fields).__name__}.")
-    return Settings(fields, path)
+    return Settings(read_json(path, required=True), path)
 
 
 def activation_name(activation):

@@ -37,6 +37,19 @@ def is_sentence_transformers(folder):
     return (pathlib.Path(folder) / "modules.json").is_file()
 
 
+def transformer_folder(folder):
+    """The path of the encoder in a folder of sentence-transformers, whatever its other parts are.
+
+    Raises:
+        InputError: `modules.json` is damaged, or names no Transformer.
+    """
+    path = pathlib.Path(folder) / "modules.json"
+    places = _places(path)
+    if "Transformer" not in places:
+        raise InputError(f"{path}: the parts must include a Transformer. Received: {', '.join(places)}.")
+    return path.parent / places["Transformer"]
+
+
 def read_embedder_settings(folder):
     """How a folder of sentence-transformers makes vectors, `EmbedderSettings`.
 
@@ -48,7 +61,7 @@ def read_embedder_settings(folder):
     """
     folder = pathlib.Path(folder)
     places = _modules(folder)
-    transformer = folder / places["Transformer"]
+    transformer = transformer_folder(folder)
     path, pooling = transformer / "sentence_bert_config.json", folder / places["Pooling"] / "config.json"
     prompt = _default_prompt(folder / "config_sentence_transformers.json")
     if prompt:
@@ -102,7 +115,8 @@ def write_embedder_settings(folder, pooling, hidden_dim, *, normalize=None, prom
     if normalize is None:
         return
     parts = [("", "Transformer"), ("1_Pooling", "Pooling")] + [("2_Normalize", "Normalize")] * normalize
-    (folder / "2_Normalize").mkdir()
+    if normalize:
+        (folder / "2_Normalize").mkdir()
     write(
         "modules.json",
         [

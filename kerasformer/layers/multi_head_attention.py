@@ -55,8 +55,8 @@ class MultiHeadAttention(Layer):
             self-attention without a cache.
         positions: int32 `[query length]` or `[batch, query length]`, for position schemes and windows; by default 0,
             1, 2, ..., with a cache from `cache_index` on.
-        key_positions: those of all keys of a cache, int32 `[key length]` or `[batch, key length]`; by default 0, 1,
-            2, ...
+        key_positions: those of the keys in cross-attention, and of all columns of a `KeyValueCache`, int32 `[key
+            length]` or `[batch, key length]`; by default 0, 1, 2, ...
         return_attention_scores: also return the probabilities, `[batch, heads, query length, key length]`.
 
     Returns:
@@ -64,8 +64,8 @@ class MultiHeadAttention(Layer):
 
     Raises:
         InputError: `num_heads` does not divide the width and there is no `head_dim`; a packed call without its mask; a
-            mask of another rank or length; a layer built for self-attention that is called with a `value`, or one
-            built for cross-attention that is called without.
+            mask of another rank or length; `key_positions` in self-attention without a cache; a layer built for
+            self-attention that is called with a `value`, or one built for cross-attention that is called without.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class MultiHeadAttention(Layer):
         packed = len(query.shape) == 2
         if query_mask is None and not self.is_cross_attention and cache is None:
             query_mask = padding_mask
-        self._check_call(query, value, padding_mask, query_mask, attention_mask, cache, cache_index)
+        self._check_call(query, value, padding_mask, query_mask, attention_mask, cache, cache_index, key_positions)
         shape = tf.shape(query_mask) if packed else tf.shape(query)[:2]
         rows = query if packed else tf.reshape(query, [-1, query.shape[-1]])
         if self.is_cross_attention:
@@ -226,15 +226,15 @@ class MultiHeadAttention(Layer):
                 keys, values = _only_real(keys, values, query_mask)
         if positions is None:
             positions = tf.range(shape[1]) + (cache_index if grows else 0)
-        new_positions = positions
-        if self.is_cross_attention and key_positions is None:
-            new_positions = tf.range(tf.shape(keys)[2])
+        if key_positions is None and (grows or self.is_cross_attention):
+            key_positions = tf.range(cache_index + shape[1] if grows else tf.shape(keys)[2])
         if self.positions is not None:
+            # The keys of self-attention are those of the same tokens; others of the cache are rotated already.
+            new_positions = key_positions if self.is_cross_attention else positions
             queries, keys = self.positions.rotate(queries, keys, positions, new_positions)
         if grows:
             cache = cache.write(keys, values, cache_index)
             keys, values = cache.used(cache_index + shape[1])
-            key_positions = tf.range(cache_index + shape[1]) if key_positions is None else key_positions
         attended = self._attend(
             queries,
             keys,
@@ -243,7 +243,7 @@ class MultiHeadAttention(Layer):
             training,
             plain=attention_mask is None and bias is None and not use_causal_mask and not return_attention_scores,
             query_positions=positions,
-            key_positions=new_positions if key_positions is None else key_positions,
+            key_positions=positions if key_positions is None else key_positions,
             bias=bias,
             use_causal_mask=use_causal_mask,
             return_attention_scores=return_attention_scores,
@@ -270,7 +270,7 @@ class MultiHeadAttention(Layer):
         (whole,) = split_heads(projected, 1, heads + 2 * few, layout, shape)
         return tf.split(whole, [heads, few, few], axis=1)
 
-    def _check_call(self, query, value, padding_mask, query_mask, attention_mask, cache, cache_index):
+    def _check_call(self, query, value, padding_mask, query_mask, attention_mask, cache, cache_index, key_positions):
         grows = isinstance(cache, KeyValueCache) and cache_index is not None
         if not self.is_cross_attention and cache is not None and not grows:
             raise InputError(
@@ -286,6 +286,8 @@ class MultiHeadAttention(Layer):
                 f"The layer {self.name!r} was built for self-attention and takes no `value`. Use another layer for "
                 "cross-attention."
             )
+        if key_positions is not None and not self.is_cross_attention and cache is None:
+            raise InputError("Self-attention without a cache has the keys' positions in `positions`. Received: others.")
         if len(query.shape) == 2 and query_mask is None:
             raise _needs_mask("A query", "`padding_mask`, or with a cache or another value `query_mask`", query)
         if value is not None and len(value.shape) == 2 and padding_mask is None:

@@ -1,5 +1,7 @@
 """The functional models, with their parts."""
 
+import types
+
 import keras
 
 from kerasformer.errors import InputError
@@ -43,7 +45,7 @@ class Backbone(keras.Model):
         self._assembler, self._options = assembler, options
         self.config = config
         # In a plain object, which Keras does not track: the layers are already the model's.
-        self._parts = _Parts(
+        self._parts = types.SimpleNamespace(
             encoder=encoder, decoder=decoder, pooler=pooler, output_head=output_head, final_rows=final_rows
         )
 
@@ -123,11 +125,6 @@ class Backbone(keras.Model):
         assemble = _ASSEMBLERS[config["assembler"]]
         made = deserialized(config["config"])
         return assemble(made, **config["options"], dtype=config["dtype"], name=config["name"])
-
-
-class _Parts:
-    def __init__(self, **parts):
-        self.__dict__.update(parts)
 
 
 def encoder(

@@ -112,7 +112,7 @@ class EncoderDecoderConfig(Config):
         for name in ("encoder", "decoder"):
             if not isinstance(getattr(self, name), ModelConfig):
                 raise InputError(f"`{name}` must be a ModelConfig. Received: {getattr(self, name)!r}.")
-        if any(block.cross_attention is None for block in self.decoder.blocks):
-            raise InputError("All decoder blocks need `cross_attention`. Received: blocks without.")
+        if any(block.cross_attention is None or not block.causal for block in self.decoder.blocks):
+            raise InputError("All decoder blocks need `cross_attention` and must be causal. Received: other blocks.")
         if self.share_embeddings and self.encoder.embedding != self.decoder.embedding:
             raise InputError("Shared embeddings need equal `embedding` configs. Received: different ones.")

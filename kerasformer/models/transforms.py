@@ -25,8 +25,8 @@ def with_precision(model: keras.Model, policy: str, keep: Sequence[str] = ()) ->
         keep: names of layers that keep their own policy.
 
     Returns:
-        A new model, for a `Backbone` a `Backbone`. Nothing is shared with the old one, and low-rank updates
-        (`enable_lora`) are merged.
+        A new model, for a `Backbone` without `keep` a `Backbone`, else a plain functional model. Nothing is shared with
+        the old one, and low-rank updates (`enable_lora`) are merged.
     """
     # By name, since layers without arguments of their own can only save those.
     policy = keras.dtype_policies.get(policy).name

@@ -19,7 +19,7 @@ _ADDED_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
 def read_json(path, required=False):
-    """The object in a JSON file, packed by gzip or not; {} where there is no file and none is required.
+    """The object in a JSON file; {} where there is no file and none is required.
 
     Raises:
         InputError: no such file, or none of JSON.
@@ -205,8 +205,13 @@ def make_tokenizer(specification, settings, path):
         raise InputError(str(error).replace("`specification`", str(path))) from None
 
 
-def load_folder(folder):
-    """The tokenizer of a folder."""
+def load_folder(folder, default_class="RobertaTokenizer"):
+    """The tokenizer of a folder.
+
+    Args:
+        folder: path.
+        default_class: what `vocab.json` and `merges.txt` are of where `tokenizer_class` does not say.
+    """
     from kerasformer.text.wordpiece import WordPieceTokenizer
 
     path = folder / "tokenizer.json"
@@ -214,7 +219,9 @@ def load_folder(folder):
     if path.is_file():
         return make_tokenizer(read_json(path), settings, path)
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        return make_tokenizer(_from_vocabulary_and_merges(folder, settings), settings, folder / "vocab.json")
+        return make_tokenizer(
+            _from_vocabulary_and_merges(folder, settings, default_class), settings, folder / "vocab.json"
+        )
     if (folder / "sentencepiece.model").is_file():
         from kerasformer.text.sentencepiece import SentencePieceTokenizer
 
@@ -296,11 +303,11 @@ _ROBERTA_LIKE = ("Roberta", "Bart", "Longformer", "LED", "BlenderbotTokenizer", 
 _GPT2_LIKE = ("GPT2", "GPTNeo", "OPT")
 
 
-def _from_vocabulary_and_merges(folder, settings):
+def _from_vocabulary_and_merges(folder, settings, default_class):
     """The content of a `tokenizer.json` for a folder that has `vocab.json` and `merges.txt` instead."""
     from kerasformer.text.older_files import GPT2, ROBERTA, byte_level_bpe
 
-    kind = settings.get("tokenizer_class") or "RobertaTokenizer"
+    kind = settings.get("tokenizer_class") or default_class
     for likes, tokenizer in ((_ROBERTA_LIKE, ROBERTA), (_GPT2_LIKE, GPT2)):
         if kind.startswith(likes):
             settings |= tokenizer["special_tokens"] | {

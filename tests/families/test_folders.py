@@ -285,8 +285,8 @@ REMOTE = {"AutoModel": "modeling_mine.MyModel"}
 BAD = {
     "no folder": (lambda folder: shutil.rmtree(folder), "No folder"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "holds config.json. Not found"),
-    "config no JSON": (text_in("config.json", "{oops"), "is not JSON"),
-    "config empty": (text_in("config.json", ""), "is not JSON"),
+    "config no JSON": (text_in("config.json", "{oops"), "must be JSON"),
+    "config empty": (text_in("config.json", ""), "must be JSON"),
     "config a list": (text_in("config.json", "[1]"), "config.json must hold a JSON object"),
     "unknown family": (config_of(model_type="xlnet"), "`model_type` must be one of bert, roberta, gpt2.*'xlnet'"),
     "code of its own": (config_of(auto_map=REMOTE), "code of its own .`auto_map`., which is never run"),

@@ -223,7 +223,7 @@ THEIRS = "encoder.layer.1.attention.self.query.weight"
 BAD = {
     "no folder": (shutil.rmtree, "No folder"),
     "no config": (unlinked("bert_config.json"), "holds config.json. Not found"),
-    "config no JSON": (overwritten("bert_config.json", b"{oops"), "bert_config.json is not JSON"),
+    "config no JSON": (overwritten("bert_config.json", b"{oops"), "bert_config.json must be JSON"),
     "config a list": (overwritten("bert_config.json", b"[1]"), "bert_config.json must hold a JSON object"),
     "config empty": (overwritten("bert_config.json", b"{}"), "bert_config.json lacks the field"),
     "other activation": (config_of(hidden_act="mish"), "`hidden_act` must be one of.*'mish'"),

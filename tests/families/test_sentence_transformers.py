@@ -10,7 +10,7 @@ import pytest
 
 from kerasformer.errors import InputError
 from kerasformer.families import load_embedder, minilm_folder, pooling_of, read_embedder_settings
-from kerasformer.families.sentence_transformers import pooling_settings, read_pooling
+from kerasformer.families.sentence_transformers import pooling_settings, read_pooling, transformer_folder
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 
@@ -99,6 +99,16 @@ def write_modules(folder, pooling=None, **settings):
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling or {"pooling_mode": "mean"}))
     (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize("kind", ["Dense", "Pooling"])
+def test_the_encoder_alone_is_read_whatever_makes_the_vectors(kind, tmp_path):
+    modules = [MODULES[0], {"type": f"sentence_transformers.models.{kind}", "path": "9"}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    assert transformer_folder(tmp_path) == tmp_path / MODULES[0]["path"]
+    (tmp_path / "modules.json").write_text(json.dumps(modules[1:]))
+    with pytest.raises(InputError, match=f"must include a Transformer. Received: {kind}"):
+        transformer_folder(tmp_path)
 
 
 def test_the_default_prompt(tmp_path):

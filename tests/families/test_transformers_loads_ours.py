@@ -13,6 +13,7 @@ import kerasformer as kf
 from kerasformer.errors import InputError
 from kerasformer.families import open_checkpoint
 from kerasformer.tasks.foreign import task_of
+from kerasformer.text.byte_level import byte_letters
 
 TASKS = {
     "sequence_classification": kf.tasks.TextClassifier,
@@ -108,15 +109,46 @@ def test_transformers_gives_the_logits_of_ours(recorded, kind, tmp_path):
     task.save(tmp_path / "ours")
     ours = logits_of(task, recorded.inputs)
     assert np.abs(ours - recorded[f"logits/{kind}"]).max() > 0.1, "the head is another than the one that was read"
+    again = kf.load(tmp_path / "ours")
+    assert again.settings == task.settings
+    np.testing.assert_array_equal(logits_of(again, recorded.inputs), ours)
     model, theirs = in_transformers(tmp_path / "ours", recorded.inputs)
     assert_logits(ours, theirs, recorded, 1e-5)
     if type(task) is kf.tasks.TextClassifier:
         problem = {"several_labels": "multi_label_classification", "regression": "regression"}
         assert model.config.problem_type == problem.get(kind, "single_label_classification")
         assert list(model.config.id2label.values()) == list(task.label_names or ["LABEL_0"])
-    again = kf.load(tmp_path / "ours")
-    assert again.settings == task.settings
-    np.testing.assert_array_equal(logits_of(again, recorded.inputs), ours)
+
+
+WORDS = ["a", "b", "ab", "##b", "<user>"]
+TEXTS = ["a ab", "", "A b <user> ab", "b " * 40, "[MASK] a"]
+PAIRS = ["b", "a", "", "ab " * 40, "<user>"]
+
+
+def byte_pairs():
+    special = ["<s>", "</s>", "<pad>", "<unk>", "<mask>"]
+    names = ("start_token", "end_token", "padding_token", "unknown_token", "mask_token")
+    merges = [("a", "b"), ("Ġ", "a")]
+    vocabulary = [*special, *byte_letters(), "ab", "Ġa"]
+    return kf.text.BytePairTokenizer(vocabulary, merges, max_length=12, **dict(zip(names, special, strict=True)))
+
+
+@pytest.mark.parametrize("make", [
+    lambda: kf.text.WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], max_length=12),
+    lambda: kf.text.WordPieceTokenizer(
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "A"], max_length=12, lowercase=False
+    ),
+    byte_pairs,
+], ids=["lowercase", "cased", "byte pairs"])  # fmt: skip
+def test_transformers_gives_the_ids_of_our_tokenizer(make, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    ours = make()
+    ours.save(tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for texts in ((TEXTS,), (TEXTS, PAIRS)):
+        found, expected = ours(*texts), theirs(*texts, padding=True, truncation=True)
+        assert found["token_ids"].numpy().tolist() == expected["input_ids"]
+        assert found["padding_mask"].numpy().tolist() == expected["attention_mask"]
 
 
 ORDERS = [

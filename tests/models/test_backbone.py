@@ -167,6 +167,7 @@ def test_precision_gives_a_backbone():
         (lambda: decoder(config()), "must be causal"),
         (lambda: decoder(config(causal=True, cross=True)), "must be causal, without `cross_attention`"),
         (lambda: EncoderDecoderConfig(config(), config(causal=True)), "need `cross_attention`"),
+        (lambda: EncoderDecoderConfig(config(), config(cross=True)), "must be causal"),
         (lambda: EncoderDecoderConfig(config(), config(causal=True, cross=True, positions=None)), "equal `embedding`"),
         (lambda: encoder_decoder(config()), "of type EncoderDecoderConfig"),
         (lambda: config().replace(blocks=()), "a BlockConfig for each block"),

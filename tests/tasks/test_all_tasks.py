@@ -104,6 +104,22 @@ def test_replace_shares_the_model_and_changes_answers(name, folder_of):
     assert_same(answers(kf.load(folder_of(name), **{setting: new}), CASES[name].columns), found)
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name != "translator"])
+def test_the_encoder_of_a_saved_task(name, folder_of):
+    task, folder = made(name), folder_of(name)
+    backbone, read = kf.load_encoder(folder)
+    assert read.get_config() == task.tokenizer.get_config()
+    inputs = tokenizer()(TEXTS)
+    np.testing.assert_array_equal(backbone(inputs)["sequence_output"], task.encoder(inputs)["sequence_output"])
+    assert kf.families.pooling_of(folder) == ("mean" if name == "pairs by their mean" else "first")
+
+
+@pytest.mark.parametrize("load", [kf.load_encoder, kf.families.load_embedder])
+def test_a_translator_has_no_encoder_to_start_from(load, folder_of):
+    with pytest.raises(InputError, match="must be an encoder, with `sequence_output`"):
+        load(folder_of("translator"))
+
+
 def test_a_trainer_evaluates_with_the_settings_in_force():
     case = CASES["translator"]
     task, data = case.make(), tf.data.Dataset.from_tensors(case.batch())

@@ -20,7 +20,7 @@ from kerasformer.text.character_classes import CLASSES_FILE
 
 tokenizers = pytest.importorskip("tokenizers")
 DATA = pathlib.Path(os.environ.get("KF_DATA", "missing")) / "tokenizers"
-NAMES = [name for name in ("roberta-base", "gpt2") if (DATA / name / "tokenizer.json").is_file()]
+NAMES = ("roberta-base", "gpt2")
 
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("a", "a"), ("aa", "a"), ("Ġ", "a")]
 SPECIAL = ["<s>", "</s>", "<pad>", "<unk>", "<mask>"]
@@ -35,6 +35,8 @@ def small(**changes):
 @pytest.fixture(scope="module", params=["small", "prefix", *NAMES])
 def both(request, tmp_path_factory):
     if request.param in NAMES:
+        if not (DATA / request.param).is_dir():
+            pytest.skip("needs $KF_DATA")
         ours = kf.text.Tokenizer.from_folder(DATA / request.param)
         return ours, tokenizers.Tokenizer.from_file(str(DATA / request.param / "tokenizer.json"))
     folder = tmp_path_factory.mktemp(request.param)

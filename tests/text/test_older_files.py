@@ -5,10 +5,15 @@ import os
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 
+import kerasformer as kf
 from kerasformer.errors import InputError
-from kerasformer.families import FAMILIES
+from kerasformer.families import FAMILIES, open_checkpoint, write_checkpoint
+from kerasformer.families.encoders import checkpoint_tokenizer
+from kerasformer.families.family import Settings
+from kerasformer.models import decoder, encoder
 from kerasformer.text.older_files import wordpiece
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -28,6 +33,19 @@ FILES = {
     "bert-base-chinese": "bert",
     "roberta-base": "roberta",
     "gpt2": "gpt2",
+}
+_ENCODER = {
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+    "max_position_embeddings": 514,
+    "pad_token_id": 1,
+}
+CONFIGS = {
+    "bert": _ENCODER,
+    "roberta": _ENCODER,
+    "gpt2": {"n_embd": 8, "n_head": 2, "n_layer": 1, "n_positions": 512},
 }
 SMALL = ("vocab.txt", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 
@@ -55,6 +73,21 @@ def test_as_the_published_tokenizer(name, tmp_path):
         assert [row.type_ids for row in found.encode_batch(pairs)] == [
             row.type_ids for row in expected.encode_batch(pairs)
         ]
+
+
+@pytest.mark.parametrize("name", ["bert-base-uncased", "roberta-base", "gpt2"])
+def test_a_folder_with_them_alone(name, tmp_path):
+    """Without `tokenizer_class` too, in which case the family says what the files are."""
+    folder, expected = older_files(name, tmp_path), kf.text.Tokenizer.from_folder(DATA / name)
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        (folder / file).unlink(missing_ok=True)
+    family = FAMILIES[FILES[name]]
+    fields = CONFIGS[family.model_type] | {"vocab_size": expected.vocabulary_size}
+    config = family.config(Settings(fields, "config.json"))
+    backbone = decoder(config) if config.blocks[0].causal else encoder(config)
+    write_checkpoint(folder, backbone, None, model_type=family.model_type)
+    found = checkpoint_tokenizer(open_checkpoint(folder))
+    np.testing.assert_array_equal(found(TEXTS)["token_ids"], expected(TEXTS)["token_ids"])
 
 
 def test_words_split_by_another_tool(tmp_path):
