@@ -141,7 +141,7 @@ def main():
             print(f"{name}: {kind}: {len(texts):,} texts, {len(found):,} differ", flush=True)
             for text, row, expected in found[:2]:
                 print(f"    {text[:60]!r}\n    {row}\n    {expected}")
-            failed |= bool(found)
+            failed |= bool(found) or not texts
     sys.exit(failed)
 
 

@@ -16,9 +16,9 @@ def load_task(checkpoint: Path, head: Head, policy: str = "float32"):
     """A `TextClassifier` of the checkpoint with `head`, under a Keras dtype policy."""
     import kerasformer as kf
 
-    encoder, tokenizer = kf.interop.load_huggingface(checkpoint, dtype=policy)
+    encoder, tokenizer = kf.load_encoder(checkpoint, dtype=policy)
     task = kf.tasks.TextClassifier(encoder, tokenizer, label_names=LABELS)
-    task.model.get_layer("classifier").set_weights([head.kernel, head.bias])
+    task.head.output.set_weights([head.kernel, head.bias])
     return task
 
 

@@ -75,7 +75,7 @@ def shown(tiny, tmp_path_factory):
 def test_a_recipe_on_a_terminal(name, tiny, shown):
     arguments, text, seconds, workdir = shown[name]
     assert re.search(FIRST_WORDS[name], text.replace("\r\n", "\n")), text[:1000]
-    assert seconds < 3
+    assert seconds < 10, "what it reads is told before the work begins"
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
     assert re.search(r"training: \d+ epochs? of \d+ steps?", plain)
     assert re.search(r"\d+/\d+  loss \d+\.\d+  rate .* tokens/s", plain), "the bar with the first batches"
