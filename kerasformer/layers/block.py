@@ -36,7 +36,7 @@ class TransformerBlock(Layer):
         padding_mask: `[batch, length]`, positive or true for real tokens; required when packed, by default Keras's
             mask of `inputs`.
         memory_padding_mask: the same for the memory.
-        attention_mask, bias, positions, key_positions, cache_index: of self-attention, as in `MultiHeadAttention`.
+        attention_mask, bias, positions, key_positions: of self-attention, as in `MultiHeadAttention`.
         layout, memory_layout: of packed inputs and memory, see `padding_layout`.
         cache: for decoding step by step, `{"self": KeyValueCache}`, and with cross-attention also `"memory"`, what
             `project_memory` returns. `attention_mask` is the columns that a query attends to.
@@ -110,7 +110,6 @@ class TransformerBlock(Layer):
         layout=None,
         memory_layout=None,
         cache=None,
-        cache_index=None,
         first_token_only=False,
         return_attention_scores=False,
         training=None,
@@ -132,7 +131,6 @@ class TransformerBlock(Layer):
                 query_mask=padding_mask,
                 use_causal_mask=self.config.causal and cache is None,
                 cache=None if cache is None else cache["self"],
-                cache_index=cache_index,
                 positions=positions,
                 key_positions=key_positions,
                 return_attention_scores=return_attention_scores and self.cross_attention is None,

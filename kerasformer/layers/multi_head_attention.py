@@ -45,16 +45,15 @@ class MultiHeadAttention(Layer):
             length]`, positive or true where attention may attend.
         bias: added to the scaled scores, broadcastable to `[batch, heads, query length, key length]`.
         use_causal_mask: no query attends to a later key.
-        cache: for decoding step by step. In self-attention a `KeyValueCache`: new keys and values are written into it
-            from column `cache_index` on, and the queries attend to all columns up to theirs. In cross-attention the
-            pair that `project_key_value` returns: nothing is projected, and `value` is not read.
-        cache_index: int32 scalar, how many columns of the cache are in use.
+        cache: for decoding step by step. In self-attention a `KeyValueCache`: new keys and values are appended to it,
+            and the queries attend to all of its columns. In cross-attention the pair that `project_key_value` returns:
+            nothing is projected, and `value` is not read.
         layout: of a packed query, see `padding_layout`; None where it holds every slot, padding too.
         value_layout: of a packed `value`, in the same way.
         query_mask: `[batch, query length]`, the padding mask of a packed query; by default `padding_mask`, in
             self-attention without a cache.
         positions: int32 `[query length]` or `[batch, query length]`, for position schemes and windows; by default 0,
-            1, 2, ..., with a cache from `cache_index` on.
+            1, 2, ..., with a `KeyValueCache` from its length on.
         key_positions: those of the keys in cross-attention, and of all columns of a `KeyValueCache`, int32 `[key
             length]` or `[batch, key length]`; by default 0, 1, 2, ...
         return_attention_scores: also return the probabilities, `[batch, heads, query length, key length]`.
@@ -199,7 +198,6 @@ class MultiHeadAttention(Layer):
         bias=None,
         use_causal_mask=False,
         cache=None,
-        cache_index=None,
         layout=None,
         value_layout=None,
         query_mask=None,
@@ -214,7 +212,7 @@ class MultiHeadAttention(Layer):
         packed = len(query.shape) == 2
         if query_mask is None and not self.is_cross_attention and cache is None:
             query_mask = padding_mask
-        self._check_call(query, value, padding_mask, query_mask, attention_mask, cache, cache_index, key_positions)
+        self._check_call(query, value, padding_mask, query_mask, attention_mask, cache, key_positions)
         shape = tf.shape(query_mask) if packed else tf.shape(query)[:2]
         rows = query if packed else tf.reshape(query, [-1, query.shape[-1]])
         if self.is_cross_attention:
@@ -225,16 +223,15 @@ class MultiHeadAttention(Layer):
             if layout is not None and attention_mask is not None:
                 keys, values = _only_real(keys, values, query_mask)
         if positions is None:
-            positions = tf.range(shape[1]) + (cache_index if grows else 0)
+            positions = tf.range(shape[1]) + (cache.length if grows else 0)
         if key_positions is None and (grows or self.is_cross_attention):
-            key_positions = tf.range(cache_index + shape[1] if grows else tf.shape(keys)[2])
+            key_positions = tf.range(cache.length + shape[1] if grows else tf.shape(keys)[2])
         if self.positions is not None:
             # The keys of self-attention are those of the same tokens; others of the cache are rotated already.
             new_positions = key_positions if self.is_cross_attention else positions
             queries, keys = self.positions.rotate(queries, keys, positions, new_positions)
         if grows:
-            cache = cache.write(keys, values, cache_index)
-            keys, values = cache.used(cache_index + shape[1])
+            keys, values = cache = cache.append(keys, values)
         attended = self._attend(
             queries,
             keys,
@@ -270,13 +267,9 @@ class MultiHeadAttention(Layer):
         (whole,) = split_heads(projected, 1, heads + 2 * few, layout, shape)
         return tf.split(whole, [heads, few, few], axis=1)
 
-    def _check_call(self, query, value, padding_mask, query_mask, attention_mask, cache, cache_index, key_positions):
-        grows = isinstance(cache, KeyValueCache) and cache_index is not None
-        if not self.is_cross_attention and cache is not None and not grows:
-            raise InputError(
-                "Self-attention takes a KeyValueCache as `cache`, and `cache_index`. "
-                f"Received: a {type(cache).__name__}, cache_index={cache_index}."
-            )
+    def _check_call(self, query, value, padding_mask, query_mask, attention_mask, cache, key_positions):
+        if not self.is_cross_attention and cache is not None and not isinstance(cache, KeyValueCache):
+            raise InputError(f"Self-attention takes a KeyValueCache as `cache`. Received: a {type(cache).__name__}.")
         if self.is_cross_attention and value is None and cache is None:
             raise InputError(
                 f"The layer {self.name!r} was built for cross-attention and needs `value` or a cache. Received: none."

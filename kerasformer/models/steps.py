@@ -82,7 +82,6 @@ class DecoderSteps:
                 attention_mask=earlier[None] & mask[:, None, :],
                 bias=rows.bias,
                 cache={"self": cache},
-                cache_index=0,
             )
             caches.append(cache)
         last = tf.maximum(lengths - 1, 0)
@@ -108,11 +107,7 @@ class DecoderSteps:
         caches: a KeyValueCache for each block.
         """
         dtype, layers = self.decoder.embeddings.compute_dtype, [block.attention for block in self.decoder.blocks]
-        # Not a number that the shapes of the graph show: a loop makes more room.
-        room = tf.compat.v1.placeholder_with_default(tf.maximum(2 * tf.shape(columns)[1], 16), [])
-        caches = [
-            KeyValueCache.empty(batch, layer.num_key_value_heads, room, layer.head_dim, dtype) for layer in layers
-        ]
+        caches = [KeyValueCache.empty(batch, layer.num_key_value_heads, layer.head_dim, dtype) for layer in layers]
         return {"position": position, "columns": columns, "visible": visible, "caches": caches}
 
     def step(self, token_ids, context, state):
@@ -122,7 +117,6 @@ class DecoderSteps:
         visible = tf.concat([state["visible"], own], 2)
         positions = tf.broadcast_to(state["position"][:, None], [batch, beams])
         columns = tf.concat([state["columns"], positions], 1)
-        used = tf.shape(state["columns"])[1]
         bias = None
         if self.decoder.position_bias is not None:
             bias = self.decoder.position_bias(token_ids, state["position"][:, None], columns)
@@ -145,7 +139,6 @@ class DecoderSteps:
                 positions=positions,
                 key_positions=columns,
                 cache=cache,
-                cache_index=used,
                 return_attention_scores=self.with_attention and is_last,
             )
             caches.append(grown)

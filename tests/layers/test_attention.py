@@ -231,14 +231,13 @@ def test_decoding_with_a_cache_gives_the_causal_rows(steps):
     layer, heads, width = make_layer(), 2, 6
     x = tf.random.stateless_normal([2, 5, width], [1, 2])
     whole = layer(x, use_causal_mask=True)
-    cache = KeyValueCache.empty(2, heads, 4, width // heads)
+    cache = KeyValueCache.empty(2, heads, width // heads)
     rows, start = [], 0
     for step in steps:
-        output, cache = layer(x[:, start : start + step], cache=cache, cache_index=start, use_causal_mask=True)
+        output, cache = layer(x[:, start : start + step], cache=cache, use_causal_mask=True)
         rows.append(output)
         start += step
-    # Allocated once, and once more where the four columns did not suffice.
-    assert cache.keys.shape == cache.values.shape == (2, heads, 8, width // heads)
+    assert cache.keys.shape == cache.values.shape == (2, heads, 5, width // heads)
     close(tf.concat(rows, 1), whole)
 
 
@@ -247,12 +246,11 @@ def test_a_cache_with_padding_and_scores():
     x = tf.random.stateless_normal([2, 4, 6], [1, 2])
     padding = tf.constant([[1, 0, 1, 1], [1, 1, 1, 1]])
     whole, whole_scores = layer(x, padding_mask=padding, use_causal_mask=True, return_attention_scores=True)
-    cache = KeyValueCache.empty(2, 2, 4, 3)
-    _, cache = layer(x[:, :3], cache=cache, cache_index=0, padding_mask=padding[:, :3], use_causal_mask=True)
+    cache = KeyValueCache.empty(2, 2, 3)
+    _, cache = layer(x[:, :3], cache=cache, padding_mask=padding[:, :3], use_causal_mask=True)
     output, scores, _ = layer(
         x[:, 3:],
         cache=cache,
-        cache_index=3,
         padding_mask=padding,
         use_causal_mask=True,
         return_attention_scores=True,
@@ -307,7 +305,7 @@ def test_bad_calls():
     with pytest.raises(InputError, match="needs `padding_mask`"):
         layer(tf.zeros([3, 6]))
     with pytest.raises(InputError, match="`query_mask`"):
-        layer(tf.zeros([3, 6]), padding_mask=tf.ones([1, 3]), cache=KeyValueCache.empty(1, 2, 4, 3), cache_index=0)
+        layer(tf.zeros([3, 6]), padding_mask=tf.ones([1, 3]), cache=KeyValueCache.empty(1, 2, 3))
     memory_attention = MultiHeadAttention(2)
     with pytest.raises(InputError, match=r"A value of rank 2.*`padding_mask`"):
         memory_attention(tf.zeros([1, 3, 6]), tf.zeros([3, 6]))

@@ -117,10 +117,10 @@ def test_attention_options(name):
 
     causal = expected_attention(layer, x, _all(options) & reference.causal_mask(L, L), bias, scale, rotate)
     close(layer(inputs, use_causal_mask=True), causal)
-    cache = KeyValueCache.empty(B, layer.num_key_value_heads, 2, layer.head_dim)
+    cache = KeyValueCache.empty(B, layer.num_key_value_heads, layer.head_dim)
     rows = []
     for start, count in ((0, 2), (2, 1), (3, 2)):
-        output, cache = layer(inputs[:, start : start + count], cache=cache, cache_index=start, use_causal_mask=True)
+        output, cache = layer(inputs[:, start : start + count], cache=cache, use_causal_mask=True)
         rows.append(output)
     close(tf.concat(rows, 1), causal)
 
@@ -167,24 +167,19 @@ def test_normalizations(dtype):
 
 
 def test_a_cache_in_a_loop_grows():
-    """Columns come back as they were written, also beyond the first capacity."""
     rows = tf.constant(np.random.default_rng(0).normal(size=(9, 2, 3, 1, 4)), tf.float32)
 
     @tf.function
-    def write_all():
+    def append_all():
         def step(place, cache):
-            return place + 1, cache.write(rows[place], -rows[place], place)
+            return place + 1, cache.append(rows[place], -rows[place])
 
-        shapes = (tf.TensorShape([]), KeyValueCache(*[tf.TensorShape([None, 3, None, 4])] * 2))
-        start = (tf.constant(0), KeyValueCache.empty(2, 3, 2, 4))
-        return tf.while_loop(lambda place, _: place < 9, step, start, shape_invariants=shapes)[1]
+        return tf.while_loop(lambda place, _: place < 9, step, (tf.constant(0), KeyValueCache.empty(2, 3, 4)))[1]
 
-    cache = write_all()
-    assert cache.keys.shape == (2, 3, 16, 4)
-    keys, values = cache.used(9)
+    cache = append_all()
     expected = np.asarray(rows)[:, :, :, 0].transpose(1, 2, 0, 3)
-    np.testing.assert_array_equal(keys, expected)
-    np.testing.assert_array_equal(values, -expected)
+    np.testing.assert_array_equal(cache.keys, expected)
+    np.testing.assert_array_equal(cache.values, -expected)
 
 
 def test_a_layer_is_called_as_it_was_built():

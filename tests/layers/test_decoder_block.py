@@ -89,14 +89,12 @@ def test_step_by_step_is_the_whole(rotary):
     block = decoder_block(rotary=rotary)
     x, memory = (tf.constant(value, tf.float32) for value in example())
     whole = block(x, memory, memory_padding_mask=MEMORY_MASK)
-    # Room for two steps: the third one enlarges it.
-    cache = {"self": KeyValueCache.empty(B, 2, 2, 2), "memory": block.project_memory(memory)}
+    cache = {"self": KeyValueCache.empty(B, 2, 2), "memory": block.project_memory(memory)}
     for place in range(L):
         output, scores, cache["self"] = block(
             x[:, place : place + 1],
             memory_padding_mask=MEMORY_MASK,
             cache=cache,
-            cache_index=place,
             return_attention_scores=True,
         )
         close(output[:, 0], whole[:, place])
