@@ -21,7 +21,7 @@ from kerasformer.errors import InputError, one_line_errors
 
 SAMPLES = pathlib.Path(__file__).parent / "samples"
 # Flags that may differ between a training that was killed and the one that resumes it.
-CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches"}
+CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "resume_with"}
 # Texts that are tokenized to estimate how many are too long.
 _TEXTS_MEASURED = 2000
 
@@ -53,8 +53,12 @@ class Flags:
     """How the training is distributed over devices."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     """Precision of the computation in training; weights are kept in float32."""
+    resume_with: tuple[str, ...] = ()
+    """Flags whose values differ from those of the interrupted training in WORKDIR, which resumes with the new ones:
+    epochs, learning_rate, weight_decay."""
 
     changeable = CHANGEABLE
+    resumable = ("epochs", "learning_rate", "weight_decay")
 
 
 @dataclasses.dataclass
@@ -94,6 +98,8 @@ def check_least(flags, **least):
 
 def begin(flags):
     """Seeds everything random and returns the strategy."""
+    if unknown := [name for name in flags.resume_with if name not in flags.resumable]:
+        raise InputError(f"--resume-with takes {', '.join(flags.resumable)}. Received: {unknown[0]}.")
     keras.utils.set_random_seed(flags.seed)
     return kf.training.make_strategy(flags.strategy)
 
@@ -231,6 +237,7 @@ def fit(flags, trainer, batches, validation, examples, *, monitor=None, settings
         checkpoint_folder=workdir / "checkpoints",
         settings={name: value for name, value in vars(flags).items() if name not in flags.changeable}
         | (settings or {}),
+        resume_with=flags.resume_with,
         **options,
     )
     seconds = sum(history.history["seconds"])

@@ -96,6 +96,8 @@ class Flags(common.Flags):
     """Address of a tf.data service that prepares the batches, see kerasformer.training.data_service."""
 
     changeable = common.CHANGEABLE | {"data_service"}
+    # Other epochs are another plan of lengths.
+    resumable = ("learning_rate", "weight_decay")
 
 
 def main(flags):

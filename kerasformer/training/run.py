@@ -31,7 +31,7 @@ class TrainingRun:
         logs: of the present epoch.
     """
 
-    def __init__(self, trainer, train, epochs, steps, callbacks, folder, every, keep, settings):
+    def __init__(self, trainer, train, epochs, steps, callbacks, folder, every, keep, settings, resume_with):
         for name, value in (("epochs", epochs), ("steps", steps), ("checkpoint_every", every)):
             if value is not None and value < 1:
                 raise InputError(f"`{name}` must be 1 or more. Received: {name}={value}.")
@@ -42,7 +42,7 @@ class TrainingRun:
         self._folder = folder and local_path(folder, "checkpoint_folder")
         self._every, self._keep = every, keep
         # As they come back from a checkpoint: JSON knows no tuples.
-        self._settings = json.loads(json.dumps(settings))
+        self._settings, self._resume_with = json.loads(json.dumps(settings)), set(resume_with)
         self._vocabulary = _vocabulary_digest(trainer.task)
         self.history = keras.callbacks.History()
         self._own_callbacks = [*_averaging(self.optimizer, callbacks), *callbacks, self.history]
@@ -56,8 +56,10 @@ class TrainingRun:
         self.model.optimizer, self.model.stop_training = self.optimizer, False
         restored = self._restore() if self._folder else None
         state = restored[1] if restored else {}
-        if restored and _given(state["settings"]) != _given(self._settings):
-            raise InputError(_other_settings(self._folder, state["settings"], self._settings))
+        if self._resume_with and not restored:
+            raise InputError(f"`resume_with` needs an interrupted training. No checkpoints in {self._folder}.")
+        if restored and _compared(state["settings"], self._resume_with) != _compared(self._settings, self._resume_with):
+            raise InputError(_other_settings(self._folder, state["settings"], self._settings, self._resume_with))
         if restored and state.get("vocabulary", self._vocabulary) != self._vocabulary:
             raise InputError(
                 f"{self._folder} holds checkpoints of a training with another vocabulary, perhaps since the text that "
@@ -248,11 +250,11 @@ def _decoded(value):
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _given(settings):
+def _compared(settings, ignored):
     """Without those that are None, as are those that were not there yet when a checkpoint was written."""
     if not isinstance(settings, dict):
         return settings
-    return {name: value for name, value in settings.items() if value is not None}
+    return {name: value for name, value in settings.items() if value is not None and name not in ignored}
 
 
 def _vocabulary_digest(task):
@@ -264,13 +266,14 @@ def _vocabulary_digest(task):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _other_settings(folder, then, now):
+def _other_settings(folder, then, now, ignored):
     if isinstance(then, dict) and isinstance(now, dict):
-        name = next(name for name in [*now, *then] if then.get(name) != now.get(name))
+        names = [name for name in [*now, *then] if name not in ignored]
+        name = next(name for name in names if then.get(name) != now.get(name))
         difference = f"{name} was {then.get(name)!r}, now {now.get(name)!r}"
     else:
         difference = f"they were {then!r}, now {now!r}"
     return (
-        f"{folder} holds checkpoints of a training with other settings ({difference}). Delete it to start again, or "
-        "name another folder."
+        f"{folder} holds checkpoints of a training with other settings ({difference}). Delete it to start again, name "
+        "another folder, or say in `resume_with` what may differ."
     )

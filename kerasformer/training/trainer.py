@@ -95,6 +95,7 @@ class Trainer:
         checkpoint_every=1000,
         keep_checkpoints=3,
         settings=None,
+        resume_with=(),
     ):
         """Trains for a number of epochs or of steps.
 
@@ -114,18 +115,29 @@ class Trainer:
                 With several machines it must be on a disk that all of them see.
             keep_checkpoints: how many of the last ones to keep.
             settings: what must not change between a training and the one that resumes it; JSON values.
+            resume_with: names in `settings` that may differ this once, such as `["epochs"]`: the interrupted training
+                resumes with the values given now.
 
         Returns:
             A `keras.callbacks.History`.
 
         Raises:
             InputError: the data set ends before the first step, or its length is unknown and there are several steps a
-                call; a checkpoint of another model or of other settings.
+                call; a checkpoint of another model or of other settings; `resume_with` without a checkpoint.
             FloatingPointError: the loss is not finite; the step is named, and with a `checkpoint_folder` its batch
                 written there.
         """
         run = TrainingRun(
-            self, train, epochs, steps, callbacks, checkpoint_folder, checkpoint_every, keep_checkpoints, settings
+            self,
+            train,
+            epochs,
+            steps,
+            callbacks,
+            checkpoint_folder,
+            checkpoint_every,
+            keep_checkpoints,
+            settings,
+            resume_with,
         )
         with TerminationSignal() as signal, input_errors():
             run.begin()

@@ -213,6 +213,8 @@ def test_the_best_epoch_is_kept(tiny, labelled, tmp_path):
         ({"init": "{folder}"}, "config.json"),
         ({"epochs": 0}, "epochs"),
         ({"batch_size": 0}, "batch_size"),
+        ({"resume_with": ("seed",)}, "--resume-with takes epochs"),
+        ({"resume_with": ("epochs",)}, "No checkpoints in"),
         ({"train": "{scores}", "validation": None, "class_weights": True}, "class-weights"),
     ],
 )

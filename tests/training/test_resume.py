@@ -9,9 +9,13 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+import kerasformer as kf
+from kerasformer.errors import InputError
 from kerasformer.training.curves import read_metrics
 
 PROGRAM = pathlib.Path(__file__).with_name("resume_program.py")
@@ -125,3 +129,57 @@ def test_sigterm_saves_and_ends_with_its_own_code(undisturbed, tmp_path):
     assert equal_to_the_last_bit(finish(folder), undisturbed[0])
     assert len(steps(folder)) == made
     assert len(list((folder / "checkpoints").iterdir())) == 3
+
+
+class Interrupted(Exception):
+    pass
+
+
+def recording(rates, interrupted_after=None):
+    """A callback that notes the learning rate of each step in a list, and may interrupt the training."""
+
+    class Recording(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+            if len(rates) == interrupted_after:
+                raise Interrupted
+
+    return Recording()
+
+
+def test_resumes_with_other_epochs_and_rate(tmp_path):
+    def fit(epochs, rate, callback, **options):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+        schedule = kf.training.linear_warmup(rate, 4 * epochs, warmup=0)
+        trainer = kf.training.Trainer(
+            (model, lambda y, p: (tf.reduce_sum((p[:, 0] - y) ** 2), 4.0)), keras.optimizers.SGD(schedule)
+        )
+        data = tf.data.Dataset.from_tensor_slices((np.eye(2, dtype="float32").repeat(8, 0), np.zeros(16, "float32")))
+        trainer.fit(
+            lambda epoch: data.batch(4),
+            epochs=epochs,
+            callbacks=[callback],
+            checkpoint_folder=tmp_path / "checkpoints",
+            checkpoint_every=1,
+            settings={"epochs": epochs, "rate": rate},
+            **options,
+        )
+        return schedule
+
+    with pytest.raises(InputError, match="No checkpoints in"):
+        fit(2, 0.1, recording([]), resume_with=["epochs"])
+    with pytest.raises(Interrupted):
+        fit(2, 0.1, recording([], 3))
+    with pytest.raises(InputError, match=r"epochs was 2, now 3.*`resume_with`"):
+        fit(3, 0.1, recording([]))
+    with pytest.raises(InputError, match=r"rate was 0.1, now 0.2"):
+        fit(3, 0.2, recording([]), resume_with=["epochs"])
+    rates = []
+    schedule = fit(3, 0.2, recording(rates), resume_with=["epochs", "rate"])
+    # Of the twelve steps the last complete checkpoint has two or three.
+    np.testing.assert_allclose(rates, [float(schedule(step)) for step in range(13 - len(rates), 13)], rtol=1e-6)
+    assert len(rates) in (9, 10)
+    # Fewer epochs than it already has end it at once.
+    rates.clear()
+    fit(1, 0.2, recording(rates), resume_with=["epochs"])
+    assert rates == []
