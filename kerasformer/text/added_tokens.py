@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from kerasformer.errors import InputError
 from kerasformer.text.character_classes import CLASS_MASK, EDGE, SPACE, WORD
 from kerasformer.text.special_tokens import find_special_tokens
+from kerasformer.text.stream import EDGE_CODE, added_code, decode
 
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
@@ -32,6 +34,28 @@ class AddedToken:
     special: bool = False
 
 
+def normalized_tokens(tokens, normalizers, where):
+    """AddedTokens that are found in normalized text, as they are written there.
+
+    Raises:
+        InputError: nothing is left of a token.
+    """
+    if not tokens or not normalizers:
+        return tokens
+    with tf.device("CPU"):
+        stream = decode(tf.constant([token.content for token in tokens])).stream
+        for normalizer in normalizers:
+            stream = normalizer(stream)
+    codes = stream.codes.numpy()
+    contents = ["".join(map(chr, part[1:])) for part in np.split(codes, np.flatnonzero(codes == EDGE_CODE))[1:-1]]
+    for token, content in zip(tokens, contents, strict=True):
+        if not content:
+            raise InputError(
+                f"{where}: the normalizer must leave something of an added token. Received: {token.content!r}."
+            )
+    return [dataclasses.replace(token, content=content) for token, content in zip(tokens, contents, strict=True)]
+
+
 class AddedTokenFinder:
     """Finds added tokens.
 
@@ -48,29 +72,24 @@ class AddedTokenFinder:
         self._single, self._left, self._right = (flags[name] for name in ("single_word", "lstrip", "rstrip"))
         self._heads = np.unique([ord(content[0]) for content in self._contents]).astype(np.int32)
 
-    def __call__(self, codes, classes):
-        """Marks added tokens.
-
-        Args:
-            codes: int32 `[chars]`.
-            classes: int32 `[chars]`, EDGE where no token may be.
-
-        Returns:
-            ids: int32 `[chars]`, the id of the added token that a code point belongs to, else -1.
-            first: bool `[chars]`, where an added token begins.
-        """
+    def __call__(self, stream):
+        """The Stream with each added token as a piece of its own, and `added_code` of its id inside."""
+        codes = stream.codes
         if len(self._heads) > 8:
             place = tf.minimum(tf.searchsorted(self._heads, codes), len(self._heads) - 1)
             may_begin = tf.equal(tf.gather(self._heads, place), codes)
         else:
             may_begin = tf.reduce_any(tf.equal(codes[:, None], self._heads), 1)
-        return tf.cond(
-            tf.reduce_any(may_begin),
-            lambda: self._find(codes, classes),
-            lambda: (tf.fill(tf.shape(codes), -1), tf.zeros_like(codes, tf.bool)),
-        )
+        return tf.cond(tf.reduce_any(may_begin), lambda: self._found(stream), lambda: stream)
+
+    def _found(self, stream):
+        ids, first = self._find(stream.codes, stream.classes)
+        is_token = ids >= 0
+        begins = first | tf.concat([[False], is_token[:-1] & ~is_token[1:]], 0)
+        return stream.split(begins).replace(tf.where(is_token, added_code(ids), stream.codes))
 
     def _find(self, codes, classes):
+        """ids of the token at each code point or -1, int32 `[chars]`, and where tokens begin, bool `[chars]`."""
         kinds = tf.bitwise.bitwise_and(classes, CLASS_MASK)
         inner = tf.where(tf.equal(kinds, EDGE), -1, codes)
         starts, ends, tokens = find_special_tokens(inner, self._contents)

@@ -16,15 +16,16 @@ class ByteLevelModel:
     Most words are one token. A table of the vocabulary finds these; only the others are merged.
 
     Args:
-        ids: dict from str to int, the vocabulary in the letters of bytes.
-        merges: list of pairs of str, the one that was learned first at the front.
+        vocab: dict from str to int, the vocabulary in the letters of bytes.
+        merges: list of pairs of str, or of lines with two tokens, the one that was learned first at the front.
         ignore_merges: bool, a word in the vocabulary is that token, even if no merges lead to it.
 
     Raises:
         InputError: the vocabulary lacks a byte, or a part or the whole of a merge.
     """
 
-    def __init__(self, ids, merges, ignore_merges=False):
+    def __init__(self, vocab, merges, ignore_merges=False):
+        self.ids = ids = vocab
         missing = [byte for byte, letter in enumerate(byte_letters()) if letter not in ids]
         if missing:
             raise InputError(
@@ -67,18 +68,9 @@ class ByteLevelModel:
         self._words = np.append(words[order], b"")
         self._ids = np.append(places[order], 0).astype(np.int32)
 
-    def __call__(self, words, known):
-        """Tokens of words.
-
-        Args:
-            words: string `[words]`, none empty.
-            known: int32 `[words]`, ids of words that are a token already, -1 for the others.
-
-        Returns:
-            ids: int32 `[tokens]`.
-            splits: int32 `[words + 1]`, where the tokens of each word begin and end.
-            starts: int32 `[tokens]`, where a token begins, in bytes of its word.
-        """
+    def __call__(self, batch):
+        """ids, splits and starts of the tokens of Words, see `models`."""
+        words, known = batch.strings, batch.known
         places = tf.searchsorted(self._hashes, tf.strings.to_hash_bucket_fast(words, _BUCKETS))
         is_whole = tf.equal(tf.gather(self._words, places), words)
         whole = tf.where((known < 0) & is_whole, tf.gather(self._ids, places), known)

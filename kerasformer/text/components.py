@@ -1,18 +1,19 @@
-"""The components of a `tokenizer.json`, and the files around it: each type is one class or function of ours."""
+"""What a `tokenizer.json` holds beside its components, and the files around it.
+
+The components are in `normalizers.py`, `pre_tokenizers.py`, `models.py`, `templates.py` (post-processors) and
+`decoders.py`; `stream.py` says what goes from one to the next.
+"""
 
 import json
 import os
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.text.added_tokens import AddedToken
-from kerasformer.text.byte_level import byte_letters, split_gpt2, to_bytes
-from kerasformer.text.byte_level_model import ByteLevelModel
-from kerasformer.text.detokenizing import CLEAN_UP
-from kerasformer.text.inputs import as_ragged_ids
+from kerasformer.text.byte_level import byte_letters
+from kerasformer.text.registry import flatten
 
 _SPECIAL_NAMES = ["bos_token", "eos_token", "cls_token", "sep_token", "pad_token", "unk_token", "mask_token"]
 _ADDED_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
@@ -53,67 +54,6 @@ def checked_settings(settings, where):
     return checked
 
 
-def _unknown(where, part, kind, known):
-    return InputError(f"{where} must have a {part} that is known ({known}). Received: {kind!r}.")
-
-
-def _flatten(component, name):
-    """A component as a list of components, sequences opened."""
-    if component is None:
-        return []
-    if component["type"] == "Sequence":
-        return [inner for part in component[name] for inner in _flatten(part, name)]
-    return [component]
-
-
-def read_normalizer(component, where):
-    for part in _flatten(component, "normalizers"):
-        raise _unknown(where, "normalizer", part["type"], "none with byte-level BPE")
-    return None
-
-
-class ByteLevelPreTokenizer:
-    """GPT-2's words, or each whole text as one word.
-
-    Args:
-        add_prefix_space: bool, whatever begins without a space gets one.
-        use_regex: bool, split by GPT-2's rules.
-    """
-
-    def __init__(self, add_prefix_space, use_regex):
-        self.add_prefix_space, self._use_regex = add_prefix_space, use_regex
-
-    def split(self, codes, classes):
-        """Where words begin: bool `[chars]`."""
-        if self._use_regex:
-            return split_gpt2(codes, classes)
-        is_text = classes > 0
-        return is_text & tf.concat([[False], ~is_text[:-1]], 0)
-
-
-def read_pre_tokenizer(component, add_prefix_space, where):
-    """The pre-tokenizer; `add_prefix_space` of the settings, if it is not None, replaces the component's own."""
-    parts = _flatten(component, "pretokenizers")
-    if len(parts) != 1 or parts[0]["type"] != "ByteLevel":
-        raise _unknown(where, "pre-tokenizer", " + ".join(part["type"] for part in parts) or None, "ByteLevel")
-    own = parts[0].get("add_prefix_space", True)
-    prefix = own if add_prefix_space is None else bool(add_prefix_space)
-    return ByteLevelPreTokenizer(prefix, parts[0].get("use_regex", True))
-
-
-def read_model(component, where):
-    """The vocabulary, dict from str to int, and the model."""
-    kind = component.get("type", "BPE" if "merges" in component else None)
-    if kind != "BPE":
-        raise _unknown(where, "model", kind, "BPE")
-    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
-        if component.get(name):
-            raise InputError(f"{where} must be byte-level BPE, without `{name}`. Received: {component[name]!r}.")
-    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in component["merges"]]
-    merges = read_merges(merges)
-    return component["vocab"], ByteLevelModel(component["vocab"], merges, component.get("ignore_merges", False))
-
-
 def read_added_tokens(specification, settings, where):
     """List of AddedToken: those of the `tokenizer.json`; the settings' own replace what these say."""
     added = {token["id"]: token for token in specification.get("added_tokens") or []}
@@ -130,7 +70,7 @@ def read_added_tokens(specification, settings, where):
 
 def read_trimming(component):
     """Whether offsets leave out white space at the ends of tokens, and whether the first token's space was added."""
-    for part in _flatten(component, "processors"):
+    for part in flatten(component, "processors"):
         if part["type"] in ("RobertaProcessing", "ByteLevel") and part.get("trim_offsets", True):
             return True, part.get("add_prefix_space", True)
     return False, False
@@ -145,51 +85,6 @@ def outer_spaces(vocabulary):
         return len(token) - len(token.lstrip()), len(token) - len(token.rstrip())
 
     return tuple(np.array([count(token) for token in vocabulary], np.int32).reshape(-1, 2).T)
-
-
-class ByteLevelDecoder:
-    """Joins tokens of bytes to texts.
-
-    Args:
-        vocabulary: list of str.
-        special_ids: set of int, ids that leave nothing in the text.
-    """
-
-    def __init__(self, vocabulary, special_ids, clean_up):
-        forms = []
-        for place, token in enumerate(vocabulary):
-            value = to_bytes(token)
-            value = token.encode("utf-8", "replace") if value is None else value
-            forms.append(b"" if place in special_ids else value)
-        self._forms, self._clean_up = np.array(forms, object), clean_up
-        self._texts = tf.function(
-            self._join,
-            input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int64)],
-            autograph=False,
-        )
-
-    def __call__(self, ids):
-        ids = as_ragged_ids(ids)
-        return self._texts(ids.values, ids.row_splits)
-
-    def _join(self, ids, splits):
-        with tf.device("CPU"):
-            known = (ids >= 0) & (ids < len(self._forms))
-            forms = tf.where(known, tf.gather(self._forms, tf.where(known, ids, 0)), "")
-            rows = tf.RaggedTensor.from_row_splits(forms, splits, validate=False)
-            texts = tf.strings.reduce_join(rows, axis=1)
-            texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-            if self._clean_up:
-                for old, new in CLEAN_UP:
-                    texts = tf.strings.regex_replace(texts, old.replace(".", r"\.").replace("?", r"\?"), new)
-            return texts
-
-
-def read_decoder(component, vocabulary, special_ids, added_ids, clean_up, where):
-    kind = component["type"] if component else None
-    if kind != "ByteLevel":
-        raise _unknown(where, "decoder", kind, "ByteLevel")
-    return ByteLevelDecoder(vocabulary, special_ids, clean_up)
 
 
 def make_tokenizer(specification, settings, path):
@@ -283,7 +178,7 @@ def read_vocabulary_list(vocabulary):
 
 
 def read_merges(merges):
-    """A list of pairs of str, from that list or from the path of a `merges.txt`."""
+    """A list of pairs of str, from that list, from lines with two tokens, or from the path of a `merges.txt`."""
     where = "`merges`"
     if isinstance(merges, (str, os.PathLike)):
         where = str(merges)
@@ -292,7 +187,7 @@ def read_merges(merges):
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"`merges` must be a text file in UTF-8. Received: {merges} ({error}).") from None
         merges = [line.rstrip("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
-    merges = [list(merge) for merge in merges]
+    merges = [merge.split(" ") if isinstance(merge, str) else list(merge) for merge in merges]
     wrong = next((merge for merge in merges if len(merge) != 2), None)
     if wrong is not None:
         raise InputError(f"{where} must hold two tokens a line. Received: {' '.join(map(str, wrong))!r}.")

@@ -39,8 +39,8 @@ class Detokenizer:
     @functools.cached_property
     def _forms(self):
         """string `[2 * vocabulary]`: each token as it stands inside a text, then each as it begins one."""
-        inside = [_cleaned(token[2:] if token.startswith("##") else f" {token}") for token in self._vocabulary]
-        return np.array([*inside, *map(_cleaned, self._vocabulary)], object)
+        inside = [cleaned(token[2:] if token.startswith("##") else f" {token}") for token in self._vocabulary]
+        return np.array([*inside, *map(cleaned, self._vocabulary)], object)
 
     @functools.cached_property
     def _is_text(self):
@@ -63,7 +63,8 @@ class Detokenizer:
         return tf.strings.reduce_join(rows.with_values(tf.gather(self._forms, places)), axis=1)
 
 
-def _cleaned(token):
+def cleaned(token):
+    """A token of a decoded text without the spaces that `CLEAN_UP` closes up."""
     for old, new in CLEAN_UP:
         token = token.replace(old, new)
     return token

@@ -9,11 +9,14 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.text import components
-from kerasformer.text.added_tokens import AddedTokenFinder
-from kerasformer.text.byte_level import add_prefix_space
-from kerasformer.text.character_classes import CLASS_MASK, EDGE, SPACE, look_up_classes
+from kerasformer.text.added_tokens import AddedTokenFinder, normalized_tokens
+from kerasformer.text.character_classes import CLASS_MASK, SPACE
+from kerasformer.text.decoders import TextDecoder
 from kerasformer.text.inputs import as_text_tensor, checked_max_length, cut_sequences
-from kerasformer.text.stream import decode
+from kerasformer.text.models import Words, read_model
+from kerasformer.text.normalizers import read_normalizer
+from kerasformer.text.pre_tokenizers import ByteLevel, read_pre_tokenizer
+from kerasformer.text.stream import EDGE_CODE, added_code, decode
 from kerasformer.text.templates import model_inputs, read_templates
 from kerasformer.text.words import utf8_lengths
 
@@ -159,33 +162,34 @@ class Tokenizer(BaseTokenizer):
             self.specification[run_setting] = None
         where = "`specification`"
         settings = components.checked_settings(self.settings, where)
-        self._normalizer = components.read_normalizer(self.specification.get("normalizer"), where)
-        self._pre_tokenizer = components.read_pre_tokenizer(
-            self.specification.get("pre_tokenizer"), settings.get("add_prefix_space"), where
-        )
-        vocabulary, self._model = components.read_model(self.specification.get("model") or {}, where)
+        normalizers = read_normalizer(self.specification.get("normalizer"), where)
+        pre_tokenizers = read_pre_tokenizer(self.specification.get("pre_tokenizer"), settings, where)
+        is_byte_level = any(isinstance(one, ByteLevel) for one in pre_tokenizers)
+        self._model = read_model(self.specification.get("model") or {}, is_byte_level, where)
         added = components.read_added_tokens(self.specification, settings, where)
-        ids = dict(vocabulary)
+        ids = dict(self._model.ids)
         for token in added:
             ids[token.content] = token.id
         self.vocabulary = [""] * (max(ids.values()) + 1)
         for token, place in ids.items():
             self.vocabulary[place] = token
         self.special_tokens = [token.content for token in added if token.special]
-        self._literal = [
-            AddedTokenFinder(tokens)
-            for tokens in ([t for t in added if not t.normalized], [t for t in added if t.normalized])
-            if tokens
+        literal, normalized = ([t for t in added if t.normalized is flag] for flag in (False, True))
+        normalized = normalized_tokens(normalized, normalizers, where)
+        self._steps = [
+            *([AddedTokenFinder(literal)] if literal else []),
+            *normalizers,
+            *([AddedTokenFinder(normalized)] if normalized else []),
+            *pre_tokenizers,
         ]
         self._strips = any(token.lstrip or token.rstrip for token in added)
         self._trims, self._trims_first = components.read_trimming(self.specification.get("post_processor"))
         self._spaces = components.outer_spaces(self.vocabulary)
         self.templates = read_templates(self.specification.get("post_processor"), ids, where)
-        self._decoder = components.read_decoder(
+        self._decoder = TextDecoder(
             self.specification.get("decoder"),
             self.vocabulary,
             {token.id for token in added if token.special},
-            {token.id for token in added},
             settings.get("clean_up_tokenization_spaces", False),
             where,
         )
@@ -260,73 +264,60 @@ class Tokenizer(BaseTokenizer):
         """
         return self._decoder(ids)
 
+    def _trace_words(self, texts):
+        """The texts decoded, the stream of the words' code points, Words, and how many words begin before each text."""
+        decoded = decode(texts)
+        stream = decoded.stream
+        for step in self._steps:
+            stream = step(stream)
+        is_edge = tf.equal(stream.codes, EDGE_CODE)
+        begins = stream.begins & ~is_edge
+        text_words = tf.gather(tf.cumsum(tf.cast(begins, tf.int32)), tf.where(is_edge)[:, 0])
+        kept = tf.where(~is_edge)[:, 0]
+        stream = stream.take(kept)
+        starts = tf.cast(tf.where(tf.gather(begins, kept))[:, 0], tf.int32)
+        known = tf.maximum(added_code(tf.gather(stream.codes, starts)), -1)
+        words = Words(tf.maximum(stream.codes, 0), tf.concat([starts, [tf.size(kept, tf.int32)]], 0), known)
+        return decoded, stream, words, text_words
+
     def _trace_pieces(self, texts):
         with tf.device("CPU"):
-            ids, _, _, splits, _ = self._trace_words(texts)
-            return ids, splits
-
-    def _trace_words(self, texts):
-        """ids, starts in bytes of the words, words, splits of texts, and the stream of the words' code points."""
-        stream = decode(texts)
-        token_ids, first = None, None
-        for number, finder in enumerate(self._literal):
-            classes = _classes(stream.codes, token_ids)
-            found, begins = finder(stream.codes, classes)
-            if number == 0:
-                token_ids, first = found, begins
-            else:
-                token_ids, first = tf.maximum(token_ids, found), first | begins
-        if token_ids is None:
-            token_ids, first = tf.fill(tf.shape(stream.codes), -1), tf.zeros_like(stream.codes, tf.bool)
-        classes = _classes(stream.codes, token_ids)
-        if self._pre_tokenizer.add_prefix_space:
-            places, is_space = add_prefix_space(stream, classes)
-            stream = stream.take(places, tf.where(is_space, ord(" "), tf.gather(stream.codes, places)))
-            token_ids, first = tf.gather(token_ids, places), tf.gather(first, places)
-            classes = _classes(stream.codes, token_ids)
-        begins = self._pre_tokenizer.split(stream.codes, classes) | first
-        is_char = stream.codes >= 0
-        kept = tf.where(is_char)[:, 0]
-        codes = tf.gather(stream.codes, kept)
-        word_starts = tf.where(tf.gather(begins, kept))[:, 0]
-        words = tf.raw_ops.UnicodeEncode(
-            input_values=codes,
-            input_splits=tf.concat([word_starts, tf.shape(codes, tf.int64)], 0),
-            output_encoding="UTF-8",
-            errors="replace",
-            replacement_char=0xFFFD,
-        )
-        known = tf.gather(token_ids, tf.gather(kept, word_starts))
-        ids, token_splits, starts = self._model(words, known)
-        text_words = tf.gather(tf.cumsum(tf.cast(begins, tf.int32)), stream.text_starts)
-        splits = tf.cast(tf.gather(token_splits, text_words), tf.int64)
-        return ids, starts, (words, known, token_splits, text_words), splits, (stream, kept)
+            _, _, words, text_words = self._trace_words(texts)
+            ids, token_splits, _ = self._model(words)
+            return ids, tf.cast(tf.gather(token_splits, text_words), tf.int64)
 
     def _trace_offsets(self, texts):
         with tf.device("CPU"):
-            ids, starts, (words, known, token_splits, text_words), splits, (stream, kept) = self._trace_words(texts)
-            word_of = tf.repeat(tf.range(tf.size(words)), token_splits[1:] - token_splits[:-1])
-            lengths = tf.strings.length(words)
-            starts += tf.gather(tf.cumsum(lengths, exclusive=True), word_of)
-            # Tokens cover all words without a gap.
-            ends = tf.concat([starts[1:], [tf.reduce_sum(lengths)]], 0)[: tf.size(starts)]
-            char_ends = tf.cumsum(utf8_lengths(tf.gather(stream.codes, kept)))
-            first = tf.gather(kept, tf.searchsorted(char_ends, starts, side="right"))
-            last = tf.gather(kept, tf.searchsorted(char_ends, ends))
+            decoded, stream, words, text_words = self._trace_words(texts)
+            ids, token_splits, starts = self._model(words)
+            splits = tf.cast(tf.gather(token_splits, text_words), tf.int64)
+            word_of = tf.repeat(tf.range(tf.size(words.known)), token_splits[1:] - token_splits[:-1])
+            # Tokens cover all words without a gap. Where they begin and end, in bytes of all words:
+            char_ends = tf.cumsum(utf8_lengths(words.codes))
+            word_ends = tf.gather(tf.concat([[0], char_ends], 0), words.splits)
+            starts += tf.gather(word_ends, word_of)
+            is_last = tf.concat([tf.not_equal(word_of[1:], word_of[:-1]), [True]], 0)[: tf.size(word_of)]
+            ends = tf.where(
+                is_last, tf.gather(word_ends, word_of + 1), tf.concat([starts[1:], [0]], 0)[: tf.size(starts)]
+            )
+            # Their first and last code points, in the decoded texts.
+            first = tf.gather(stream.places, tf.searchsorted(char_ends, starts, side="right"))
+            last = tf.gather(stream.places, tf.searchsorted(char_ends, ends))
             text_of = tf.repeat(tf.range(tf.size(texts)), splits[1:] - splits[:-1])
             if self._trims:
-                is_added = tf.gather(known, word_of) >= 0
-                starts, ends = self._trim(ids, is_added, stream, first, last, splits, text_of)
+                is_added = tf.gather(words.known, word_of) >= 0
+                starts, ends = self._trim(ids, is_added, decoded, first, last, splits, text_of)
             else:
-                starts, ends = tf.gather(stream.starts, first), tf.gather(stream.ends, last)
+                starts, ends = tf.gather(decoded.starts, first), tf.gather(decoded.ends, last)
             return ids, starts, ends, word_of - tf.gather(text_words, text_of), splits
 
-    def _trim(self, ids, is_added, stream, first, last, splits, text_of):
+    def _trim(self, ids, is_added, decoded, first, last, splits, text_of):
         """Byte offsets without the white space at the ends of tokens, counted as the reference does it."""
-        starts, ends = tf.gather(stream.sources, first), tf.gather(stream.sources, last) + 1
+        edges = tf.gather(decoded.edges, text_of)
+        starts, ends = first - edges - 1, last - edges  # in code points of the text
         leading, trailing = (tf.gather(spaces, ids) for spaces in self._spaces)
         if self._strips:
-            added_spaces = _outer_spaces(_classes(stream.codes, None), first, last)
+            added_spaces = _outer_spaces(decoded.stream.classes, first, last)
             leading = tf.where(is_added, added_spaces[0], leading)
             trailing = tf.where(is_added, added_spaces[1], trailing)
         if self._trims_first:
@@ -335,35 +326,18 @@ class Tokenizer(BaseTokenizer):
             leading = tf.where(is_first, 0, leading)
         starts = tf.minimum(starts + leading, ends)
         ends = tf.where(ends >= trailing, tf.maximum(ends - trailing, starts), ends)
-        # Back from code points to bytes. Code points that came from one place are neighbours.
-        size = tf.cast(tf.size(stream.sources), tf.int64)
-        text = tf.cumsum(tf.cast(stream.codes < 0, tf.int64)) - 1
-        keys = text * size + tf.cast(stream.sources, tf.int64)
-        base = tf.cast(text_of, tf.int64) * size
-
-        def end_of(count):  # bytes of the first `count` code points; the edge has none
-            return tf.gather(stream.ends, tf.searchsorted(keys, base + tf.cast(count, tf.int64) - 1))
-
-        return end_of(starts), end_of(ends)
+        # Back to bytes: a place is where the code point before it ends, and an edge ends at 0.
+        return tf.gather(decoded.ends, edges + starts), tf.gather(decoded.ends, edges + ends)
 
 
 def _outer_spaces(classes, first, last):
     """White space at the beginning and at the end of spans, `first` and `last` being their outer code points."""
-    solid = tf.where(tf.not_equal(tf.bitwise.bitwise_and(classes, CLASS_MASK), SPACE))[:, 0]
+    solid = tf.cast(tf.where(tf.not_equal(tf.bitwise.bitwise_and(classes, CLASS_MASK), SPACE))[:, 0], tf.int32)
     after = tf.gather(solid, tf.minimum(tf.searchsorted(solid, first), tf.size(solid) - 1))
     before = tf.gather(solid, tf.searchsorted(solid, last, side="right") - 1)
     lengths = last - first + 1
     counts = tf.minimum(after - first, lengths), tf.minimum(last - before, lengths)
     return tuple(tf.cast(count, tf.int32) for count in counts)
-
-
-def _classes(codes, token_ids):
-    """Classes of code points, EDGE where a text ends and inside of added tokens."""
-    is_edge = codes < 0
-    classes = look_up_classes(tf.where(is_edge, 0, codes))
-    if token_ids is not None:
-        is_edge |= token_ids >= 0
-    return tf.where(is_edge, EDGE, classes)
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")

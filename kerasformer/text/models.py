@@ -1,0 +1,95 @@
+"""Models of a `tokenizer.json`: words to token ids.
+
+A model is called with `Words` and gives three int32 tensors:
+
+    ids `[tokens]`
+    splits `[words + 1]`, where the tokens of each word begin and end
+    starts `[tokens]`, where a token begins, in bytes of its word; a token ends where the next one begins
+
+A word with `known >= 0` is that one token. `MODELS` is the registry, `{type: class}`; a class takes the fields of its
+component, and has `ids`, dict from token to id.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from kerasformer.errors import InputError
+from kerasformer.text import registry
+from kerasformer.text.byte_level_model import ByteLevelModel
+from kerasformer.text.components import read_merges
+
+
+class Words(NamedTuple):
+    """The words of a batch.
+
+    codes: int32 `[chars]`, their code points; 0 inside of added tokens.
+    splits: int32 `[words + 1]`, where the code points of each begin and end; none is empty.
+    known: int32 `[words]`, the id of a word that is an added token, -1 for the others.
+    """
+
+    codes: tf.Tensor
+    splits: tf.Tensor
+    known: tf.Tensor
+
+    @property
+    def strings(self):
+        """string `[words]`."""
+        return encode(self.codes, self.splits)
+
+
+def encode(codes, splits):
+    """Strings `[words]` of code points, int32 `[chars]`, that begin and end at `splits`, int `[words + 1]`."""
+    return tf.raw_ops.UnicodeEncode(
+        input_values=codes,
+        input_splits=tf.cast(splits, tf.int64),
+        output_encoding="UTF-8",
+        errors="replace",
+        replacement_char=0xFFFD,
+    )
+
+
+def byte_pair(
+    vocab,
+    merges,
+    dropout=None,
+    unk_token=None,
+    continuing_subword_prefix=None,
+    end_of_word_suffix=None,
+    fuse_unk=False,
+    byte_fallback=False,
+    ignore_merges=False,
+    byte_level=False,
+):
+    """Byte-pair encoding, of bytes if `byte_level`."""
+    if dropout:
+        raise InputError(f"`dropout` must be none: it makes tokens random. Received: {dropout!r}.")
+    if not byte_level:
+        raise InputError("the pre-tokenizer must be ByteLevel.")
+    if continuing_subword_prefix or end_of_word_suffix:
+        raise InputError(
+            "`continuing_subword_prefix` and `end_of_word_suffix` must be none where words are bytes. Received: "
+            f"{continuing_subword_prefix!r} and {end_of_word_suffix!r}."
+        )
+    return ByteLevelModel(vocab, read_merges(merges), ignore_merges)
+
+
+MODELS = {"BPE": byte_pair}
+
+
+def read_model(component, byte_level, where):
+    """The model of a component.
+
+    Args:
+        component: dict.
+        byte_level: bool, words are read as bytes: the pre-tokenizer is ByteLevel.
+        where: str, what a message calls the file.
+    """
+    if "type" not in component:  # older files
+        kind = next((kind for name, kind in (("merges", "BPE"), ("unk_id", "Unigram")) if name in component), None)
+        component = {"type": kind, **component}
+    if byte_level and component["type"] == "BPE":
+        return registry.make(MODELS, "model", component, where, byte_level=True)
+    if byte_level:
+        raise InputError(f"{where} must have a BPE model behind ByteLevel. Received: {component['type']!r}.")
+    return registry.make(MODELS, "model", component, where)
