@@ -46,8 +46,8 @@ class Family:
         settings: its reverse, function from our config to a dictionary.
         names: the backbone's table of names, see `kerasformer.families.weights`; without the prefix.
         pooler: rows of the pooler that comes with the backbone.
-        heads: `{kind: rows}`, kinds as in `SUFFIXES`. Rows address `pooler`, of the backbone, and `head.output`,
-            `head.transform`, `head.norm` and `head.bias`, of the head.
+        heads: `{kind: rows}`, kinds as in `SUFFIXES`. Rows address `pooler` (and `pooler.norm`), of the backbone, and
+            `head.output`, `head.transform`, `head.norm` and `head.bias`, of the head.
         tied: `{name: other name}` of tensors that are one, such as the table that makes the scores of a vocabulary.
         buffers: regular expression of further tensors that hold no weights.
         architectures: `{kind: class name}` where it is not `class_name` with the suffix of `SUFFIXES`.

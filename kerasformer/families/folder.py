@@ -21,7 +21,7 @@ from kerasformer.families.google_bert import (
 )
 from kerasformer.families.keras_hub import is_keras_hub_folder, read_keras_hub
 from kerasformer.families.tensors import open_tensors
-from kerasformer.families.weights import assign, collect, names_in
+from kerasformer.families.weights import assign, collect, is_of_pooler, names_in
 from kerasformer.files import local_path
 from kerasformer.models import decoder, encoder
 
@@ -78,7 +78,7 @@ class Checkpoint:
     @property
     def pooler(self):
         """Rows of the pooler, the head's or the backbone's own, that the tensors fill; [] where there is none."""
-        rows = [row for row in self.family.heads.get(self.kind, []) if row.ours == ("pooler",)] or self.family.pooler
+        rows = [row for row in self.family.heads.get(self.kind, []) if is_of_pooler(row)] or self.family.pooler
         return rows if set(names_in(rows)) & self.tensors.keys() else []
 
     @functools.cached_property
@@ -157,7 +157,7 @@ class Checkpoint:
             used |= assign(pooler, backbone, self.tensors, source)
         used.update(names_in(pooler + family.pooler))
         if head is not None:
-            rows = [row for row in family.heads[kind or self.kind] if row.ours != ("pooler",)]
+            rows = [row for row in family.heads[kind or self.kind] if not is_of_pooler(row)]
             if untied := sorted(family.tied.keys() & self.tensors.keys()):
                 raise InputError(
                     f"The checkpoint in {source} must make its scores with {family.tied[untied[0]]!r}. "
@@ -315,7 +315,7 @@ def write_checkpoint(
             f"`kind` must be one of {list(family.heads)} in the family {family.model_type!r}. Received: {kind!r}."
         )
     rows = family.heads.get(kind, [])
-    pooler = [] if backbone.pooler is None or any(row.ours == ("pooler",) for row in rows) else family.pooler
+    pooler = [] if backbone.pooler is None or any(map(is_of_pooler, rows)) else family.pooler
     prefix = "" if kind is None else f"{family.prefix}."
     tensors = {prefix + name: value for name, value in collect(family.names + pooler, backbone).items()}
     tensors |= collect(rows, types.SimpleNamespace(pooler=backbone.pooler, head=head))

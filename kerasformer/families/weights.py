@@ -103,6 +103,11 @@ def names_in(rows):
     return [name + word for row in rows for name in row.theirs for _, word in row.weights]
 
 
+def is_of_pooler(row):
+    """Whether a row names a part of the backbone's pooler."""
+    return row.ours[0].split(".")[0] == "pooler"
+
+
 def _indices(row, model):
     before, found, _ = row.ours[0].partition(".{i}")
     if not found:

@@ -8,7 +8,9 @@ from kerasformer.layers.configs import (
     BlockConfig,
     EmbeddingConfig,
     FeedForwardConfig,
+    MaskedHeadConfig,
     NormConfig,
+    PoolerConfig,
     RelativeBiasConfig,
     RotaryConfig,
 )
@@ -29,7 +31,7 @@ from kerasformer.layers.padding import (
     UnpackTokens,
     padding_layout,
 )
-from kerasformer.layers.pooling import FirstToken, MaxPooling, MeanPooling
+from kerasformer.layers.pooling import FirstToken, MaxPooling, MeanPooling, Pooler
 from kerasformer.layers.positions import (
     AttentionPositions,
     LearnedPositionEmbedding,
@@ -53,6 +55,7 @@ __all__ = [
     "LanguageModelHead",
     "LayerNormalization",
     "LearnedPositionEmbedding",
+    "MaskedHeadConfig",
     "MaskedLanguageModelHead",
     "MaxPooling",
     "MeanPooling",
@@ -60,6 +63,8 @@ __all__ = [
     "NormConfig",
     "PackTokens",
     "PaddingLayout",
+    "Pooler",
+    "PoolerConfig",
     "RMSNormalization",
     "RelativeBiasConfig",
     "RelativePositionBias",

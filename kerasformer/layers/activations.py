@@ -36,3 +36,8 @@ def get_activation(activation):
         return lambda inputs, training: tf.nn.gelu(inputs, approximate=True)
     function = keras.activations.get(activation)
     return lambda inputs, training: function(inputs)
+
+
+def activation_config(activation):
+    """An activation as a layer's config holds it."""
+    return activation if isinstance(activation, str) else keras.activations.serialize(activation)

@@ -119,6 +119,47 @@ class NormConfig(Config):
 
 
 @registered
+class PoolerConfig(Config):
+    """One vector for a text: of its first token or the mean of its tokens, then a dense layer, see `Pooler`.
+
+    Attributes:
+        pooling: "first" for the first token, "mean" for the mean of the real tokens.
+        activation: name or function, as in `FeedForwardConfig`.
+        use_bias: whether the dense layer has a bias.
+        norm: NormConfig of a normalization after the activation, or None; its placement is not read.
+    """
+
+    pooling: str = "first"
+    activation: str = "tanh"
+    use_bias: bool = True
+    norm: NormConfig | None = None
+
+    def __post_init__(self):
+        self._check_choice("pooling", ("first", "mean"))
+        if self.norm is not None and not isinstance(self.norm, NormConfig):
+            raise InputError(f"`norm` must be a NormConfig or None. Received: norm={self.norm!r}.")
+
+
+@registered
+class MaskedHeadConfig(Config):
+    """What is between hidden states and the table of token embeddings, see `MaskedLanguageModelHead`.
+
+    Attributes:
+        activation: name or function, as in `FeedForwardConfig`.
+        norm: NormConfig of the normalization after it; its placement is not read.
+        use_bias: whether the dense layer has a bias.
+    """
+
+    activation: str = "gelu"
+    norm: NormConfig = NormConfig()
+    use_bias: bool = True
+
+    def __post_init__(self):
+        if not isinstance(self.norm, NormConfig):
+            raise InputError(f"`norm` must be a NormConfig. Received: norm={self.norm!r}.")
+
+
+@registered
 class AttentionConfig(Config):
     """Multi-head attention, see `MultiHeadAttention`.
 
@@ -225,7 +266,8 @@ class EmbeddingConfig(Config):
         max_sequence_length: number of positions; for learned ones, rows of the table less `position_offset`.
         position_offset: rows of the learned table before the row of position 0 (RoBERTa: 2).
         num_segments: rows of the segment table; 0 for none.
-        embedding_dim: width of the tables where it is not `hidden_dim`; a projection follows.
+        embedding_dim: width of the tables, which a projection to `hidden_dim` follows; None for tables of width
+            `hidden_dim` without one.
         scale_by_dim: multiply token embeddings by the square root of their width (Vaswani et al. 2017, section 3.4).
         norm: NormConfig of a normalization of the sum, or None; its placement is not read.
         dropout: rate on the result, when training.
@@ -254,3 +296,8 @@ class EmbeddingConfig(Config):
                 raise InputError(f"`{name}` must be an integer of 0 or more. Received: {name}={value!r}.")
         if self.embedding_dim is not None:
             self._check_positive("embedding_dim")
+
+    @property
+    def table_dim(self):
+        """Width of the tables."""
+        return self.embedding_dim or self.hidden_dim

@@ -82,7 +82,7 @@ class TransformerEmbedding(Layer):
         if not isinstance(config, EmbeddingConfig):
             raise InputError(f"`config` must be an EmbeddingConfig. Received: config={config!r}.")
         self.config = config
-        self.dim = config.embedding_dim or config.hidden_dim
+        self.dim = config.table_dim
         policy = self.dtype_policy
         self.token = TokenEmbedding(config.vocabulary_size, self.dim, self._initializer(), dtype=policy, name="token")
         self.segment = self.position = self.norm = self.projection = None
@@ -98,7 +98,7 @@ class TransformerEmbedding(Layer):
             )
         if config.norm is not None:
             self.norm = normalization(config.norm, dtype=policy, name="norm")
-        if self.dim != config.hidden_dim:
+        if config.embedding_dim is not None:
             self.projection = keras.layers.Dense(
                 config.hidden_dim, kernel_initializer=self._initializer(), dtype=policy, name="projection"
             )

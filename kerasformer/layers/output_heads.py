@@ -3,9 +3,10 @@
 import keras
 import tensorflow as tf
 
-from kerasformer.layers.activations import get_activation
+from kerasformer.layers.activations import activation_config, get_activation
 from kerasformer.layers.base import Layer
-from kerasformer.layers.normalization import LayerNormalization
+from kerasformer.layers.configs import NormConfig, serialized
+from kerasformer.layers.normalization import normalization
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -52,25 +53,29 @@ class MaskedLanguageModelHead(Layer):
     Args:
         vocabulary_size: number of tokens.
         activation: of the dense layer, as in `FeedForward`.
-        epsilon: of the normalization.
+        norm: `NormConfig` of the normalization.
+        use_bias: whether the dense layer has a bias.
+        table_dim: width of the table; None for that of the inputs.
         kernel_initializer: of the dense layer.
         remove_padding: False keeps shapes static, as in `bert`: a row for every slot of `masked_positions`.
 
     Call:
         inputs: `[batch, length, dim]`.
         masked_positions: int32 `[batch, slots]`, positions of masked tokens in each text; -1 where there is none.
-        table: `[vocabulary, dim]`, the token embeddings; None stops before them.
+        table: `[vocabulary, table_dim]`, the token embeddings; None stops before them.
 
     Returns:
         The scores of the vocabulary, `[masked tokens, vocabulary]`, in the order of the texts and their slots; without
-        `table` the vectors that it would be multiplied with, `[masked tokens, dim]`, see `scores`.
+        `table` the vectors that it would be multiplied with, `[masked tokens, table_dim]`, see `scores`.
     """
 
     def __init__(
         self,
         vocabulary_size,
         activation="gelu",
-        epsilon=1e-12,
+        norm=NormConfig(),  # noqa: B008, frozen
+        use_bias=True,
+        table_dim=None,
         kernel_initializer="glorot_uniform",
         remove_padding=True,
         **kwargs,
@@ -78,18 +83,24 @@ class MaskedLanguageModelHead(Layer):
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.activation = activation
+        self.use_bias, self.table_dim = use_bias, table_dim
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.remove_padding = remove_padding
         self._activation = get_activation(activation)
-        self.norm = LayerNormalization(epsilon, dtype=self.dtype_policy, name="norm")
+        self._norm_config = norm
+        self.norm = normalization(norm, dtype=self.dtype_policy, name="norm")
 
     def build(self, inputs_shape, masked_positions_shape=None, table_shape=None):
-        dim = inputs_shape[-1]
+        table_dim = self.table_dim or inputs_shape[-1]
         self.transform = keras.layers.Dense(
-            dim, kernel_initializer=self.kernel_initializer.clone(), dtype=self.dtype_policy, name="transform"
+            table_dim,
+            use_bias=self.use_bias,
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name="transform",
         )
-        self.transform.build((None, dim))
-        self.norm.build((None, dim))
+        self.transform.build((None, inputs_shape[-1]))
+        self.norm.build((None, table_dim))
         self.bias = self.add_weight(name="bias", shape=(self.vocabulary_size,), initializer="zeros", autocast=False)
 
     def call(self, inputs, masked_positions, table=None, training=None):
@@ -104,7 +115,7 @@ class MaskedLanguageModelHead(Layer):
         return hidden if table is None else self.scores(hidden, table)
 
     def scores(self, hidden, table):
-        """`[masked tokens, dim]` to the scores of the vocabulary, `[masked tokens, vocabulary]`."""
+        """`[masked tokens, table_dim]` to the scores of the vocabulary, `[masked tokens, vocabulary]`."""
         scores = tf.matmul(hidden, tf.cast(table, hidden.dtype), transpose_b=True)
         return tf.nn.bias_add(scores, tf.cast(self.bias, hidden.dtype))
 
@@ -112,10 +123,10 @@ class MaskedLanguageModelHead(Layer):
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
-            "activation": self.activation
-            if isinstance(self.activation, str)
-            else keras.activations.serialize(self.activation),
-            "epsilon": self.norm.epsilon,
+            "activation": activation_config(self.activation),
+            "norm": serialized(self._norm_config),
+            "use_bias": self.use_bias,
+            "table_dim": self.table_dim,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "remove_padding": self.remove_padding,
         }

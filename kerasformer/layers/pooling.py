@@ -3,8 +3,12 @@
 import keras
 import tensorflow as tf
 
-from kerasformer.layers.base import RowsLayer
+from kerasformer.layers.activations import activation_config, get_activation
+from kerasformer.layers.base import Layer, RowsLayer
+from kerasformer.layers.configs import serialized
+from kerasformer.layers.feed_forward import project
 from kerasformer.layers.masks import check_padding_mask, is_open
+from kerasformer.layers.normalization import normalization
 
 
 class _Pooling(RowsLayer):
@@ -76,3 +80,68 @@ def _real(inputs, padding_mask):
         padding_mask = tf.ones(tf.shape(inputs)[:2], tf.bool)
     check_padding_mask(padding_mask, inputs)
     return is_open(padding_mask)[..., None]
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class Pooler(Layer):
+    """A text's vector through a dense layer with activation and normalization. BERT's has tanh, on the first token
+    (Devlin et al. 2019, section 4.1).
+
+    Args:
+        pooling: "first" for the first token, "mean" for the mean of the real ones.
+        activation: as in `FeedForward`.
+        use_bias: whether the dense layer has a bias.
+        norm: `NormConfig` of a normalization after the activation, or None.
+        kernel_initializer: of the dense layer.
+
+    Call:
+        inputs: `[batch, length, dim]`; or `[batch, dim]`, the vectors themselves.
+        padding_mask: as in `MeanPooling`; read where the mean is taken.
+
+    Returns:
+        `[batch, dim]`.
+    """
+
+    def __init__(
+        self,
+        pooling="first",
+        activation="tanh",
+        use_bias=True,
+        norm=None,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.pooling, self.activation, self.use_bias = pooling, activation, use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self._pool = MeanPooling(name="mean") if pooling == "mean" else None
+        self._activation, self._norm_config = get_activation(activation), norm
+        self.norm = norm and normalization(norm, dtype=self.dtype_policy, name="norm")
+
+    def build(self, inputs_shape, padding_mask_shape=None):
+        dim = inputs_shape[-1]
+        self.kernel = self.add_weight(
+            name="kernel", shape=(dim, dim), initializer=self.kernel_initializer, autocast=False
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(dim,), initializer="zeros", autocast=False)
+        if self.norm is not None:
+            self.norm.build((None, dim))
+
+    def call(self, inputs, padding_mask=None, training=None):
+        if len(inputs.shape) == 3:
+            inputs = inputs[:, 0] if self._pool is None else self._pool(inputs, padding_mask=padding_mask)
+        vectors = tf.cast(inputs, self.compute_dtype)
+        hidden = self._activation(project(vectors, self.kernel, self.bias), training=training)
+        return hidden if self.norm is None else self.norm(hidden, training=training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "pooling": self.pooling,
+            "activation": activation_config(self.activation),
+            "use_bias": self.use_bias,
+            "norm": serialized(self._norm_config),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

@@ -5,8 +5,8 @@ import types
 import keras
 
 from kerasformer.errors import InputError
-from kerasformer.layers import BlockWithScores, FirstToken
-from kerasformer.layers.configs import deserialized, serialized
+from kerasformer.layers import BlockWithScores, MaskedLanguageModelHead, Pooler
+from kerasformer.layers.configs import MaskedHeadConfig, deserialized, serialized
 from kerasformer.models.configs import EncoderDecoderConfig, ModelConfig
 from kerasformer.models.stack import Stack, unpacked
 
@@ -21,7 +21,7 @@ class Backbone(keras.Model):
         config: a ModelConfig or an EncoderDecoderConfig.
         embeddings, blocks, norm: the parts of the stack, see `Stack`; of an encoder-decoder those of the decoder.
         encoder, decoder: the `Stack`s of an encoder-decoder; else one of them is None.
-        pooler: the dense layer of `pooled_output`, or None.
+        pooler: the `Pooler` of `pooled_output`, or None.
         output_head: the `LanguageModelHead` of a decoder whose output is not tied, or None.
         final_rows: the symbolic `Rows` of the stack's output, packed: for a loss that scores the vocabulary itself.
     """
@@ -97,7 +97,7 @@ class Backbone(keras.Model):
         # From these states, not from the model's own: every block is computed once.
         outputs = {"sequence_output": unpacked(states[-1], "sequence_output")}
         if self.pooler is not None:
-            outputs["pooled_output"] = self.pooler(FirstToken(name="first_token")(outputs["sequence_output"]))
+            outputs["pooled_output"] = self.pooler(outputs["sequence_output"], padding_mask=self.input["padding_mask"])
         if self.decoder is not None:
             outputs["logits"] = unpacked(_logits(stack, states[-1], self.output_head), "logits")
         if hidden_states:
@@ -106,6 +106,24 @@ class Backbone(keras.Model):
         if attention_scores:
             outputs["attention_scores"] = scores
         return keras.Model(self.input, outputs, name=f"{self.name}_exposed")
+
+    def masked_head(self, **options) -> MaskedLanguageModelHead:
+        """A new head for masked tokens, as `config.masked_head` describes it and as wide as the table of token
+        embeddings.
+
+        Args:
+            options: further arguments of the layer.
+        """
+        block = self.config.blocks[-1]
+        config = self.config.masked_head or MaskedHeadConfig(block.feed_forward.activation, block.norm)
+        return MaskedLanguageModelHead(
+            self.config.vocabulary_size,
+            **config.get_config(),
+            table_dim=self.config.embedding.table_dim,
+            kernel_initializer=self.blocks[0].kernel_initializer.clone(),
+            dtype=self._stack.policy,
+            **options,
+        )
 
     def in_precision(self, policy):
         """A randomly initialized model of the same config under another Keras dtype policy."""
@@ -143,7 +161,7 @@ def encoder(
 
     Args:
         config: a ModelConfig.
-        pooled: also return BERT's pooler of the first token, tanh(dense(x)).
+        pooled: also return one vector for each text, as `config.pooler` describes it.
         remove_padding: False keeps every shape static, for XLA with fixed lengths and for TPUs; same results.
         packed_sequences: several sequences may be in a row, numbered from 1 on by `padding_mask`; none attends to
             another (see `kf.data.PretrainingData`). With a mask of ones it computes what it does without.
@@ -164,20 +182,16 @@ def encoder(
     *_, before, last = stack.states(stack.embed(inputs["token_ids"], inputs["padding_mask"], inputs.get("segment_ids")))
     outputs, pooler = {"sequence_output": unpacked(last, "sequence_output")}, None
     if pooled:
-        # The last block a second time, for the first tokens alone: a model that reads `pooled_output` and nothing else
-        # then never computes the block for the other tokens.
-        if packed_sequences or stack.norm is not None:
-            first = FirstToken(name="first_token")(outputs["sequence_output"])
-        else:
-            first = stack.blocks[-1](before.hidden, first_token_only=True, **before.call_arguments())
-        pooler = keras.layers.Dense(
-            config.hidden_dim,
-            activation="tanh",
-            kernel_initializer=stack.initializer(),
-            dtype=stack.policy,
-            name="pooler",
+        pooler = Pooler(
+            **config.pooler.get_config(), kernel_initializer=stack.initializer(), dtype=stack.policy, name="pooler"
         )
-        outputs["pooled_output"] = pooler(first)
+        if config.pooler.pooling != "first" or packed_sequences or stack.norm is not None:
+            outputs["pooled_output"] = pooler(outputs["sequence_output"], padding_mask=inputs["padding_mask"])
+        else:
+            # The last block a second time, for the first tokens alone: a model that reads `pooled_output` and nothing
+            # else then never computes the block for the other tokens.
+            first = stack.blocks[-1](before.hidden, first_token_only=True, **before.call_arguments())
+            outputs["pooled_output"] = pooler(first)
     return Backbone(
         inputs,
         outputs,

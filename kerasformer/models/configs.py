@@ -7,7 +7,9 @@ from kerasformer.layers.configs import (
     Config,
     EmbeddingConfig,
     FeedForwardConfig,
+    MaskedHeadConfig,
     NormConfig,
+    PoolerConfig,
     RelativeBiasConfig,
     RotaryConfig,
     registered,
@@ -19,8 +21,10 @@ __all__ = [
     "EmbeddingConfig",
     "EncoderDecoderConfig",
     "FeedForwardConfig",
+    "MaskedHeadConfig",
     "ModelConfig",
     "NormConfig",
+    "PoolerConfig",
     "RelativeBiasConfig",
     "RotaryConfig",
 ]
@@ -38,6 +42,9 @@ class ModelConfig(Config):
         position_bias: RelativeBiasConfig of one table that all blocks share, or None.
         initializer_range: standard deviation of the blocks' projections; None for Glorot's uniform distribution.
         tie_output: of a decoder, whether the token embeddings also score the vocabulary.
+        pooler: PoolerConfig of an encoder's `pooled_output`.
+        masked_head: MaskedHeadConfig of the head for masked tokens on an encoder; None for BERT's: the activation and
+            the normalization of the last block, with a bias.
     """
 
     embedding: EmbeddingConfig
@@ -47,6 +54,8 @@ class ModelConfig(Config):
     position_bias: RelativeBiasConfig | None = None
     initializer_range: float | None = 0.02
     tie_output: bool = True
+    pooler: PoolerConfig = PoolerConfig()
+    masked_head: MaskedHeadConfig | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "blocks", tuple(self.blocks))
@@ -54,6 +63,10 @@ class ModelConfig(Config):
             raise InputError(f"`embedding` must be an EmbeddingConfig. Received: {self.embedding!r}.")
         if not self.blocks or not all(isinstance(block, BlockConfig) for block in self.blocks):
             raise InputError(f"`blocks` must hold a BlockConfig for each block. Received: blocks={self.blocks!r}.")
+        if not isinstance(self.pooler, PoolerConfig):
+            raise InputError(f"`pooler` must be a PoolerConfig. Received: pooler={self.pooler!r}.")
+        if self.masked_head is not None and not isinstance(self.masked_head, MaskedHeadConfig):
+            raise InputError(f"`masked_head` must be a MaskedHeadConfig or None. Received: {self.masked_head!r}.")
         if self.share_blocks and len(set(self.blocks)) > 1:
             raise InputError("Shared blocks must have equal configs. Received: different ones.")
         for block in self.blocks:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kerasformer.data.masking import TokenMasking
 from kerasformer.errors import InputError
-from kerasformer.layers import FirstToken, MaskedLanguageModelHead, TransformerEmbedding
+from kerasformer.layers import MaskedLanguageModelHead, TransformerEmbedding
 from kerasformer.models import Backbone
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Head, Task, built_in, encoder_output, find_layer, register_task, string_spec
@@ -79,26 +79,16 @@ class BertPretraining(Task):
                 "Pretraining needs a Backbone, for next sentences with a pooler, as `bert(config, pooled=True)` gives "
                 f"it. Received: {encoder.name!r}."
             )
-        block, policy = encoder.blocks[0], encoder.embeddings.dtype_policy
         sequence = encoder_output(encoder, "sequence_output", "Pretraining")
         positions = keras.Input((None,), dtype="int32", name="masked_positions")
-        layer = MaskedLanguageModelHead(
-            encoder.config.vocabulary_size,
-            block.config.feed_forward.activation,
-            block.config.norm.epsilon,
-            kernel_initializer=block.kernel_initializer.clone(),
-            remove_padding=self.remove_padding,
-            dtype=policy,
-            name="masked_language_model",
-        )
+        layer = encoder.masked_head(remove_padding=self.remove_padding, name="masked_language_model")
         outputs = {"masked_output": layer(sequence, positions)}
         parts = {"transform": layer.transform, "norm": layer.norm, "bias": layer.bias}
         if self.next_sentence:
             # Of the sequence, which is computed anyway: the encoder's own output computes the last block once more.
-            pooled = encoder.pooler(FirstToken(name="sequence_first_token")(sequence))
-            dense = keras.layers.Dense(
-                2, kernel_initializer=block.kernel_initializer.clone(), dtype="float32", name="next_sentence"
-            )
+            pooled = encoder.pooler(sequence, padding_mask=encoder.input["padding_mask"])
+            initializer = encoder.blocks[0].kernel_initializer.clone()
+            dense = keras.layers.Dense(2, kernel_initializer=initializer, dtype="float32", name="next_sentence")
             outputs["next_sentence_logits"] = dense(pooled)
             parts["next_sentence"] = dense
         self.head = Head(**parts)

@@ -15,7 +15,6 @@ from safetensors.numpy import load_file
 
 from kerasformer.families import FAMILIES, family_of, open_checkpoint, write_checkpoint
 from kerasformer.families.weights import collect
-from kerasformer.layers import MaskedLanguageModelHead
 
 ENCODERS = ["bert", "roberta"]
 CLASSIFIERS = ["sequence_classification", "several_labels", "regression", "token_classification", "question_answering"]
@@ -110,10 +109,7 @@ def test_classification_heads(recorded, kind, tmp_path):
 
 
 def masked_head(backbone):
-    block = backbone.config.blocks[0]
-    head = MaskedLanguageModelHead(
-        backbone.config.vocabulary_size, activation=block.feed_forward.activation, epsilon=block.norm.epsilon
-    )
+    head = backbone.masked_head()
     head.build((None, None, backbone.config.hidden_dim))
     return head
 

@@ -192,7 +192,10 @@ LAYERS = [
     layers.UnpackTokens(),
     layers.TokenPositions(True),
     layers.SequenceMask(),
-    layers.MaskedLanguageModelHead(7, "relu", 1e-6, keras.initializers.RandomNormal(0.1), False),
+    layers.MaskedLanguageModelHead(
+        7, "relu", layers.NormConfig("rms", 1e-6), False, 3, keras.initializers.RandomNormal(0.1), False
+    ),
+    layers.Pooler("mean", "relu", False, layers.NormConfig(use_bias=False), keras.initializers.RandomNormal(0.1)),
 ]
 
 

@@ -14,8 +14,10 @@ from kerasformer.models import (
     EmbeddingConfig,
     EncoderDecoderConfig,
     FeedForwardConfig,
+    MaskedHeadConfig,
     ModelConfig,
     NormConfig,
+    PoolerConfig,
     RelativeBiasConfig,
     RotaryConfig,
     decoder,
@@ -83,8 +85,41 @@ def test_a_smaller_embedding_is_projected():
     np.testing.assert_allclose(exposed[0][0], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+@pytest.mark.parametrize("final_norm", [True, False])
+def test_a_pooler_is_data(pooling, final_norm):
+    pooler = PoolerConfig(pooling, "relu", use_bias=False, norm=NormConfig(epsilon=1e-5, use_bias=False))
+    changes = {} if final_norm else {"norm": None}
+    model = disturbed(encoder(config(pooler=pooler).replace(**changes), pooled=True))
+    assert {weight.path for weight in model.pooler.weights} == {"pooler/kernel", "pooler/norm/gamma"}
+    outputs = model(INPUTS)
+    states = np.asarray(outputs["sequence_output"], np.float64)
+    vectors = states[:, 0] if pooling == "first" else states.sum(1) / MASK.sum(1, keepdims=True)
+    hidden = np.maximum(vectors @ np.asarray(model.pooler.kernel), 0)
+    centred = hidden - hidden.mean(-1, keepdims=True)
+    expected = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * np.asarray(model.pooler.norm.gamma)
+    np.testing.assert_allclose(outputs["pooled_output"], expected, atol=1e-5)
+    np.testing.assert_allclose(model.expose()(INPUTS)["pooled_output"], expected, atol=1e-5)
+
+
+def test_a_head_for_masked_tokens_is_data():
+    embedding = EmbeddingConfig(20, 16, embedding_dim=6, max_sequence_length=12)
+    head = MaskedHeadConfig("relu", NormConfig("rms", 1e-5), use_bias=False)
+    model = encoder(config(masked_head=head).replace(embedding=embedding))
+    layer = model.masked_head(name="masked")
+    positions = np.array([[0, 3], [1, -1]], np.int32)
+    scores = layer(model(INPUTS)["sequence_output"], positions, model.embeddings.token.embeddings)
+    assert scores.shape == (3, 20)
+    assert layer.transform.kernel.shape == (16, 6)
+    assert layer.transform.bias is None
+    default = encoder(config()).masked_head()
+    assert (default.activation, default.norm.epsilon, default.use_bias) == ("silu", 1e-5, True)
+
+
 def test_saved_with_its_config(tmp_path):
-    model = disturbed(encoder(config(rotary=True, positions=None), pooled=True))
+    pooler = PoolerConfig("mean", "relu", use_bias=False, norm=NormConfig())
+    parts = {"pooler": pooler, "masked_head": MaskedHeadConfig("relu")}
+    model = disturbed(encoder(config(rotary=True, positions=None, **parts), pooled=True))
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert isinstance(again, Backbone)
@@ -174,6 +209,11 @@ def test_precision_gives_a_backbone():
         (lambda: ModelConfig(EmbeddingConfig(9, 10), config().blocks), "num_heads=4, hidden_dim=10"),
         (lambda: EmbeddingConfig(9, 8, "spiral"), "positions='spiral'"),
         (lambda: EmbeddingConfig(9, 8, max_sequence_length=None), "max_sequence_length=None"),
+        (lambda: PoolerConfig("last"), "pooling='last'"),
+        (lambda: PoolerConfig(norm="layer"), "norm='layer'"),
+        (lambda: MaskedHeadConfig(norm=None), "norm=None"),
+        (lambda: config(pooler=None), "pooler=None"),
+        (lambda: config(masked_head="gelu"), "'gelu'"),
         (lambda: DecoderSteps(encoder(config())), "a Backbone with a decoder"),
     ],
 )
