@@ -6,15 +6,20 @@ from kerasformer.layers.cache import KeyValueCache
 from kerasformer.layers.configs import (
     AttentionConfig,
     BlockConfig,
+    ConvolutionConfig,
+    DisentangledConfig,
     EmbeddingConfig,
     FeedForwardConfig,
     MaskedHeadConfig,
     NormConfig,
     PoolerConfig,
     RelativeBiasConfig,
+    RelativeEmbeddingConfig,
     RotaryConfig,
 )
+from kerasformer.layers.convolution import TokenConvolution
 from kerasformer.layers.crf import Transitions, crf_decode, crf_log_partition, crf_marginals, crf_score
+from kerasformer.layers.disentangled import DisentangledAttention, RelativeEmbedding
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.embeddings import TokenEmbedding, TransformerEmbedding
 from kerasformer.layers.feed_forward import FeedForward
@@ -45,6 +50,9 @@ __all__ = [
     "AttentionPositions",
     "BlockConfig",
     "BlockWithScores",
+    "ConvolutionConfig",
+    "DisentangledAttention",
+    "DisentangledConfig",
     "Dropout",
     "EmbeddingConfig",
     "FeedForward",
@@ -67,11 +75,14 @@ __all__ = [
     "PoolerConfig",
     "RMSNormalization",
     "RelativeBiasConfig",
+    "RelativeEmbedding",
+    "RelativeEmbeddingConfig",
     "RelativePositionBias",
     "RotaryConfig",
     "RotaryPositionEmbedding",
     "SequenceMask",
     "SinusoidalPositionEmbedding",
+    "TokenConvolution",
     "TokenEmbedding",
     "TokenPositions",
     "TransformerBlock",

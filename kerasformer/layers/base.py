@@ -1,4 +1,6 @@
-"""The base class of the package's layers."""
+"""The base classes of the package's layers."""
+
+import typing
 
 import keras
 
@@ -42,3 +44,40 @@ class RowsLayer(Layer):
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
+
+
+class Relative(typing.NamedTuple):
+    """What a scheme with `needs_relative` gets from its model and from its layer of attention.
+
+    Attributes:
+        rows: `[2 * length, dim]`, vectors of relative positions, see `RelativeEmbedding`.
+        project: function from such rows to their queries and keys, `[2 * length, heads * head_dim]` each, by the
+            layer's own projections.
+        scale: factor of the scores.
+    """
+
+    rows: typing.Any
+    project: typing.Callable
+    scale: float
+
+
+class AttentionPositions(Layer):
+    """Base class of position schemes inside attention.
+
+    Symbols: `query` is `[batch, heads, query length, head_dim]`, `key` `[batch, key heads, key length, head_dim]`;
+    positions are int32, `[length]` or `[batch, length]`.
+
+    Attributes:
+        needs_relative: whether `bias` needs a `Relative`. Positions are then 0, 1, 2, ...
+        terms: number of products that a score is the sum of; scores are scaled by `(head_dim * terms) ** -0.5`.
+    """
+
+    needs_relative = False
+    terms = 1
+
+    def rotate(self, query, key, query_positions, key_positions):
+        """The queries and keys to compute scores of."""
+        return query, key
+
+    def bias(self, query, key, query_positions, key_positions, relative=None, training=None):
+        """Numbers added to the scaled scores, `[batch or 1, heads, query length, key length]`, or None."""

@@ -36,7 +36,7 @@ class TransformerBlock(Layer):
         padding_mask: `[batch, length]`, positive or true for real tokens; required when packed, by default Keras's
             mask of `inputs`.
         memory_padding_mask: the same for the memory.
-        attention_mask, bias, positions, key_positions: of self-attention, as in `MultiHeadAttention`.
+        attention_mask, bias, relative, positions, key_positions: of self-attention, as in `MultiHeadAttention`.
         layout, memory_layout: of packed inputs and memory, see `padding_layout`.
         cache: for decoding step by step, `{"self": KeyValueCache}`, and with cross-attention also `"memory"`, what
             `project_memory` returns. `attention_mask` is the columns that a query attends to.
@@ -105,6 +105,7 @@ class TransformerBlock(Layer):
         memory_padding_mask=None,
         attention_mask=None,
         bias=None,
+        relative=None,
         positions=None,
         key_positions=None,
         layout=None,
@@ -120,6 +121,7 @@ class TransformerBlock(Layer):
             memory_padding_mask = getattr(memory, "_keras_mask", None)
         self._check_memory(memory, cache, first_token_only)
         shared = {"attention_mask": attention_mask, "bias": bias, "layout": layout, "training": training}
+        shared["relative"] = relative
         scores, grown = [], []
 
         def attend(x):

@@ -98,6 +98,28 @@ class RelativeBiasConfig(Config):
 
 
 @registered
+class DisentangledConfig(Config):
+    """Disentangled attention to relative positions, see `DisentangledAttention`.
+
+    Attributes:
+        content_to_position: whether queries attend to relative positions.
+        position_to_content: whether relative positions attend to keys.
+        share_projections: project positions by the projections of the content.
+        dropout: rate on the vectors of relative positions, when training.
+    """
+
+    content_to_position: bool = True
+    position_to_content: bool = True
+    share_projections: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        self._check_rates("dropout")
+        if not (self.content_to_position or self.position_to_content):
+            raise InputError("`content_to_position` or `position_to_content` must be true. Received: both are false.")
+
+
+@registered
 class NormConfig(Config):
     """A normalization and its position.
 
@@ -141,6 +163,34 @@ class PoolerConfig(Config):
 
 
 @registered
+class RelativeEmbeddingConfig(Config):
+    """The vectors of relative positions that `DisentangledAttention` reads, see `RelativeEmbedding`.
+
+    Attributes:
+        num_distances: vectors in each direction.
+        max_distance: distance from which all positions share a vector, where half of the distances in each direction
+            grow logarithmically up to it; None where each has its own.
+        norm: NormConfig of a normalization of the vectors, or None; its placement is not read.
+    """
+
+    num_distances: int
+    max_distance: int | None = None
+    norm: NormConfig | None = None
+
+    def __post_init__(self):
+        self._check_positive("num_distances")
+        if self.max_distance is not None:
+            self._check_positive("max_distance")
+            if self.num_distances < 2 or self.max_distance - 1 <= self.num_distances // 2:
+                raise InputError(
+                    "`num_distances` must be at least 2, and `max_distance` more than half of it and one. "
+                    f"Received: num_distances={self.num_distances}, max_distance={self.max_distance}."
+                )
+        if self.norm is not None and not isinstance(self.norm, NormConfig):
+            raise InputError(f"`norm` must be a NormConfig or None. Received: norm={self.norm!r}.")
+
+
+@registered
 class MaskedHeadConfig(Config):
     """What is between hidden states and the table of token embeddings, see `MaskedLanguageModelHead`.
 
@@ -160,6 +210,31 @@ class MaskedHeadConfig(Config):
 
 
 @registered
+class ConvolutionConfig(Config):
+    """A convolution along the tokens beside the first block, see `TokenConvolution`.
+
+    Attributes:
+        kernel_size: tokens in a window, an odd number.
+        activation: name or function, as in `FeedForwardConfig`.
+        norm: NormConfig of the normalization of the sum; its placement is not read.
+        dropout: rate before the activation, when training.
+    """
+
+    kernel_size: int = 3
+    activation: str = "tanh"
+    norm: NormConfig = NormConfig()
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        self._check_positive("kernel_size")
+        self._check_rates("dropout")
+        if self.kernel_size % 2 == 0:
+            raise InputError(f"`kernel_size` must be odd. Received: kernel_size={self.kernel_size}.")
+        if not isinstance(self.norm, NormConfig):
+            raise InputError(f"`norm` must be a NormConfig. Received: norm={self.norm!r}.")
+
+
+@registered
 class AttentionConfig(Config):
     """Multi-head attention, see `MultiHeadAttention`.
 
@@ -169,9 +244,10 @@ class AttentionConfig(Config):
         head_dim: width of a head; None for `hidden_dim // num_heads`.
         use_bias: whether the query, key and value projections have biases.
         use_output_bias: whether the output projection has one; None for `use_bias`.
-        scale: factor of the scores; None for `head_dim ** -0.5`.
+        scale: factor of the scores; None for `(head_dim * terms) ** -0.5`, with the 2 or 3 terms of disentangled
+            attention, else 1.
         window: a query attends to keys at a distance of at most `window` positions; None for all keys.
-        positions: a `RotaryConfig` or a `RelativeBiasConfig`, of this layer alone; or None.
+        positions: a `RotaryConfig`, a `RelativeBiasConfig` or a `DisentangledConfig`, of this layer alone; or None.
         dropout: rate on the attention probabilities, when training.
     """
 
@@ -196,10 +272,16 @@ class AttentionConfig(Config):
                 "`num_key_value_heads` must divide `num_heads`. "
                 f"Received: num_key_value_heads={self.num_key_value_heads}, num_heads={self.num_heads}."
             )
-        if self.positions is not None and not isinstance(self.positions, (RotaryConfig, RelativeBiasConfig)):
+        schemes = (RotaryConfig, RelativeBiasConfig, DisentangledConfig)
+        if self.positions is not None and not isinstance(self.positions, schemes):
             raise InputError(
-                "`positions` must be a RotaryConfig, a RelativeBiasConfig or None. "
+                f"`positions` must be a {', a '.join(kind.__name__ for kind in schemes)} or None. "
                 f"Received: positions={self.positions!r}."
+            )
+        if isinstance(self.positions, DisentangledConfig) and self.num_key_value_heads not in (None, self.num_heads):
+            raise InputError(
+                "Disentangled attention needs as many key and value heads as query heads. "
+                f"Received: num_key_value_heads={self.num_key_value_heads}, num_heads={self.num_heads}."
             )
 
 

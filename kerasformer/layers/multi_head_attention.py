@@ -6,7 +6,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.layers.attention import attention_for_serving, scaled_dot_product_attention
 from kerasformer.layers.attention_heads import merge_heads, split_heads
-from kerasformer.layers.base import Layer
+from kerasformer.layers.base import Layer, Relative
 from kerasformer.layers.cache import KeyValueCache
 from kerasformer.layers.configs import AttentionConfig, serialized
 from kerasformer.layers.dropout import Dropout
@@ -52,6 +52,8 @@ class MultiHeadAttention(Layer):
         value_layout: of a packed `value`, in the same way.
         query_mask: `[batch, query length]`, the padding mask of a packed query; by default `padding_mask`, in
             self-attention without a cache.
+        relative: `[2 * length, dim]`, vectors of relative positions, where the `positions` scheme is a
+            `DisentangledConfig`; see `RelativeEmbedding`.
         positions: int32 `[query length]` or `[batch, query length]`, for position schemes and windows; by default 0,
             1, 2, ..., with a `KeyValueCache` from its length on.
         key_positions: those of the keys in cross-attention, and of all columns of a `KeyValueCache`, int32 `[key
@@ -64,7 +66,9 @@ class MultiHeadAttention(Layer):
     Raises:
         InputError: `num_heads` does not divide the width and there is no `head_dim`; a packed call without its mask; a
             mask of another rank or length; `key_positions` in self-attention without a cache; a layer built for
-            self-attention that is called with a `value`, or one built for cross-attention that is called without.
+            self-attention that is called with a `value`, or one built for cross-attention that is called without;
+            `relative` that is missing or not read; disentangled attention to another sequence, with a cache or with
+            other positions.
     """
 
     def __init__(
@@ -91,8 +95,9 @@ class MultiHeadAttention(Layer):
         self.supports_masking = True
         self.serving_form, self.row_groups = False, 1  # see use_serving_form
         self.positions = attention_positions(
-            positions, num_heads, causal=causal, dtype=self.dtype_policy, name="positions"
+            positions, num_heads, head_dim, self.kernel_initializer, causal, dtype=self.dtype_policy, name="positions"
         )
+        self._needs_relative = self.positions is not None and self.positions.needs_relative
         self._probability_dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, query_shape, value_shape=None):
@@ -104,6 +109,8 @@ class MultiHeadAttention(Layer):
         self.head_dim = config.head_dim or dim // self.num_heads
         queries, keys = self.num_heads * self.head_dim, self.num_key_value_heads * self.head_dim
         self.is_cross_attention = value_shape is not None
+        if self.is_cross_attention and self._needs_relative:
+            raise InputError("Disentangled attention is self-attention. Received: a `value`.")
         if self.is_cross_attention:
             self.query = self._projection(queries, "query", dim)
             self.key_value = self._projection(2 * keys, "key_value", value_shape[-1])
@@ -147,6 +154,7 @@ class MultiHeadAttention(Layer):
         attention_mask=None,
         bias=None,
         use_causal_mask=False,
+        relative=None,
         training=None,
     ):
         """Self-attention of each text's first token alone, `[batch, dim]`.
@@ -159,6 +167,7 @@ class MultiHeadAttention(Layer):
             inputs = tf.reshape(inputs, [-1, inputs.shape[-1]])
         if padding_mask is None:
             raise _needs_mask("An input", "`padding_mask`", inputs)
+        self._check_relative(relative)
         kernel, all_bias = self.query_key_value.kernel, self.query_key_value.bias
         shape, split = tf.shape(padding_mask), self.num_heads * self.head_dim
         first = first_rows(inputs, padding_mask, layout)
@@ -184,6 +193,7 @@ class MultiHeadAttention(Layer):
             query_positions=key_positions[:1],
             key_positions=key_positions,
             bias=None if bias is None else bias[:, :, :1],
+            relative=relative,
         )
         # A text of nothing but padding would attend to its neighbours, whose tokens stand in for its own.
         real = tf.cast(is_open(padding_mask)[:, :1], attended.dtype)
@@ -201,6 +211,7 @@ class MultiHeadAttention(Layer):
         layout=None,
         value_layout=None,
         query_mask=None,
+        relative=None,
         positions=None,
         key_positions=None,
         return_attention_scores=False,
@@ -213,6 +224,7 @@ class MultiHeadAttention(Layer):
         if query_mask is None and not self.is_cross_attention and cache is None:
             query_mask = padding_mask
         self._check_call(query, value, padding_mask, query_mask, attention_mask, cache, key_positions)
+        self._check_relative(relative, cache, positions)
         shape = tf.shape(query_mask) if packed else tf.shape(query)[:2]
         rows = query if packed else tf.reshape(query, [-1, query.shape[-1]])
         if self.is_cross_attention:
@@ -242,6 +254,7 @@ class MultiHeadAttention(Layer):
             query_positions=positions,
             key_positions=positions if key_positions is None else key_positions,
             bias=bias,
+            relative=relative,
             use_causal_mask=use_causal_mask,
             return_attention_scores=return_attention_scores,
         )
@@ -295,12 +308,46 @@ class MultiHeadAttention(Layer):
             lengths = (query.shape[1], keys.shape[1]) if known and len(keys.shape) == 3 else (None, None)
             check_attention_mask(attention_mask, *lengths)
 
+    def _check_relative(self, relative, cache=None, positions=None):
+        if self._needs_relative and (relative is None or cache is not None or positions is not None):
+            raise InputError(
+                f"The layer {self.name!r} has disentangled attention and needs `relative`, which a RelativeEmbedding "
+                "gives; without a cache and with the positions 0, 1, 2, ... Received: "
+                f"{'no `relative`' if relative is None else 'a cache or `positions`'}."
+            )
+        if relative is not None and not self._needs_relative:
+            raise InputError(
+                f"The layer {self.name!r} takes no `relative`. Make it with `positions=DisentangledConfig(...)`."
+            )
+
+    def _project_relative(self, rows):
+        """Queries and keys of vectors of relative positions, each `[rows, heads * head_dim]`."""
+        width, bias = 2 * self.num_heads * self.head_dim, self.query_key_value.bias
+        kernel = self.query_key_value.kernel[:, :width]
+        return tf.split(project(rows, kernel, None if bias is None else bias[:width]), 2, axis=-1)
+
     def _attend(
-        self, queries, keys, values, mask, training, *, query_positions, key_positions, plain, bias=None, **arguments
+        self,
+        queries,
+        keys,
+        values,
+        mask,
+        training,
+        *,
+        query_positions,
+        key_positions,
+        plain,
+        bias=None,
+        relative=None,
+        **arguments,
     ):
         """`plain`: nothing but a mask of real keys, and no `arguments` that matter."""
-        scale = self.config.scale
-        own = None if self.positions is None else self.positions.bias(queries, keys, query_positions, key_positions)
+        scale, own = self.config.scale, None
+        if self.positions is not None:
+            if scale is None:
+                scale = (self.head_dim * self.positions.terms) ** -0.5
+            given = None if relative is None else Relative(relative, self._project_relative, scale)
+            own = self.positions.bias(queries, keys, query_positions, key_positions, given, training)
         if own is not None:
             bias = own if bias is None else bias + own
         if self.config.window is not None:

@@ -1,8 +1,8 @@
 """Position schemes: what is added to embeddings, and the two hooks by which attention learns of positions.
 
-A scheme inside attention has two hooks. `rotate(query, key, query_positions, key_positions)` changes queries and keys;
-`bias(query, key, query_positions, key_positions)` returns numbers to add to the scores, or None. A scheme overrides the
-one that it needs.
+A scheme inside attention has two hooks, see `AttentionPositions`: `rotate(query, key, query_positions, key_positions)`
+changes queries and keys; `bias(query, key, query_positions, key_positions)` returns numbers to add to the scores, or
+None. A scheme overrides the one that it needs.
 """
 
 import math
@@ -11,31 +11,20 @@ import keras
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.layers.base import Layer
-from kerasformer.layers.configs import RelativeBiasConfig, RotaryConfig
+from kerasformer.layers.base import AttentionPositions, Layer
+from kerasformer.layers.configs import DisentangledConfig, RelativeBiasConfig, RotaryConfig
+from kerasformer.layers.disentangled import DisentangledAttention
 
 
-class AttentionPositions(Layer):
-    """Base class of position schemes inside attention.
-
-    Symbols: `query` is `[batch, heads, query length, head_dim]`, `key` `[batch, key heads, key length, head_dim]`;
-    positions are int32, `[length]` or `[batch, length]`.
-    """
-
-    def rotate(self, query, key, query_positions, key_positions):
-        """The queries and keys to compute scores of."""
-        return query, key
-
-    def bias(self, query, key, query_positions, key_positions):
-        """Numbers added to the scaled scores, `[batch or 1, heads, query length, key length]`, or None."""
-
-
-def attention_positions(config, num_heads, *, causal=False, **kwargs):
+def attention_positions(config, num_heads, head_dim=None, kernel_initializer="glorot_uniform", causal=False, **kwargs):
     """The scheme that a config describes; None for None."""
     if isinstance(config, RotaryConfig):
         return RotaryPositionEmbedding(config.max_wavelength, config.rotary_dim, **kwargs)
     if isinstance(config, RelativeBiasConfig):
         return RelativePositionBias(num_heads, config.num_buckets, config.max_distance, not causal, **kwargs)
+    if isinstance(config, DisentangledConfig):
+        fields = config.get_config()
+        return DisentangledAttention(num_heads, head_dim, kernel_initializer=kernel_initializer, **fields, **kwargs)
     return None
 
 
@@ -242,7 +231,7 @@ class RelativePositionBias(AttentionPositions):
             autocast=False,
         )
 
-    def bias(self, query, key, query_positions, key_positions):
+    def bias(self, query, key, query_positions, key_positions, relative=None, training=None):
         return self(query, query_positions, key_positions)
 
     def call(self, inputs, query_positions=None, key_positions=None):
