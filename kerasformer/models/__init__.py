@@ -6,6 +6,8 @@ from kerasformer.models.bert import BertConfig, bert
 from kerasformer.models.configs import (
     AttentionConfig,
     BlockConfig,
+    ConvolutionConfig,
+    DisentangledConfig,
     EmbeddingConfig,
     EncoderDecoderConfig,
     FeedForwardConfig,
@@ -14,6 +16,7 @@ from kerasformer.models.configs import (
     NormConfig,
     PoolerConfig,
     RelativeBiasConfig,
+    RelativeEmbeddingConfig,
     RotaryConfig,
 )
 from kerasformer.models.steps import DecoderSteps
@@ -25,7 +28,9 @@ __all__ = [
     "Backbone",
     "BertConfig",
     "BlockConfig",
+    "ConvolutionConfig",
     "DecoderSteps",
+    "DisentangledConfig",
     "EmbeddingConfig",
     "EncoderDecoderConfig",
     "FeedForwardConfig",
@@ -34,6 +39,7 @@ __all__ = [
     "NormConfig",
     "PoolerConfig",
     "RelativeBiasConfig",
+    "RelativeEmbeddingConfig",
     "RotaryConfig",
     "TransformerConfig",
     "bert",

@@ -19,7 +19,8 @@ class Backbone(keras.Model):
 
     Attributes:
         config: a ModelConfig or an EncoderDecoderConfig.
-        embeddings, blocks, norm: the parts of the stack, see `Stack`; of an encoder-decoder those of the decoder.
+        embeddings, blocks, norm, relative_embedding, convolution: the parts of the stack, see `Stack`; of an
+            encoder-decoder those of the decoder.
         encoder, decoder: the `Stack`s of an encoder-decoder; else one of them is None.
         pooler: the `Pooler` of `pooled_output`, or None.
         output_head: the `LanguageModelHead` of a decoder whose output is not tied, or None.
@@ -57,6 +58,8 @@ class Backbone(keras.Model):
     embeddings = property(lambda self: self._stack.embeddings)
     blocks = property(lambda self: self._stack.blocks)
     norm = property(lambda self: self._stack.norm)
+    relative_embedding = property(lambda self: self._stack.relative_embedding)
+    convolution = property(lambda self: self._stack.convolution)
 
     @property
     def _stack(self):
@@ -91,9 +94,7 @@ class Backbone(keras.Model):
                 scores.append(found)
             else:
                 hidden = block(rows.hidden, **rows.call_arguments())
-            states.append(rows._replace(hidden=hidden))
-        if stack.norm is not None:
-            states[-1] = rows._replace(hidden=stack.norm(states[-1].hidden))
+            states.append(stack.after_block(states, hidden))
         # From these states, not from the model's own: every block is computed once.
         outputs = {"sequence_output": unpacked(states[-1], "sequence_output")}
         if self.pooler is not None:
@@ -173,9 +174,11 @@ def encoder(
         `pooled` also `"pooled_output": [batch, hidden_dim]`.
 
     Raises:
-        InputError: `config` is of another type.
+        InputError: `config` is of another type, or has a convolution, which would mix packed sequences.
     """
     _check_config(config, ModelConfig)
+    if packed_sequences and config.convolution is not None:
+        raise InputError("A `convolution` would read over the ends of sequences: give `packed_sequences=False`.")
     options = {"pooled": pooled, "remove_padding": remove_padding, "packed_sequences": packed_sequences}
     stack = Stack(config, _policy(dtype), remove_padding=remove_padding, packed_sequences=packed_sequences)
     inputs = _inputs(config)
@@ -185,7 +188,8 @@ def encoder(
         pooler = Pooler(
             **config.pooler.get_config(), kernel_initializer=stack.initializer(), dtype=stack.policy, name="pooler"
         )
-        if config.pooler.pooling != "first" or packed_sequences or stack.norm is not None:
+        follows = stack.norm is not None or (stack.convolution is not None and len(stack.blocks) == 1)
+        if config.pooler.pooling != "first" or packed_sequences or follows:
             outputs["pooled_output"] = pooler(outputs["sequence_output"], padding_mask=inputs["padding_mask"])
         else:
             # The last block a second time, for the first tokens alone: a model that reads `pooled_output` and nothing

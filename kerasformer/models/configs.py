@@ -5,12 +5,15 @@ from kerasformer.layers.configs import (
     AttentionConfig,
     BlockConfig,
     Config,
+    ConvolutionConfig,
+    DisentangledConfig,
     EmbeddingConfig,
     FeedForwardConfig,
     MaskedHeadConfig,
     NormConfig,
     PoolerConfig,
     RelativeBiasConfig,
+    RelativeEmbeddingConfig,
     RotaryConfig,
     registered,
 )
@@ -18,6 +21,8 @@ from kerasformer.layers.configs import (
 __all__ = [
     "AttentionConfig",
     "BlockConfig",
+    "ConvolutionConfig",
+    "DisentangledConfig",
     "EmbeddingConfig",
     "EncoderDecoderConfig",
     "FeedForwardConfig",
@@ -26,6 +31,7 @@ __all__ = [
     "NormConfig",
     "PoolerConfig",
     "RelativeBiasConfig",
+    "RelativeEmbeddingConfig",
     "RotaryConfig",
 ]
 
@@ -40,6 +46,9 @@ class ModelConfig(Config):
         share_blocks: whether all blocks are one layer, called again and again (ALBERT); they must be equal.
         norm: NormConfig of a normalization after the last block, or None.
         position_bias: RelativeBiasConfig of one table that all blocks share, or None.
+        relative_embedding: RelativeEmbeddingConfig of the vectors that all blocks share, where these have disentangled
+            attention; else None.
+        convolution: ConvolutionConfig of a convolution beside the first block, or None.
         initializer_range: standard deviation of the blocks' projections; None for Glorot's uniform distribution.
         tie_output: of a decoder, whether the token embeddings also score the vocabulary.
         pooler: PoolerConfig of an encoder's `pooled_output`.
@@ -52,6 +61,8 @@ class ModelConfig(Config):
     share_blocks: bool = False
     norm: NormConfig | None = None
     position_bias: RelativeBiasConfig | None = None
+    relative_embedding: RelativeEmbeddingConfig | None = None
+    convolution: ConvolutionConfig | None = None
     initializer_range: float | None = 0.02
     tie_output: bool = True
     pooler: PoolerConfig = PoolerConfig()
@@ -69,6 +80,16 @@ class ModelConfig(Config):
             raise InputError(f"`masked_head` must be a MaskedHeadConfig or None. Received: {self.masked_head!r}.")
         if self.share_blocks and len(set(self.blocks)) > 1:
             raise InputError("Shared blocks must have equal configs. Received: different ones.")
+        disentangled = {isinstance(block.attention.positions, DisentangledConfig) for block in self.blocks}
+        if disentangled != {isinstance(self.relative_embedding, RelativeEmbeddingConfig)}:
+            raise InputError(
+                "All blocks need disentangled attention where there is a `relative_embedding`, and none where there is "
+                f"not. Received: relative_embedding={self.relative_embedding!r}."
+            )
+        if self.convolution is not None and not isinstance(self.convolution, ConvolutionConfig):
+            raise InputError(f"`convolution` must be a ConvolutionConfig or None. Received: {self.convolution!r}.")
+        if self.convolution is not None and self.blocks[0].causal:
+            raise InputError("A `convolution` reads later tokens too, and needs blocks that are not causal.")
         for block in self.blocks:
             if block.attention.head_dim is None and self.hidden_dim % block.attention.num_heads:
                 raise InputError(
@@ -100,10 +121,14 @@ class ModelConfig(Config):
         def changed(block):
             cross = block.cross_attention and block.cross_attention.replace(dropout=attention_dropout)
             attention = block.attention.replace(dropout=attention_dropout)
+            if isinstance(attention.positions, DisentangledConfig):
+                attention = attention.replace(positions=attention.positions.replace(dropout=dropout))
             return block.replace(dropout=dropout, attention=attention, cross_attention=cross)
 
         return self.replace(
-            embedding=self.embedding.replace(dropout=dropout), blocks=tuple(changed(block) for block in self.blocks)
+            embedding=self.embedding.replace(dropout=dropout),
+            blocks=tuple(changed(block) for block in self.blocks),
+            convolution=self.convolution and self.convolution.replace(dropout=dropout),
         )
 
 

@@ -11,8 +11,10 @@ from kerasformer.layers import (
     LanguageModelHead,
     PackTokens,
     PaddingLayout,
+    RelativeEmbedding,
     RelativePositionBias,
     SequenceMask,
+    TokenConvolution,
     TokenPositions,
     TransformerBlock,
     TransformerEmbedding,
@@ -30,6 +32,7 @@ class Rows(typing.NamedTuple):
         layout: see `padding_layout`; None where every slot is a token.
         attention_mask: bool `[batch, length, length]`, or None.
         bias: of attention, `[1, heads, length, length]`, or None.
+        relative: vectors of relative positions, `[2 * length, hidden_dim]`, or None.
     """
 
     hidden: typing.Any
@@ -37,6 +40,7 @@ class Rows(typing.NamedTuple):
     layout: typing.Any = None
     attention_mask: typing.Any = None
     bias: typing.Any = None
+    relative: typing.Any = None
 
     def call_arguments(self):
         """Keyword arguments of a block."""
@@ -45,6 +49,7 @@ class Rows(typing.NamedTuple):
             "layout": self.layout,
             "attention_mask": self.attention_mask,
             "bias": self.bias,
+            "relative": self.relative,
         }
 
 
@@ -64,6 +69,8 @@ class Stack:
         blocks: list of TransformerBlocks; of shared blocks, the same one again and again.
         norm: normalization after the last block, or None.
         position_bias: RelativePositionBias that all blocks share, or None.
+        relative_embedding: RelativeEmbedding that all blocks share, or None.
+        convolution: TokenConvolution beside the first block, or None.
     """
 
     def __init__(
@@ -96,6 +103,19 @@ class Stack:
             dtype=policy,
             name=f"{prefix}position_bias",
         )
+        self.relative_embedding = config.relative_embedding and RelativeEmbedding(
+            config.hidden_dim,
+            **config.relative_embedding.get_config(),
+            initializer=self.initializer(),
+            dtype=policy,
+            name=f"{prefix}relative_embedding",
+        )
+        self.convolution = config.convolution and TokenConvolution(
+            **config.convolution.get_config(),
+            kernel_initializer=self.initializer(),
+            dtype=policy,
+            name=f"{prefix}convolution",
+        )
         self._layout = PaddingLayout(name=f"{prefix}padding_layout") if remove_padding else None
         self._pack_tokens = PackTokens(name=f"{prefix}pack_token_ids")
         self._pack_segments = PackTokens(name=f"{prefix}pack_segment_ids")
@@ -119,10 +139,11 @@ class Stack:
         positions = self._positions(mask, layout=layout)
         attention_mask = None if self._sequence_mask is None else self._sequence_mask(mask)
         bias = None if self.position_bias is None else self.position_bias(mask)
+        relative = None if self.relative_embedding is None else self.relative_embedding(mask)
         if segment_ids is not None:
             segment_ids = self._pack_segments(segment_ids, layout=layout)
         hidden = self.embeddings(rows, segment_ids=segment_ids, positions=positions)
-        return Rows(hidden, mask, layout, attention_mask, bias)
+        return Rows(hidden, mask, layout, attention_mask, bias, relative)
 
     def states(self, rows, memory=None):
         """The rows before the first block, and after each block; after the last one also normalized.
@@ -136,10 +157,22 @@ class Stack:
         states = [rows]
         for block in self.blocks:
             inputs = [states[-1].hidden] if memory is None else [states[-1].hidden, memory.hidden]
-            states.append(rows._replace(hidden=block(*inputs, **arguments)))
-        if self.norm is not None:
-            states[-1] = rows._replace(hidden=self.norm(states[-1].hidden))
+            states.append(self.after_block(states, block(*inputs, **arguments)))
         return states
+
+    def after_block(self, states, hidden):
+        """The rows after the next block.
+
+        Args:
+            states: the rows before the first block and after each block so far.
+            hidden: the output of the next block.
+        """
+        rows = states[0]
+        if self.convolution is not None and len(states) == 1:
+            hidden = self.convolution(rows.hidden, hidden, padding_mask=rows.mask, layout=rows.layout)
+        if self.norm is not None and len(states) == len(self.blocks):
+            hidden = self.norm(hidden)
+        return rows._replace(hidden=hidden)
 
     def output_head(self, name):
         """A layer for the scores of the vocabulary; None where the output is tied to the embedding."""

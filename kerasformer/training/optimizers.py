@@ -133,6 +133,7 @@ def layer_rates(backbone: Backbone, decay: float) -> dict[str, float]:
         raise InputError(f"`backbone` must be a Backbone, whose blocks are known. Received: {type(backbone).__name__}.")
     stacks = [stack for stack in (backbone.encoder, backbone.decoder) if stack is not None]
     blocks = [block for stack in stacks for block in stack.blocks]
-    depths = {weight.path: 0 for stack in stacks for weight in stack.embeddings.weights}
+    tables = [table for stack in stacks for table in (stack.embeddings, stack.relative_embedding) if table is not None]
+    depths = {weight.path: 0 for table in tables for weight in table.weights}
     depths |= {weight.path: depth for depth, block in enumerate(blocks, 1) for weight in block.weights}
     return {path: decay ** (len(blocks) + 1 - depth) for path, depth in depths.items()}
