@@ -68,6 +68,13 @@ def reversed_embedding(x, mask, ids):
     return embedding(keras.layers.Add()([x, embedding(ids, positions=ids)]), reverse=True)
 
 
+def disentangled(x, mask, ids):
+    scheme = layers.DisentangledConfig(share_projections=False, dropout=0.1)
+    vectors = layers.RelativeEmbedding(W, 3, 8, layers.NormConfig())(mask)
+    attended = layers.MultiHeadAttention(2, positions=scheme)(x, padding_mask=mask, relative=vectors)
+    return layers.TokenConvolution(dropout=0.1)(x, attended, padding_mask=mask)
+
+
 BUILDERS = {
     "decoder block": decoder,
     "packed decoder block": packed(packed_decoder),
@@ -81,6 +88,7 @@ BUILDERS = {
         x, keras.layers.Dense(5)(x), padding_mask=mask, use_causal_mask=True
     ),
     "masked embedding": lambda x, mask, ids: block(keras.layers.Embedding(10, W, mask_zero=True)(ids)),
+    "disentangled attention": disentangled,
     "feed-forward": lambda x, mask, ids: layers.FeedForward(16, keras.activations.silu, 0.1, "he_normal")(x),
     "block": lambda x, mask, ids: block(x, padding_mask=mask),
     "packed block": packed(lambda x, mask, layout: block(x, padding_mask=mask, layout=layout)),
@@ -157,7 +165,9 @@ def test_mixed_precision(name, policy):
         assert np.isfinite(tf.convert_to_tensor(gradient)).all()
 
 
-@pytest.mark.parametrize("name", ["self-attention", "cross-attention", "block", "feed-forward", "small layers"])
+@pytest.mark.parametrize(
+    "name", ["self-attention", "cross-attention", "disentangled attention", "block", "feed-forward", "small layers"]
+)
 def test_xla(name):
     model = model_of(name)
     compiled = tf.function(model, jit_compile=True)
@@ -171,6 +181,9 @@ LAYERS = [
     layers.BlockWithScores(make_block(2, 8, name="inner_block")),
     layers.RMSNormalization(1e-5),
     layers.RelativePositionBias(2, 8, 16, False),
+    layers.RelativeEmbedding(4, 4, 8, layers.NormConfig("rms"), "normal"),
+    layers.DisentangledAttention(2, 3, False, True, False, 0.1, "he_normal"),
+    layers.TokenConvolution(5, "relu", layers.NormConfig("rms"), 0.1, "he_normal"),
     layers.RotaryPositionEmbedding(100, 2),
     layers.LanguageModelHead(5),
     layers.LayerNormalization(1e-5, False),
