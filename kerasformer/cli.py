@@ -8,7 +8,7 @@ import sys
 import threading
 
 from kerasformer._quiet import load_tensorflow
-from kerasformer.errors import one_line_errors
+from kerasformer.errors import InputError, one_line_errors
 from kerasformer.files import read_locally
 
 _EXAMPLES = """\
@@ -61,7 +61,8 @@ def _parser():
         "export a task as the next version of a model, checked as a server would meet it",
         "publish work/sentiment/task savedmodels/sentiment --precision bfloat16",
     )
-    new.add_argument("folder", help="folder of a saved task")
+    new.add_argument("folder", help="folder of a saved task, or of a fine-tuned model of Hugging Face's or KerasHub's")
+    _add_task_options(new)
     new.add_argument("model", help="base folder of the model's versions, such as savedmodels/NAME or gs://BUCKET/NAME")
     new.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default: %(default)s")
 
@@ -91,7 +92,8 @@ def _parser():
         "answer the texts of a file, by a saved task or by an exported version",
         "predict savedmodels/sentiment/1 --input texts.jsonl --output answers.jsonl",
     )
-    new.add_argument("folder", help="folder of a saved task, or a version's folder with saved_model.pb")
+    new.add_argument("folder", help="folder of a saved task or model, or a version's folder with saved_model.pb")
+    _add_task_options(new)
     new.add_argument(
         "--input",
         required=True,
@@ -106,10 +108,42 @@ def _parser():
     return parser
 
 
-def _load_task(folder):
+def _add_task_options(parser):
+    parser.add_argument("--task", metavar="NAME", help="a task that the model is used for, such as ZeroShotClassifier")
+    parser.add_argument(
+        "--setting",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the task, such as pairs=true, windows=mean or 'prompt=query: '; may be given several times",
+    )
+
+
+def _settings(options):
+    """`{name: value}` of `--setting`; a value is a JSON number, list, true, false or null, or else a text.
+
+    Raises:
+        InputError: one is not NAME=VALUE.
+    """
+    import json
+
+    settings = {}
+    for given in options.setting:
+        name, found, value = given.partition("=")
+        if not found or not name:
+            raise InputError(f"--setting must be NAME=VALUE. Received: {given!r}.")
+        settings[name] = value
+        with contextlib.suppress(ValueError):
+            parsed = json.loads(value)
+            # "{}" is a text: no setting takes an object.
+            settings[name] = value if isinstance(parsed, dict) else parsed
+    return settings
+
+
+def _load_task(folder, options):
     from kerasformer.tasks import load
 
-    return load(folder)
+    return load(folder, options.task, **_settings(options))
 
 
 def _publish(options):
@@ -117,7 +151,7 @@ def _publish(options):
     from kerasformer.serving.publishing import publish
 
     with _status(f"loading {options.folder}") as status:
-        task = _load_task(options.folder)
+        task = _load_task(options.folder, options)
         status(f"exporting and checking {type(task).__name__}")
         version = publish(task, options.model, precision=options.precision)
     print(version)
@@ -213,7 +247,14 @@ def _predict(options):
     from kerasformer.serving.predicting import predict_file
 
     with _progress(f"answering {options.input}") as advance:
-        count = predict_file(options.folder, options.input, options.output, options.batch_size, _load_task, advance)
+        count = predict_file(
+            options.folder,
+            options.input,
+            options.output,
+            options.batch_size,
+            lambda folder: _load_task(folder, options),
+            advance,
+        )
     print(f"{count} answers in {options.output}")
 
 

@@ -82,6 +82,8 @@ def test_predict_is_the_same_from_a_task_and_from_a_version(capsys, saved, tmp_p
         (["serve", "nowhere"], 1, "There is no folder"),
         ([], 2, "COMMAND"),
         (["publish", "a", "b", "--precision", "int3"], 2, "invalid choice"),
+        (["publish", "a", "b", "--setting", "pairs"], 1, "--setting must be NAME=VALUE. Received: 'pairs'"),
+        (["publish", "a", "b", "--task", "Oracle"], 1, "`task` must be one of TextClassifier"),
     ],
 )
 def test_mistakes_are_reported_on_one_line(capsys, tmp_path, monkeypatch, arguments, code, expected):
@@ -137,3 +139,28 @@ def test_in_a_terminal_it_shows_progress(saved, tmp_path):
     assert b"answering" in drawn
     assert b"2 answers in" in drawn
     assert b"Traceback" not in drawn
+
+
+def test_another_task_with_lists_in_its_records(capsys, tmp_path):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "day"]
+    config = kf.models.BertConfig(len(words), 8, 1, 2, 12, 16, initializer_range=0.5)
+    tokenizer = kf.text.WordPieceTokenizer(words, max_length=16)
+    names = ["entailment", "contradiction"]
+    kf.tasks.TextClassifier(kf.models.bert(config, pooled=True), tokenizer, names, pairs=True).save(tmp_path / "task")
+    rows = [{"text": "a good day", "labels": ["good", "bad"]}, {"text": "bad", "labels": ["good"]}]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["--task", "ZeroShotClassifier", "--setting", "hypothesis_template={}", "--setting", "independent=true"]
+    files = ["--input", tmp_path / "texts.jsonl", "--output"]
+    assert run(capsys, "publish", tmp_path / "task", tmp_path / "model", *options)[0] == 0
+    assert run(capsys, "predict", tmp_path / "task", *files, tmp_path / "one.jsonl", *options)[0] == 0
+    assert run(capsys, "predict", tmp_path / "model" / "1", *files, tmp_path / "other.jsonl")[0] == 0
+    one, other = ([json.loads(line) for line in (tmp_path / f"{name}.jsonl").open()] for name in ("one", "other"))
+    assert [row["label"] for row in one] == [row["label"] for row in other]
+    for mine, served in zip(one, other, strict=True):
+        assert mine["scores"] == pytest.approx(served["scores"], abs=1e-5)
+    assert one[1]["scores"][1] == 0
+    assert one[1]["scores"][0] > 0
+    (tmp_path / "texts.jsonl").write_text('{"text": "good", "labels": "bad"}\n')
+    code, _, err = run(capsys, "predict", tmp_path / "model" / "1", *files, tmp_path / "third.jsonl")
+    assert code == 1
+    assert "labels (a list)" in err

@@ -142,11 +142,10 @@ def replay(session, signatures, kind, name, inputs, wanted, tolerance):
 def decode(request):
     """A request as `check` wrote it: `(kind, signature name, {input: array}, output names)`."""
     inputs = {}
-    for name, (dtype, values) in request["inputs"].items():
+    for name, (dtype, shape, values) in request["inputs"].items():
         if dtype == "bytes":
-            inputs[name] = np.array([base64.b64decode(value) for value in values] or [b""], object)[: len(values)]
-        else:
-            inputs[name] = np.array(values, dtype)
+            dtype, values = object, [base64.b64decode(value) for value in values]
+        inputs[name] = np.array(values, dtype).reshape(shape)
     return request["kind"], request["signature"], inputs, request["outputs"]
 
 

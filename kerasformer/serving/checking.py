@@ -89,7 +89,7 @@ def _encode(kind, signature, inputs, outputs):
     values = {}
     for name, array in inputs.items():
         if array.dtype.kind == "O":
-            values[name] = ["bytes", [base64.b64encode(text).decode() for text in array.ravel()]]
+            values[name] = ["bytes", array.shape, [base64.b64encode(text).decode() for text in array.ravel()]]
         else:
-            values[name] = [array.dtype.name, array.tolist()]
+            values[name] = [array.dtype.name, array.shape, array.ravel().tolist()]
     return {"kind": kind, "signature": signature, "inputs": values, "outputs": outputs}

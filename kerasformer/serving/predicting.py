@@ -32,14 +32,15 @@ def predict_file(folder, source, target, batch_size, load_task, advance):
         raise InputError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}.")
     source, target = local_path(source, "--input"), local_path(target, "--output")
     with read_locally(folder) as local:
-        names, answer = _version(local) if (local / "saved_model.pb").is_file() else _task(load_task(local))
-    rows = read_rows(source, names)
+        ranks, answer = _version(local) if (local / "saved_model.pb").is_file() else _task(load_task(local))
+    names = list(ranks)
+    rows = read_rows(source, ranks)
     descriptor, scratch = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             for start in range(0, len(rows), batch_size):
                 batch = rows[start : start + batch_size]
-                answers = answer({name: [row[name] for row in batch] for name in names})
+                answers = answer({name: _column([row[name] for row in batch], ranks[name]) for name in names})
                 for index in range(len(batch)):
                     line = {key: _plain(value[index]) for key, value in answers.items()}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -53,8 +54,19 @@ def predict_file(folder, source, target, batch_size, load_task, advance):
 
 
 def _task(task):
-    """The names of a task's inputs, and a function from their columns to answers."""
-    return list(task.warmup_inputs(1)), lambda columns: task.answers(columns, len(next(iter(columns.values()))))
+    """`{name: rank}` of a task's inputs, and a function from their columns to answers."""
+    ranks = {name: np.ndim(values) for name, values in task.warmup_inputs(1).items()}
+    return ranks, lambda columns: task.answers(columns, len(next(iter(columns.values()))))
+
+
+def _column(values, rank):
+    """An array of texts, or of lists of texts, padded with ""."""
+    if rank == 1:
+        return np.array(values, object)
+    rows = np.full([len(values), max(map(len, values))], "", object)
+    for place, row in enumerate(values):
+        rows[place, : len(row)] = row
+    return rows
 
 
 def _version(folder):
@@ -71,16 +83,17 @@ def _version(folder):
 
     def answer(columns):
         feeds = {
-            signature.inputs[name].name: np.array([text.encode() for text in texts], object)
+            signature.inputs[name].name: np.vectorize(str.encode, otypes=[object])(texts)
             for name, texts in columns.items()
         }
         return session.run(fetches, feeds)
 
-    return sorted(signature.inputs), answer
+    return {name: len(signature.inputs[name].tensor_shape.dim) for name in sorted(signature.inputs)}, answer
 
 
-def read_rows(path, names):
-    """The records of a file as dictionaries of the fields `names`, all str. Raises `InputError`, naming the record."""
+def read_rows(path, ranks):
+    """The records of a file as dictionaries of the fields in `{name: rank}`: str, or for rank 2 lists of str. Raises
+    `InputError`, naming the record."""
     from kerasformer.data import read_records
 
     if not path.is_file():
@@ -88,10 +101,17 @@ def read_rows(path, names):
     rows = []
     for record, where in read_records(path):
         fields = {key.lower(): value for key, value in record.items()}
-        if missing := [name for name in names if not isinstance(fields.get(name), str)]:
-            raise InputError(f"{where}: expected texts in the fields {list(names)}. Missing: {missing}.")
-        rows.append({name: fields[name] for name in names})
+        if missing := [name for name, rank in ranks.items() if not _is_text(fields.get(name), rank)]:
+            kinds = [f"{name} (a list)" if rank == 2 else name for name, rank in ranks.items()]
+            raise InputError(f"{where}: expected texts in the fields {kinds}. Missing: {missing}.")
+        rows.append({name: fields[name] for name in ranks})
     return rows
+
+
+def _is_text(value, rank):
+    if rank == 2:
+        return isinstance(value, list) and all(isinstance(part, str) for part in value)
+    return isinstance(value, str)
 
 
 def _plain(value):

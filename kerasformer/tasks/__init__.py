@@ -10,6 +10,7 @@ from kerasformer.tasks.task import Head, Task, built_in, register_task, register
 from kerasformer.tasks.text_classifier import TextClassifier
 from kerasformer.tasks.text_embedder import TextEmbedder
 from kerasformer.tasks.translator import Translator
+from kerasformer.tasks.zero_shot_classifier import ZeroShotClassifier
 
 __all__ = [
     "BertPretraining",
@@ -22,6 +23,7 @@ __all__ = [
     "TextClassifier",
     "TextEmbedder",
     "Translator",
+    "ZeroShotClassifier",
     "average_tasks",
     "built_in",
     "is_saved_task",

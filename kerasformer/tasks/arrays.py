@@ -25,8 +25,8 @@ def _concatenate_padded(arrays):
 
 def are_texts(values):
     """Whether a column holds texts, as an empty one does."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "bif":
-        return False
+    if isinstance(values, np.ndarray):
+        return values.dtype.kind in "OSU"
     return not len(values) or isinstance(values[0], (str, bytes))
 
 

@@ -4,19 +4,23 @@ import numpy as np
 
 from kerasformer.errors import InputError
 from kerasformer.tasks.task import registered_tasks
+from kerasformer.tasks.text_classifier import ACTIVATION_CLASSES
 
 
-def task_of(checkpoint, tokenizer, settings):
+def task_of(checkpoint, tokenizer, settings, task=None):
     """The task of a checkpoint, with its weights.
 
     Args:
         checkpoint: a `families.Checkpoint`, or what has its attributes.
         tokenizer: its tokenizer.
         settings: of the task, in place of those that the checkpoint says.
+        task: class name of a task that the head can be used for, in place of the usual one.
 
     Raises:
-        InputError: the checkpoint has no head that is known.
+        InputError: the checkpoint has no head that is known, or none for this task.
     """
+    if task == "ZeroShotClassifier" and checkpoint.kind == "sequence_classification":
+        return _filled(task, checkpoint, tokenizer, {"label_names": tuple(checkpoint.labels)} | settings, pooled=True)
     make = {
         "sequence_classification": _classifier,
         "token_classification": _tagger,
@@ -29,7 +33,10 @@ def task_of(checkpoint, tokenizer, settings):
             f"{checkpoint.folder} holds {checkpoint.architecture or 'a model'} without a head that is a task. "
             "`kf.load_encoder` reads the encoder; give it to a task of `kf.tasks`."
         )
-    return make(checkpoint, tokenizer, settings)
+    made = make(checkpoint, tokenizer, settings)
+    if task not in (None, type(made).__name__):
+        raise InputError(f"The head in {checkpoint.folder} is of a {type(made).__name__}. Received: task={task!r}.")
+    return made
 
 
 def _classifier(checkpoint, tokenizer, settings):
@@ -42,9 +49,28 @@ def _classifier(checkpoint, tokenizer, settings):
     own = {
         "label_names": None if problem == "regression" else tuple(labels),
         "multi_label": problem == "multi_label_classification",
+        **_cross_encoder(checkpoint.settings, problem),
         "dropout": checkpoint.config.blocks[0].dropout,
     }
     return _filled("TextClassifier", checkpoint, tokenizer, own | settings, pooled=True)
+
+
+def _cross_encoder(settings, problem):
+    """The settings of a classifier of pairs, where the config says that it is one: sentence-transformers' CrossEncoder
+    names its activation there."""
+    new, old = settings.get("sentence_transformers"), "sbert_ce_default_activation_function"
+    if not isinstance(new, dict) and old not in settings:
+        return {}
+    activation = new.get("activation_fn") if isinstance(new, dict) else settings[old]
+    if problem != "regression":
+        return {"pairs": True}
+    known = {None: "linear"} | {theirs: ours for ours, theirs in ACTIVATION_CLASSES.items()}
+    if activation not in known:
+        raise InputError(
+            f"The activation of a cross-encoder must be one of {list(ACTIVATION_CLASSES.values())}. "
+            f"{settings.path} has {activation!r}."
+        )
+    return {"pairs": True, "activation": known[activation]}
 
 
 def _tagger(checkpoint, tokenizer, settings):

@@ -120,7 +120,7 @@ def is_saved_task(folder: str | os.PathLike) -> bool:
     return (pathlib.Path(folder) / DESCRIPTION).is_file()
 
 
-def load(folder: str | os.PathLike, **settings) -> Task:
+def load(folder: str | os.PathLike, task: str | None = None, **settings) -> Task:
     """Loads a task, from a folder of ours or of anybody's.
 
     - what `task.save` wrote
@@ -130,27 +130,31 @@ def load(folder: str | os.PathLike, **settings) -> Task:
 
     Args:
         folder: path.
+        task: class name of another task that the head can be used for: "ZeroShotClassifier" for a classifier of natural
+            language inference.
         settings: of the task, in place of those that the folder says; such as `pairs=True` for a classifier of pairs.
 
     Returns:
         A `Task`.
 
     Raises:
-        InputError: the folder holds none of these, or a file in it is missing or damaged.
+        InputError: the folder holds none of these, none that `task` can be, or a file in it is missing or damaged.
     """
+    if task is not None and task not in registered_tasks():
+        raise InputError(f"`task` must be one of {', '.join(registered_tasks())}. Received: task={task!r}.")
     with read_locally(folder) as local:
-        return _load(local, settings)
+        return _load(local, task, settings)
 
 
-def _load(folder, settings):
-    if is_saved_task(folder):
+def _load(folder, task, settings):
+    if is_saved_task(folder) and task in (None, _description(folder / DESCRIPTION)["task"]):
         return _load_ours(folder, settings)
-    if is_sentence_transformers(folder):
+    if is_sentence_transformers(folder) and task in (None, "TextEmbedder"):
         encoder, tokenizer, found = load_embedder(folder)
         own = {"pooling": found.pooling, "normalize": found.normalize, "prompt": found.prompt}
         return registered_tasks()["TextEmbedder"](encoder, tokenizer, **own | settings)
     checkpoint = open_checkpoint(folder)
-    return task_of(checkpoint, checkpoint_tokenizer(checkpoint), settings)
+    return task_of(checkpoint, checkpoint_tokenizer(checkpoint), settings, task)
 
 
 def _load_ours(folder, changes):

@@ -15,8 +15,16 @@ from kerasformer.tasks.labelled_batches import labelled_form
 from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task, string_spec
 from kerasformer.text.tweets import normalize_tweets
+from kerasformer.text.windows import check_window, window_texts
 
 POOLINGS = ("first", "mean")
+WINDOWS = ("mean", "max")
+# By their names in sentence-transformers' CrossEncoder.
+ACTIVATION_CLASSES = {
+    "linear": "torch.nn.modules.linear.Identity",
+    "sigmoid": "torch.nn.modules.activation.Sigmoid",
+}
+ACTIVATIONS = tuple(ACTIVATION_CLASSES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +41,9 @@ class TextClassifierSettings:
     normalize_tweets: bool = False
     target_mean: float = 0.0
     target_scale: float = 1.0
+    activation: str = "linear"
+    windows: str | None = None
+    overlap: int = 64
 
     def __post_init__(self):
         if self.label_names is not None:
@@ -42,6 +53,19 @@ class TextClassifierSettings:
             raise InputError("`multi_label` needs `label_names`. Received: none.")
         if self.pooling not in POOLINGS:
             raise InputError(f"`pooling` must be one of {list(POOLINGS)}. Received: pooling={self.pooling!r}.")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"`activation` must be one of {list(ACTIVATIONS)}. Received: {self.activation!r}.")
+        if self.windows not in (None, *WINDOWS):
+            raise InputError(f"`windows` must be None or one of {list(WINDOWS)}. Received: windows={self.windows!r}.")
+        if self.windows is not None and self.pairs:
+            raise InputError("`windows` is for single texts. Received: `pairs` as well.")
+        if self.activation == "sigmoid" and (
+            self.label_names is not None or (self.target_mean, self.target_scale) != (0.0, 1.0)
+        ):
+            raise InputError(
+                "`activation='sigmoid'` is for a regression of numbers between 0 and 1. Received: `label_names`, "
+                "`target_mean` or `target_scale` as well."
+            )
         if not 0 < self.threshold < 1:
             raise InputError(f"`threshold` must be in (0, 1). Received: threshold={self.threshold}.")
         if not (0 < self.target_scale < math.inf and math.isfinite(self.target_mean)):
@@ -76,6 +100,11 @@ class TextClassifier(Task):
         target_mean, target_scale: of a regression's numbers, such as mean and standard deviation of the training data.
             The model computes `(number - target_mean) / target_scale`. Loss, `tokens` and the head in `config.json`'s
             terms are of these; answers and metrics are of the numbers.
+        activation: of a regression, "linear", or "sigmoid" for numbers between 0 and 1, such as the relevance that a
+            reranker (a cross-encoder of pairs) predicts. With "sigmoid" the loss is the binary cross-entropy.
+        windows: how a text longer than the tokenizer's `max_length` is classified: None truncates it; otherwise it is
+            read in windows, whose scores are joined by their "mean" or "max", and of several classes normalized.
+        overlap: pieces that two windows have in common.
         normalize_tweets: whether user names and links are masked first, as in TweetEval (`kerasformer.text.tweets`).
 
     Raises:
@@ -83,7 +112,7 @@ class TextClassifier(Task):
             `pooling` reads, a tokenizer that does not fit the encoder.
     """
 
-    Settings = TextClassifierSettings
+    Settings: type = TextClassifierSettings
     float32_layers = ("text_vector", "classifier_dropout", "classifier")
 
     def build(self):
@@ -106,6 +135,11 @@ class TextClassifier(Task):
         sequence = encoder_output(self.encoder, "sequence_output", "pooling='mean'")
         return MeanPooling(name="text_vector")(sequence, padding_mask=self.encoder.input["padding_mask"])
 
+    def check(self):
+        super().check()
+        if self.windows is not None:
+            check_window(self.tokenizer, self.tokenizer.max_length, self.overlap)
+
     @property
     def is_regression(self):
         """Whether it returns a number instead of a label."""
@@ -121,7 +155,10 @@ class TextClassifier(Task):
 
     def checkpoint_settings(self):
         if self.is_regression:
-            return {"labels": ["LABEL_0"], "problem_type": "regression"}
+            settings = {"labels": ["LABEL_0"], "problem_type": "regression"}
+            if self.pairs:  # what sentence-transformers' CrossEncoder reads
+                settings["sentence_transformers"] = {"activation_fn": ACTIVATION_CLASSES[self.activation]}
+            return settings
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
         return {"labels": list(self.label_names), "problem_type": kind}
 
@@ -129,9 +166,36 @@ class TextClassifier(Task):
         return {"pooling": "mean"} if self.pooling == "mean" else {}
 
     def batch_inputs(self, features):
-        if self.normalize_tweets:
-            features = {name: normalize_tweets(texts) for name, texts in features.items()}
-        return super().batch_inputs(features)
+        return super().batch_inputs(self._normalized(features))
+
+    def _normalized(self, features):
+        if not self.normalize_tweets:
+            return features
+        return {name: normalize_tweets(texts) for name, texts in features.items()}
+
+    def evaluation_batch(self, features, targets, core):
+        return self._outputs(features, core)
+
+    def answer_features(self, features, core):
+        return self.answer(self._outputs(features, core))
+
+    def _outputs(self, features, core):
+        """The model's outputs for a batch of features; of texts in windows, the logits of the joined scores."""
+        if self.windows is None:
+            return core(self.batch_inputs(features))
+        texts = self._normalized(features)["text"]
+        windows = window_texts(self.tokenizer, texts, self.tokenizer.max_length, self.overlap)
+        logits = tf.cast(core(self.model_inputs(windows.inputs))["logits"], tf.float32)
+        scores = logits if self.is_regression else self._scores(logits)
+        join = tf.math.segment_mean if self.windows == "mean" else tf.math.segment_max
+        joined = tf.ensure_shape(join(scores, windows.owners), logits.shape)
+        if self.is_regression:
+            return {"logits": joined}
+        joined = tf.clip_by_value(joined, 1e-12, 1.0 - 1e-7)
+        return {"logits": tf.math.log(joined) - tf.math.log1p(-joined) if self.multi_label else tf.math.log(joined)}
+
+    def _scores(self, logits):
+        return tf.sigmoid(logits) if self.multi_label else tf.nn.softmax(logits)
 
     def batch_form(self, spec):
         """What `Trainer` reads batches with: sample weights, one-hot labels and more, see `labelled_form`."""
@@ -154,7 +218,9 @@ class TextClassifier(Task):
         if isinstance(targets, dict):
             targets, weights = targets["labels"], targets["weights"]
         logits = tf.cast(outputs["logits"], tf.float32)
-        if self.is_regression:
+        if self.is_regression and self.activation == "sigmoid":
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(targets, tf.float32), logits[:, 0])
+        elif self.is_regression:
             wanted = (tf.cast(targets, tf.float32) - self.target_mean) / self.target_scale
             losses = tf.math.squared_difference(logits[:, 0], wanted)
         elif self.multi_label:
@@ -184,13 +250,18 @@ class TextClassifier(Task):
         targets = targets["labels"] if isinstance(targets, dict) else targets
         result = {"loss": float(tf.math.divide_no_nan(loss_sum, count))}
         if self.is_regression:
-            numbers = outputs["logits"][:, 0] * self.target_scale + self.target_mean
+            numbers = self._number(tf.constant(outputs["logits"])).numpy()
             return result | metrics.regression_metrics(targets, numbers)
         if self.multi_label:
             found = outputs["logits"] >= np.log(self.threshold / (1 - self.threshold))
             return result | metrics.multi_label_metrics(np.asarray(targets) > 0, found)
         predictions = outputs["logits"].argmax(-1)
         return result | metrics.classification_metrics(targets, predictions, len(self.label_names))
+
+    def _number(self, logits):
+        """What a regression answers, `[N]`."""
+        number = logits[:, 0] * self.target_scale + self.target_mean
+        return tf.sigmoid(number) if self.activation == "sigmoid" else number
 
     def class_report(self, targets, predictions):
         """The metrics of each class: rows of `(label name, precision, recall, F1, number of examples)`, from label
@@ -205,16 +276,14 @@ class TextClassifier(Task):
         `scores`; of a regression `score`."""
         logits = tf.cast(outputs["logits"], tf.float32)
         if self.is_regression:
-            return {"score": logits[:, 0] * self.target_scale + self.target_mean}
-        names = tf.constant(self.label_names)
+            return {"score": self._number(logits)}
+        names, scores = tf.constant(self.label_names), self._scores(logits)
         if self.multi_label:
-            scores = tf.sigmoid(logits)
             given = scores >= self.threshold
             rows = tf.RaggedTensor.from_row_lengths(
                 tf.gather(names, tf.where(given)[:, 1]), tf.reduce_sum(tf.cast(given, tf.int32), 1), validate=False
             )
             return {"labels": rows.to_tensor(""), "scores": scores}
-        scores = tf.nn.softmax(logits)
         best = tf.argmax(scores, -1, output_type=tf.int32)
         return {"label": tf.gather(names, best), "score": tf.gather(scores, best, batch_dims=1), "scores": scores}
 

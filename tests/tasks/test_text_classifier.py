@@ -420,3 +420,84 @@ def test_is_saved_task(saved, tmp_path):
     assert is_saved_task(saved)
     assert not is_saved_task(tmp_path)
     assert not is_saved_task(tmp_path / "nowhere")
+
+
+LONG = " ".join(["good so bad very rome anna"] * 6)
+
+
+def window_scores(task, text, activation):
+    """The scores of each window of 8 pieces with 3 in common."""
+    words, rows = text.split(), []
+    for start in range(0, max(len(words) - 3, 1), 5):
+        rows.append(" ".join(words[start : start + 8]))
+    return np.asarray(activation(task.model(task.tokenizer(rows))["logits"]))
+
+
+@pytest.mark.parametrize("join", ["mean", "max"])
+@pytest.mark.parametrize("kind", ["one label", "several labels", "number"])
+def test_long_texts_in_windows(kind, join):
+    task = make(None if kind == "number" else NAMES, multi_label=kind == "several labels", windows=join, overlap=3)
+    texts = [LONG, "good", "", LONG + " so"]
+    activation = {"one label": tf.nn.softmax, "several labels": tf.sigmoid, "number": tf.identity}[kind]
+    expected = np.stack([getattr(np, join)(window_scores(task, text, activation), 0) for text in texts])
+    if kind == "one label":
+        expected /= expected.sum(-1, keepdims=True)
+    answers = task.predict(texts)
+    np.testing.assert_allclose(answers["score" if kind == "number" else "scores"].reshape(expected.shape), expected,
+                               atol=2e-5)  # fmt: skip
+    name = "scores" if "scores" in answers else "score"
+    cut = task.replace(windows=None).predict(texts)
+    np.testing.assert_allclose(cut[name][1], answers[name][1], atol=2e-5)
+    assert not np.allclose(cut[name][0], answers[name][0])
+
+
+def test_windows_of_pairs_and_without_room():
+    with pytest.raises(InputError, match=r"`windows` is for single texts"):
+        make(pairs=True, windows="mean")
+    with pytest.raises(InputError, match="overlap"):
+        make(windows="mean", overlap=8)
+    with pytest.raises(InputError, match="windows='best'"):
+        make(windows="best")
+
+
+def test_a_reranker(tmp_path):
+    """Scores between 0 and 1 of pairs, as a cross-encoder of sentence-transformers has them."""
+    task = make(None, pairs=True, activation="sigmoid")
+    queries, texts = ["good", "so very"], ["bad", "rome anna"]
+    logits = np.asarray(task.model(task.tokenizer(queries, texts))["logits"], np.float64)[:, 0]
+    np.testing.assert_allclose(task.predict(queries, texts)["score"], 1 / (1 + np.exp(-logits)), atol=1e-6)
+    loss, count = task.loss(tf.constant([0.25, 1.0]), {"logits": tf.constant(logits[:, None])})
+    wanted = np.array([0.25, 1.0])
+    expected = wanted * np.log1p(np.exp(-logits)) + (1 - wanted) * np.log1p(np.exp(logits))
+    assert (float(loss), float(count)) == (pytest.approx(expected.sum(), rel=1e-5), 2.0)
+    assert {"loss", "rmse"} <= task.evaluate_outputs(wanted, {"logits": logits[:, None].astype("float32")}).keys()
+    task.save(tmp_path / "task")
+    (tmp_path / "task" / "kerasformer.json").unlink()
+    loaded = kf.load(tmp_path / "task")
+    assert (loaded.pairs, loaded.activation) == (True, "sigmoid")
+    np.testing.assert_array_equal(loaded.predict(queries, texts)["score"], task.predict(queries, texts)["score"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "pairs", "activation"),
+    [
+        ({}, False, "linear"),
+        ({"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}, True, "linear"),
+        ({"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}, True, "sigmoid"),
+        ({"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"}}, None, None),
+    ],
+)
+def test_cross_encoders_are_recognized(fields, pairs, activation, tmp_path):
+    folder = tmp_path / "task"
+    make(None).save(folder)
+    (folder / "kerasformer.json").unlink()
+    settings = json.loads((folder / "config.json").read_text()) | fields
+    (folder / "config.json").write_text(json.dumps(settings))
+    if pairs is None:
+        with pytest.raises(InputError, match=r"activation of a cross-encoder.*Tanh"):
+            kf.load(folder)
+    else:
+        loaded = kf.load(folder)
+        assert (loaded.pairs, loaded.activation) == (pairs, activation)
+    with pytest.raises(InputError, match="activation='sigmoid'"):
+        make(activation="sigmoid")

@@ -20,6 +20,7 @@ from kerasformer.tasks import (
     TextClassifier,
     TextEmbedder,
     Translator,
+    ZeroShotClassifier,
 )
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "good", "bad", "so", "very", "rome", "anna"]
@@ -176,6 +177,16 @@ CASES = {
         ("normalize_tweets", False, True),
         {"pooling": "first"},
         {"threshold": -1.0},
+    ),
+    "any labels": Case(
+        _made(ZeroShotClassifier, ("entailment", "neutral", "contradiction"), hypothesis_template="{} .", dropout=0.0),
+        [TEXTS, np.array([["good", "bad"], ["rome", ""], ["", ""], ["so", "anna"], ["so very", "bad"]], object)],
+        lambda: ({"text": tf.constant(TEXTS), "text_pair": tf.constant(PAIRS)}, tf.constant([0, 1, 2, 0, 1])),
+        "sequence_classification",
+        ("independent", False, True),
+        {"label_names": ("entailment", "no")},
+        {"hypothesis_template": "rome"},
+        {"task": "ZeroShotClassifier", "hypothesis_template": "{} ."},
     ),
     "tagger": Case(
         _made(Tagger, ["place", "人"], window=12, overlap=2, pooled=False, dropout=0.0),
