@@ -18,6 +18,7 @@ from kerasformer.errors import InputError
 from kerasformer.text import registry
 from kerasformer.text.byte_level_model import ByteLevelModel
 from kerasformer.text.components import read_merges
+from kerasformer.text.unigram_model import UnigramModel
 
 
 class Words(NamedTuple):
@@ -74,7 +75,7 @@ def byte_pair(
     return ByteLevelModel(vocab, read_merges(merges), ignore_merges)
 
 
-MODELS = {"BPE": byte_pair}
+MODELS = {"BPE": byte_pair, "Unigram": UnigramModel}
 
 
 def read_model(component, byte_level, where):

@@ -6,8 +6,9 @@ registry, `{type: class}`, and a class takes the fields of its component.
 """
 
 from kerasformer.text import registry
+from kerasformer.text.precompiled import Precompiled
 
-NORMALIZERS = {}
+NORMALIZERS = {"Precompiled": Precompiled}
 
 
 def read_normalizer(component, where):
