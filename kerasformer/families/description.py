@@ -160,6 +160,7 @@ def _missing(checkpoint):
     absent = {
         "embeddings.segment": not config.embedding.num_segments,
         "embeddings.position": config.embedding.positions != "learned",
+        "embeddings.projection": config.embedding.embedding_dim is None,
     }
     names = []
     for row in family.names + family.heads.get(checkpoint.kind, []):

@@ -18,6 +18,7 @@ SUFFIXES = {
     "masked_lm": "ForMaskedLM",
     "next_sentence": "ForNextSentencePrediction",
     "pretraining": "ForPreTraining",
+    "replaced_tokens": "ForPreTraining",
     "causal_lm": "ForCausalLM",
 }
 # Buffers, which hold no weights: positions, and the frequencies of rotary ones.
@@ -48,6 +49,8 @@ class Family:
         pooler: rows of the pooler that comes with the backbone.
         heads: `{kind: rows}`, kinds as in `SUFFIXES`. Rows address `pooler` (and `pooler.norm`), of the backbone, and
             `head.output`, `head.transform`, `head.norm` and `head.bias`, of the head.
+        head_dropout: `{kind: field}` of `config.json` with the dropout rate of a head, where it is not
+            `classifier_dropout`.
         tied: `{name: other name}` of tensors that are one, such as the table that makes the scores of a vocabulary.
         buffers: regular expression of further tensors that hold no weights.
         architectures: `{kind: class name}` where it is not `class_name` with the suffix of `SUFFIXES`.
@@ -62,6 +65,7 @@ class Family:
     names: list
     pooler: list = dataclasses.field(default_factory=list)
     heads: dict = dataclasses.field(default_factory=dict)
+    head_dropout: dict = dataclasses.field(default_factory=dict)
     tied: dict = dataclasses.field(default_factory=dict)
     buffers: str = r"$^"
     architectures: dict = dataclasses.field(default_factory=dict)

@@ -11,7 +11,7 @@ import warnings
 from safetensors.numpy import save_file
 
 from kerasformer.errors import InputError
-from kerasformer.families import bert, gpt2, llama, roberta
+from kerasformer.families import albert, bert, distilbert, electra, gpt2, llama, mpnet, roberta
 from kerasformer.families.family import Family, Settings, read_settings
 from kerasformer.families.google_bert import (
     google_tokenizer,
@@ -25,9 +25,10 @@ from kerasformer.families.weights import assign, collect, is_of_pooler, names_in
 from kerasformer.files import local_path
 from kerasformer.models import decoder, encoder
 
-FAMILIES = {family.model_type: family for family in (bert.FAMILY, roberta.FAMILY, gpt2.FAMILY, llama.FAMILY)}
+_MODULES = (bert, roberta, distilbert, mpnet, electra, albert, gpt2, llama)
+FAMILIES = {module.FAMILY.model_type: module.FAMILY for module in _MODULES}
 # Heads that a model is pretrained with. Who loads the backbone to fine-tune it does not miss them.
-_PRETRAINING = ("masked_lm", "next_sentence", "pretraining", "causal_lm")
+_PRETRAINING = ("masked_lm", "next_sentence", "pretraining", "replaced_tokens", "causal_lm")
 _SCORE_A_VOCABULARY = ("masked_lm", "pretraining", "causal_lm")
 _PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
@@ -123,6 +124,12 @@ class Checkpoint:
                 f"`problem_type` must be one of {list(_PROBLEM_TYPES)}. {self.settings.path} has {found!r}."
             )
         return found
+
+    @property
+    def head_dropout(self):
+        """The dropout rate of a classification head, by default that of the blocks."""
+        rate = self.settings.get(self.family.head_dropout.get(self.kind, "classifier_dropout"))
+        return self.config.blocks[0].dropout if rate is None else rate
 
     def backbone(self, *, pooled=False, dtype=None):
         """A randomly initialized `Backbone` of `config`, for `assign`.

@@ -19,8 +19,8 @@ class Backbone(keras.Model):
 
     Attributes:
         config: a ModelConfig or an EncoderDecoderConfig.
-        embeddings, blocks, norm, relative_embedding, convolution: the parts of the stack, see `Stack`; of an
-            encoder-decoder those of the decoder.
+        embeddings, blocks, norm, position_bias, relative_embedding, convolution: the parts of the stack, see `Stack`;
+            of an encoder-decoder those of the decoder.
         encoder, decoder: the `Stack`s of an encoder-decoder; else one of them is None.
         pooler: the `Pooler` of `pooled_output`, or None.
         output_head: the `LanguageModelHead` of a decoder whose output is not tied, or None.
@@ -60,6 +60,7 @@ class Backbone(keras.Model):
     norm = property(lambda self: self._stack.norm)
     relative_embedding = property(lambda self: self._stack.relative_embedding)
     convolution = property(lambda self: self._stack.convolution)
+    position_bias = property(lambda self: self._stack.position_bias)
 
     @property
     def _stack(self):

@@ -50,7 +50,7 @@ def _classifier(checkpoint, tokenizer, settings):
         "label_names": None if problem == "regression" else tuple(labels),
         "multi_label": problem == "multi_label_classification",
         **_cross_encoder(checkpoint.settings, problem),
-        "dropout": checkpoint.config.blocks[0].dropout,
+        "dropout": checkpoint.head_dropout,
     }
     return _filled("TextClassifier", checkpoint, tokenizer, own | settings, pooled=True)
 
@@ -82,7 +82,7 @@ def _tagger(checkpoint, tokenizer, settings):
             f"The labels of {checkpoint.folder} must be O and, of each type, B- and I-. Received: {labels[:20]}. Take "
             "the encoder with `kf.load_encoder`."
         )
-    own = {"entity_types": tuple(types), "dropout": checkpoint.config.blocks[0].dropout}
+    own = {"entity_types": tuple(types), "dropout": checkpoint.head_dropout}
     task = _filled("Tagger", checkpoint, tokenizer, own | settings)
     # Their order of the labels to ours.
     order = np.array([labels.index(label) for label in ours])

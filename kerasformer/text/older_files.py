@@ -8,15 +8,23 @@ import pathlib
 from kerasformer.errors import InputError
 from kerasformer.text.components import byte_level_specification, read_json, read_merges
 
+BERT = {
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "mask_token": "[MASK]",
+}
+_ROBERTA = {
+    "cls_token": "<s>",
+    "pad_token": "<pad>",
+    "sep_token": "</s>",
+    "unk_token": "<unk>",
+    "mask_token": {"content": "<mask>", "lstrip": True},
+}
 ROBERTA = {
     "classes": ("RobertaTokenizer", "RobertaTokenizerFast"),
-    "special_tokens": {
-        "cls_token": "<s>",
-        "pad_token": "<pad>",
-        "sep_token": "</s>",
-        "unk_token": "<unk>",
-        "mask_token": {"content": "<mask>", "lstrip": True},
-    },
+    "special_tokens": _ROBERTA,
     "post_processor": "RobertaProcessing",
 }
 GPT2 = {
@@ -24,11 +32,16 @@ GPT2 = {
     "special_tokens": dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>"),
     "post_processor": "ByteLevel",
 }
+MPNET = {
+    "special_tokens": _ROBERTA | {"unk_token": "[UNK]"},
+    "post_processor": "RobertaProcessing",
+}
+_WORDPIECE = ("Bert", "DistilBert", "Electra", "MPNet")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 _MAPS = ("special_tokens_map.json", "tokenizer_config.json")
 
 
-def wordpiece(folder, lowercase=True, max_word_length=100):
+def wordpiece(folder, lowercase=True, max_word_length=100, special_tokens=None, post_processor="BertProcessing"):
     """BERT's tokenizer, from `vocab.txt` with a token a line.
 
     Args:
@@ -36,19 +49,21 @@ def wordpiece(folder, lowercase=True, max_word_length=100):
             `added_tokens.json`.
         lowercase: where `do_lower_case` in `tokenizer_config.json` does not say.
         max_word_length: longer words, in characters, are unknown.
+        special_tokens: `{name: token}` where the files do not say; None for BERT's.
+        post_processor: "BertProcessing", or "RobertaProcessing" which puts `sep_token` twice between two texts.
 
     Raises:
         InputError: a file is missing or damaged, a special token is not in the vocabulary, or the words are those of a
             tokenizer that splits them otherwise (MeCab, Juman++).
     """
     folder = pathlib.Path(folder)
-    settings = _settings(folder, ("BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "ElectraTokenizer"))
+    settings = _settings(folder, [f"{name}Tokenizer{end}" for name in _WORDPIECE for end in ("", "Fast")])
     lines = _text(folder / "vocab.txt").split("\n")
     # Where a token is twice, the last one counts.
     vocabulary = {line.rstrip(): place for place, line in enumerate(lines[:-1] if lines[-1] == "" else lines)}
-    names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
-    special, places, added = _special_tokens(folder, settings, vocabulary, names | {"mask_token": "[MASK]"})
+    special, places, added = _special_tokens(folder, settings, vocabulary, special_tokens or BERT)
     ends = {name: [special[f"{name}_token"], places[special[f"{name}_token"]]] for name in ("cls", "sep")}
+    offsets = {"trim_offsets": True, "add_prefix_space": False} if post_processor == "RobertaProcessing" else {}
     return {
         "version": "1.0",
         "added_tokens": added,
@@ -60,7 +75,7 @@ def wordpiece(folder, lowercase=True, max_word_length=100):
             "lowercase": settings.get("do_lower_case", lowercase),
         },
         "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {"type": "BertProcessing", **ends},
+        "post_processor": {"type": post_processor, **ends, **offsets},
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
         "model": {
             "type": "WordPiece",
@@ -120,7 +135,9 @@ def _special_tokens(folder, settings, vocabulary, defaults):
     special = {}
     for name, default in defaults.items():
         token = settings.get(name) or default
-        token = token if isinstance(token, dict) else {"content": token}
+        if not isinstance(token, dict):
+            # Its flags are those that the family gives the token.
+            token = (default if isinstance(default, dict) else {}) | {"content": token}
         if token["content"] in places:
             place = places[token["content"]]
             special[name] = token["content"]

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from recorded import FIXTURES, Recorded, loaded
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from kerasformer.errors import InputError
 from kerasformer.families import FAMILIES, family_of, open_checkpoint, write_checkpoint
 from kerasformer.families.weights import collect
+from kerasformer.models import encoder
 
-ENCODERS = ["bert", "roberta"]
+ENCODERS = ["bert", "roberta", "distilbert", "mpnet", "electra", "albert"]
 CLASSIFIERS = ["sequence_classification", "several_labels", "regression", "token_classification", "question_answering"]
 HIDDEN, LOGITS, GRADIENTS = 2e-5, 1e-4, 1e-4
 
@@ -49,10 +51,27 @@ def assert_gradients(backbone, expected, loss):
 
 
 def test_hidden_states_and_pooler(recorded, tmp_path):
-    outputs = loaded(recorded.write(tmp_path / "model"), pooled=True)(recorded.inputs)
+    has_pooler = "pooled" in recorded
+    outputs = loaded(recorded.write(tmp_path / "model"), pooled=has_pooler)(recorded.inputs)
     expected = recorded["hidden/2"] * recorded.mask
     np.testing.assert_allclose(outputs["sequence_output"], expected, rtol=0, atol=HIDDEN)
-    np.testing.assert_allclose(outputs["pooled_output"], recorded["pooled"], rtol=0, atol=HIDDEN)
+    if has_pooler:
+        np.testing.assert_allclose(outputs["pooled_output"], recorded["pooled"], rtol=0, atol=HIDDEN)
+
+
+def test_a_packed_batch(recorded, tmp_path):
+    """The second, third and fourth sequence in one row."""
+    checkpoint = open_checkpoint(recorded.write(tmp_path / "model"))
+    backbone = encoder(checkpoint.config, packed_sequences=True)
+    checkpoint.assign(backbone)
+    lengths = recorded.inputs["padding_mask"].sum(1)[1:]
+    inputs = {
+        name: np.concatenate([row[:length] for row, length in zip(value[1:], lengths, strict=True)])[None]
+        for name, value in recorded.inputs.items()
+    }
+    inputs["padding_mask"] = np.repeat([1, 2, 3], lengths)[None].astype(np.int32)
+    expected = np.concatenate([row[:length] for row, length in zip(recorded["hidden/2"][1:], lengths, strict=True)])
+    np.testing.assert_allclose(backbone(inputs)["sequence_output"][0], expected, rtol=0, atol=HIDDEN)
 
 
 def test_each_layer(recorded, tmp_path):
@@ -146,7 +165,8 @@ def test_transformers_loads_what_we_write(name, tmp_path):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     recorded = Recorded(FIXTURES / (f"encoder_{name}.npz" if name in ENCODERS else "gpt2.npz"))
     kind = None if name in ENCODERS else "causal_lm"
-    backbone = loaded(recorded.write(tmp_path / "model"), pooled=True)
+    has_pooler = "pooled" in recorded
+    backbone = loaded(recorded.write(tmp_path / "model"), pooled=has_pooler)
     target = tmp_path / "again"
     target.mkdir()
     write_checkpoint(target, backbone, kind)
@@ -161,7 +181,8 @@ def test_transformers_loads_what_we_write(name, tmp_path):
     ours = backbone(recorded.inputs)
     if kind is None:
         found, expected = ours["sequence_output"], outputs.last_hidden_state.numpy()
-        np.testing.assert_allclose(ours["pooled_output"], outputs.pooler_output.numpy(), rtol=0, atol=HIDDEN)
+        if has_pooler:
+            np.testing.assert_allclose(ours["pooled_output"], outputs.pooler_output.numpy(), rtol=0, atol=HIDDEN)
     else:
         found, expected = ours["logits"], outputs.logits.numpy()
     np.testing.assert_allclose(found * recorded.mask, expected * recorded.mask, rtol=0, atol=HIDDEN)
@@ -171,10 +192,63 @@ def test_transformers_loads_what_we_write(name, tmp_path):
 @pytest.mark.parametrize("name", [*ENCODERS, "gpt2"])
 def test_the_table_names_every_weight(name, tmp_path):
     recorded = Recorded(FIXTURES / (f"encoder_{name}.npz" if name in ENCODERS else "gpt2.npz"))
-    backbone = open_checkpoint(recorded.write(tmp_path / "model")).backbone(pooled=True)
     family = FAMILIES[name]
+    backbone = open_checkpoint(recorded.write(tmp_path / "model")).backbone(pooled=bool(family.pooler))
     named = collect(family.names + (family.pooler if backbone.pooler is not None else []), backbone)
     assert sum(value.size for value in named.values()) == backbone.count_params()
+
+
+@pytest.mark.parametrize(("name", "changes"), [
+    ("albert", {"num_hidden_groups": 2}),
+    ("albert", {"inner_group_num": 2}),
+    ("mpnet", {"relative_attention_num_buckets": 64}),
+    ("mpnet", {"pad_token_id": 0}),
+    ("electra", {"position_embedding_type": "relative_key"}),
+    ("distilbert", {"activation": "mish"}),
+])  # fmt: skip
+def test_what_a_family_does_not_have_is_refused(name, changes, tmp_path):
+    recorded = Recorded(FIXTURES / f"encoder_{name}.npz")
+    ((field, value),) = changes.items()
+    with pytest.raises(InputError, match=f"`{field}` must be .*{value}"):
+        _ = open_checkpoint(recorded.write(tmp_path / "model", **changes)).config
+
+
+def test_tables_of_the_model_s_width(tmp_path):
+    """ELECTRA's have no projection then, ALBERT's have one."""
+    for name in ("electra", "albert"):
+        recorded = Recorded(FIXTURES / f"encoder_{name}.npz")
+        config = open_checkpoint(recorded.write(tmp_path / name, embedding_size=32)).config
+        assert (encoder(config).embeddings.projection is None) == (name == "electra")
+        assert FAMILIES[name].settings(config)["embedding_size"] == 32
+        assert family_of(config).model_type == name
+
+
+def test_a_discriminator_is_an_encoder(tmp_path):
+    recorded = Recorded(FIXTURES / "encoder_electra.npz")
+    folder = recorded.write(tmp_path / "model", architectures=["ElectraForPreTraining"])
+    tensors = {f"electra.{name}": value for name, value in recorded.below("weight/").items()}
+    for part, shape in (("dense", (32, 32)), ("dense_prediction", (1, 32))):
+        name = f"discriminator_predictions.{part}"
+        tensors |= {f"{name}.weight": np.ones(shape, "float32"), f"{name}.bias": np.ones(shape[:1], "float32")}
+    save_file(tensors, folder / "model.safetensors")
+    checkpoint = open_checkpoint(folder)
+    assert checkpoint.kind == "replaced_tokens"
+    backbone = checkpoint.backbone()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checkpoint.assign(backbone)
+
+
+@pytest.mark.parametrize(("name", "field", "rate"), [
+    ("bert", "classifier_dropout", 0.3),
+    ("bert", "hidden_dropout_prob", 0.4),
+    ("albert", "classifier_dropout_prob", 0.3),
+    ("distilbert", "seq_classif_dropout", 0.3),
+])  # fmt: skip
+def test_the_dropout_of_a_head(name, field, rate, tmp_path):
+    recorded = Recorded(FIXTURES / f"encoder_{name}.npz")
+    folder = recorded.write(tmp_path / "model", "sequence_classification", **{field: rate})
+    assert open_checkpoint(folder).head_dropout == rate
 
 
 @pytest.mark.parametrize("name", FAMILIES)
