@@ -29,6 +29,13 @@ def prepare(checkpoint: Path, head: Head, folder: Path, precision: str) -> None:
     kf.serving.export(load_task(checkpoint, head), folder / "1", precision=precision)
 
 
+def prepare_folder(checkpoint: Path, folder: Path) -> None:
+    """Exports the task that a folder of other people holds, in float32."""
+    import kerasformer as kf
+
+    kf.serving.export(kf.load(checkpoint), folder / "1")
+
+
 def load(folder: Path, threads: int) -> Callable[[list[str]], np.ndarray]:
     """Opens what `prepare` wrote: N texts to logits `[N, C]`, less a number of each text's own.
 
