@@ -2,9 +2,9 @@
 
     KF_DATA=FOLDER python -m benchmarks.families
 
-Weights are random, of base size; tokenizers are the real ones of `$KF_DATA/tokenizers`. ONNX Runtime pads a batch to the
-length of its longest text and we do not: the arithmetic ratio is the number of padded tokens over that of real ones. Where a family
-cannot be exported to ONNX, PyTorch is the peer.
+Weights are random, of base size; tokenizers are the real ones of `$KF_DATA/tokenizers`. ONNX Runtime pads a batch to
+the length of its longest text and we do not: the arithmetic ratio is the number of padded tokens over that of real
+ones. Where a family cannot be exported to ONNX, PyTorch is the peer.
 """
 
 import dataclasses
