@@ -12,9 +12,9 @@ from kerasformer.families.sentence_transformers import is_sentence_transformers,
 from kerasformer.families.tensors import weight_files
 from kerasformer.families.weights import FLOATING
 from kerasformer.files import local_path
-from kerasformer.layers.configs import RelativeBiasConfig, RotaryConfig
+from kerasformer.layers.configs import DisentangledConfig, RelativeBiasConfig, RotaryConfig
 
-_POSITIONS = {RotaryConfig: "rotary", RelativeBiasConfig: "relative bias"}
+_POSITIONS = {RotaryConfig: "rotary", RelativeBiasConfig: "relative bias", DisentangledConfig: "disentangled"}
 _LABELLED = ("sequence_classification", "token_classification")
 
 
@@ -33,7 +33,7 @@ def describe(folder):
         - `head`: what the head is for, a key of `Family.heads`, or "embedding"; None for a backbone alone.
         - `labels`, `problem_type`: of a classification head, see `Checkpoint`.
         - `layers`, `hidden_dim`, `heads`, `vocabulary_size`: int. `max_sequence_length`: int, or None for no limit.
-        - `positions`: "learned", "sinusoidal", "rotary", "relative bias" or None.
+        - `positions`: "learned", "sinusoidal", "rotary", "relative bias", "disentangled" or None.
         - `parameters`: int, numbers in the weight files, tied ones counted once.
         - `dtypes`: `{dtype: parameters}`. `weight_files`: list of file names.
         - `tokenizer`: such as "WordPiece" or "byte-level BPE". `tokenizer_vocabulary_size`: int.

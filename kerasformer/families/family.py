@@ -31,8 +31,9 @@ ACTIVATIONS = {
     "relu": "relu",
     "silu": "silu",
     "swish": "silu",
+    "tanh": "tanh",
 }
-_ACTIVATION_NAMES = {"gelu": "gelu", "gelu_approximate": "gelu_new", "relu": "relu", "silu": "silu"}
+_ACTIVATION_NAMES = {"gelu": "gelu", "gelu_approximate": "gelu_new", "relu": "relu", "silu": "silu", "tanh": "tanh"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Family:
         head_dropout: `{kind: field}` of `config.json` with the dropout rate of a head, where it is not
             `classifier_dropout`.
         tied: `{name: other name}` of tensors that are one, such as the table that makes the scores of a vocabulary.
+        renamed: `{regular expression: replacement}` of other names that tensors have in some files.
         buffers: regular expression of further tensors that hold no weights.
         architectures: `{kind: class name}` where it is not `class_name` with the suffix of `SUFFIXES`.
         tokenizer: function from a folder to its tokenizer, for one that has no `tokenizer.json`; or None.
@@ -67,6 +69,7 @@ class Family:
     heads: dict = dataclasses.field(default_factory=dict)
     head_dropout: dict = dataclasses.field(default_factory=dict)
     tied: dict = dataclasses.field(default_factory=dict)
+    renamed: dict = dataclasses.field(default_factory=dict)
     buffers: str = r"$^"
     architectures: dict = dataclasses.field(default_factory=dict)
     tokenizer: typing.Callable | None = None
@@ -93,6 +96,8 @@ class Family:
         for stored, tensor in tensors.items():
             name = stored.removeprefix(f"{self.prefix}.")
             # Checkpoints converted from TensorFlow 1 keep its names of normalizations.
+            for pattern, replacement in self.renamed.items():
+                name = re.sub(pattern, replacement, name)
             name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
             if not _BUFFERS.search(name) and not re.search(self.buffers, name):
                 found[name] = tensor

@@ -34,6 +34,10 @@ class Recorded:
     def below(self, prefix):
         return {key[len(prefix) :]: value for key, value in self.arrays.items() if key.startswith(prefix)}
 
+    @property
+    def model_type(self):
+        return json.loads(str(self["config"]))["model_type"]
+
     def write(self, folder, kind=None, **changes):
         """The folder that transformers writes for a model with a head, or for the bare one."""
         config = json.loads(str(self["config"])) | changes

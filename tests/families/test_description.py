@@ -96,7 +96,7 @@ def in_int8(folder):
 OBSTACLES = {
     "another family": (lambda folder: changed(folder, model_type="mamba"), "`model_type` must be one of bert"),
     "code of its own": (lambda folder: changed(folder, auto_map={"AutoModel": "code.Model"}), "which is never run"),
-    "another activation": (lambda folder: changed(folder, hidden_act="tanh"), "`hidden_act` must be one of"),
+    "another activation": (lambda folder: changed(folder, hidden_act="mish"), "`hidden_act` must be one of"),
     "labels of another head": (lambda folder: changed(folder, id2label={"0": "a"}), "names 1 labels"),
     "another problem": (lambda folder: changed(folder, problem_type="ranking"), "`problem_type` must be"),
     "several numbers": (lambda folder: changed(folder, problem_type="regression"), "It is a regression with"),

@@ -18,7 +18,7 @@ from kerasformer.families import FAMILIES, family_of, open_checkpoint, write_che
 from kerasformer.families.weights import collect
 from kerasformer.models import encoder
 
-ENCODERS = ["bert", "roberta", "distilbert", "mpnet", "electra", "albert"]
+ENCODERS = ["bert", "roberta", "distilbert", "mpnet", "electra", "albert", "deberta_v3", "deberta_v2"]
 CLASSIFIERS = ["sequence_classification", "several_labels", "regression", "token_classification", "question_answering"]
 HIDDEN, LOGITS, GRADIENTS = 2e-5, 1e-4, 1e-4
 
@@ -62,6 +62,10 @@ def test_hidden_states_and_pooler(recorded, tmp_path):
 def test_a_packed_batch(recorded, tmp_path):
     """The second, third and fourth sequence in one row."""
     checkpoint = open_checkpoint(recorded.write(tmp_path / "model"))
+    if checkpoint.config.convolution is not None:
+        with pytest.raises(InputError, match="read over the ends of sequences"):
+            encoder(checkpoint.config, packed_sequences=True)
+        return
     backbone = encoder(checkpoint.config, packed_sequences=True)
     checkpoint.assign(backbone)
     lengths = recorded.inputs["padding_mask"].sum(1)[1:]
@@ -171,7 +175,7 @@ def test_transformers_loads_what_we_write(name, tmp_path):
     target.mkdir()
     write_checkpoint(target, backbone, kind)
     family = family_of(backbone.config)
-    assert family.model_type == name
+    assert family.model_type == recorded.model_type
     model = getattr(transformers, family.architecture(kind))
     model, report = model.from_pretrained(target, output_loading_info=True, attn_implementation="eager")
     assert not any(report.values())
@@ -192,7 +196,7 @@ def test_transformers_loads_what_we_write(name, tmp_path):
 @pytest.mark.parametrize("name", [*ENCODERS, "gpt2"])
 def test_the_table_names_every_weight(name, tmp_path):
     recorded = Recorded(FIXTURES / (f"encoder_{name}.npz" if name in ENCODERS else "gpt2.npz"))
-    family = FAMILIES[name]
+    family = FAMILIES[recorded.model_type]
     backbone = open_checkpoint(recorded.write(tmp_path / "model")).backbone(pooled=bool(family.pooler))
     named = collect(family.names + (family.pooler if backbone.pooler is not None else []), backbone)
     assert sum(value.size for value in named.values()) == backbone.count_params()
@@ -251,7 +255,7 @@ def test_the_dropout_of_a_head(name, field, rate, tmp_path):
     assert open_checkpoint(folder).head_dropout == rate
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_family_is_a_small_file(name):
-    path = pathlib.Path(importlib.import_module(f"kerasformer.families.{name}").__file__)
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_a_family_is_a_small_file(family):
+    path = pathlib.Path(importlib.import_module(family.config.__module__).__file__)
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 150

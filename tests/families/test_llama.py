@@ -98,7 +98,7 @@ def test_theta_of_old_and_new_files():
         ({"tie_word_embeddings": False}, "`tie_word_embeddings` must be true"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "`rope_type` must be \"default\" .* has 'linear'"),
         ({"rope_parameters": {"rope_type": "llama3"}}, "has 'llama3'"),
-        ({"hidden_act": "tanh"}, "`hidden_act` must be one of"),
+        ({"hidden_act": "mish"}, "`hidden_act` must be one of"),
     ],
 )
 def test_what_is_not_read(further, message):
