@@ -22,7 +22,7 @@ docs: $(VENV)/documentation
 
 # Every text and every code point against the `tokenizers` library; KF_DATA holds the data.
 compare: $(VENV)/installed
-	$(BIN)/python -m benchmarks.compare_tokenizers roberta-base gpt2
+	$(BIN)/python -m benchmarks.compare_tokenizers roberta-base gpt2 ModernBERT-base qwen3
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -8,6 +8,7 @@ from kerasformer.text.byte_level import byte_letters, to_bytes
 from kerasformer.text.byte_pair_merges import BytePairMerges
 
 _BUCKETS = 2**63 - 1
+_NEVER = {0xC0, 0xC1, *range(0xF5, 0x100)}  # no text in UTF-8 holds these bytes
 
 
 class ByteLevelModel:
@@ -26,7 +27,7 @@ class ByteLevelModel:
 
     def __init__(self, vocab, merges, ignore_merges=False):
         self.ids = ids = vocab
-        missing = [byte for byte, letter in enumerate(byte_letters()) if letter not in ids]
+        missing = [byte for byte, letter in enumerate(byte_letters()) if letter not in ids and byte not in _NEVER]
         if missing:
             raise InputError(
                 f"The vocabulary of a byte-level tokenizer must hold all 256 bytes. Missing: {len(missing)} of them, "
@@ -39,7 +40,7 @@ class ByteLevelModel:
                     f"The parts of a merge, and what it gives, must be in the vocabulary. Received: the merge "
                     f"{left!r} {right!r} without {unknown!r}."
                 )
-        self._byte_ids = np.array([ids[letter] for letter in byte_letters()], np.int32)
+        self._byte_ids = np.array([ids.get(letter, 0) for letter in byte_letters()], np.int32)
         self._merges = BytePairMerges(
             [(ids[left], ids[right]) for left, right in merges],
             [ids[left + right] for left, right in merges],

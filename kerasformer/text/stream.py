@@ -47,6 +47,13 @@ class Stream(NamedTuple):
         is_edge = self.codes < 0
         return tf.where(is_edge, EDGE, look_up_classes(tf.where(is_edge, 0, self.codes)))
 
+    @property
+    def is_text_start(self):
+        """bool `[chars]`, a code point that came from the first one of its text."""
+        is_edge = tf.equal(self.codes, EDGE_CODE)
+        edges = tf.gather(self.places, tf.where(is_edge)[:, 0])
+        return tf.equal(self.places, tf.gather(edges, tf.cumsum(tf.cast(is_edge, tf.int32)) - 1) + 1)
+
     def take(self, chars, codes=None):
         """The stream of the code points `chars`, int `[new chars]`, or with other `codes` in their places."""
         codes = tf.gather(self.codes, chars) if codes is None else codes

@@ -37,7 +37,7 @@ _CODE_POINTS = 0x110000
 
 
 @functools.cache
-def _rules():
+def recorded_rules():
     with np.load(RULES_FILE) as file:
         rules = dict(file)
     lengths = np.diff(rules["flag_starts"], append=_CODE_POINTS)
@@ -54,7 +54,7 @@ def character_entries(lowercase, strip_accents, split_cjk):
         several: int32 `[rows]`, the code points that become several, in order.
         expansions: int32 `[rows, 3]`, the entries they become, filled up with 0.
     """
-    rules = _rules()
+    rules = recorded_rules()
     flags = rules["flags"]
     is_mark = (flags & MARK > 0) & strip_accents
     ranks = np.ones(_CODE_POINTS, np.int32)

@@ -143,9 +143,9 @@ def test_classes_are_those_of_the_installed_library():
 @pytest.mark.parametrize(
     ("part", "content"),
     [
-        ("normalizer", {"type": "Precompiled"}),
-        ("pre_tokenizer", {"type": "Metaspace"}),
-        ("model", {"type": "Unigram", "vocab": []}),
+        ("normalizer", {"type": "Nmt"}),
+        ("pre_tokenizer", {"type": "UnicodeScripts"}),
+        ("model", {"type": "Odd", "vocab": []}),
         ("post_processor", {"type": "Odd"}),
         ("decoder", {"type": "CTC"}),
     ],

@@ -1,0 +1,140 @@
+"""Each component of a `tokenizer.json`, and whole files, against the `tokenizers` library."""
+
+import gzip
+import json
+import os
+import pathlib
+import random
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasformer as kf
+from benchmarks import compare_tokenizers
+from kerasformer.errors import InputError
+from kerasformer.text.normal_forms import FORMS_FILE
+from kerasformer.text.normalizers import read_normalizer
+from kerasformer.text.pre_tokenizers import SPLITS, read_pre_tokenizer
+from kerasformer.text.stream import decode
+
+tokenizers = pytest.importorskip("tokenizers")
+N, P, Regex = tokenizers.normalizers, tokenizers.pre_tokenizers, tokenizers.Regex
+DATA = pathlib.Path(os.environ.get("KF_DATA", "missing")) / "tokenizers"
+
+_POOLS = (
+    "  aabsSLldtTmrevRE''..,,\n\r\t\xa0\u2003é日1234٣½_-!?\u0301😀\u017f\u200d\u0085▁▁``İIß、ﬁ①",
+    "".join(map(chr, [*range(0x1100, 0x1176), *range(0x11A7, 0x11C3), *range(0xAC00, 0xAC40)])),
+    "aeouAEns\u0301\u0323\u0327\u0345\u0334\u0308\u09c7\u09be\u0cc6\u0cc2\u0cd5\u1e9b\u0958\u212b\ufb2c",
+)
+_DRAW = random.Random(0)
+TEXTS = ["".join(_DRAW.choices(_DRAW.choice(_POOLS), k=_DRAW.randrange(14))) for _ in range(2000)]
+TEXTS += compare_tokenizers.code_points(211)
+
+NORMALIZERS = [
+    *(form() for form in (N.NFC, N.NFD, N.NFKC, N.NFKD, N.Lowercase, N.StripAccents, N.Strip, N.BertNormalizer)),
+    N.Strip(True, False),
+    N.Strip(False, True),
+    N.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=False),
+    N.Prepend("▁"),
+    N.Prepend("ab"),
+    N.Replace("a", "xyz"),
+    N.Replace("''", '"'),
+    N.Replace(Regex(" {2,}"), " "),
+    N.Replace(Regex(r"[^\p{L}e-k\n]"), "#"),
+    N.Replace(Regex("a{2}"), ""),
+    N.Sequence([N.NFKD(), N.StripAccents(), N.Lowercase(), N.Strip()]),
+]
+PRE_TOKENIZERS = [
+    *(make() for make in (P.BertPreTokenizer, P.Whitespace, P.WhitespaceSplit, P.Digits, P.Metaspace, P.Punctuation)),
+    P.Digits(True),
+    P.Metaspace(prepend_scheme="first"),
+    P.Metaspace(prepend_scheme="never", split=False),
+    *(P.Punctuation(how) for how in ("removed", "merged_with_previous", "merged_with_next", "contiguous")),
+    *(
+        P.Split(pattern, how, invert)
+        for pattern in ("aa", Regex(r"\s+"))
+        for how in ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous")
+        for invert in (False, True)
+    ),
+    *(P.Split(Regex(pattern), "isolated") for pattern in SPLITS),
+    P.Sequence([P.WhitespaceSplit(), P.Metaspace(prepend_scheme="first")]),
+    P.Sequence([P.Split("s", "isolated"), P.Split(Regex(list(SPLITS)[3]), "removed", True)]),
+]
+
+
+def names(component):
+    return component.__getstate__().decode().replace(" ", "")[:60]
+
+
+def words(steps, texts):
+    """The pieces of texts, list of lists of str."""
+    stream = decode(tf.constant(texts)).stream
+    for step in steps:
+        stream = step(stream)
+    codes, begins, found = stream.codes.numpy(), stream.begins.numpy(), []
+    for code, begin in zip(codes[:-1].tolist(), begins[:-1].tolist(), strict=True):
+        if code < 0:
+            found.append([])
+        elif begin:
+            found[-1].append(chr(code))
+        else:
+            found[-1][-1] += chr(code)
+    return found
+
+
+def check(found, expected):
+    wrong = [row for row in zip(TEXTS, found, expected, strict=True) if row[1] != row[2]]
+    assert not wrong, wrong[0]
+
+
+@pytest.mark.parametrize("reference", NORMALIZERS, ids=names)
+def test_normalizer(reference):
+    steps = read_normalizer(json.loads(reference.__getstate__()), "x")
+    found = ["".join(pieces) for pieces in words(steps, TEXTS)]
+    check(found, [reference.normalize_str(text) for text in TEXTS])
+
+
+@pytest.mark.parametrize("reference", PRE_TOKENIZERS, ids=names)
+def test_pre_tokenizer(reference):
+    steps = read_pre_tokenizer(json.loads(reference.__getstate__()), {}, "x")
+    check(words(steps, TEXTS), [[word for word, _ in reference.pre_tokenize_str(text)] for text in TEXTS])
+
+
+def test_tables_are_those_of_the_installed_library():
+    from kerasformer.text.build_normal_forms import reference_forms
+
+    with np.load(FORMS_FILE) as file:
+        for name, values in reference_forms().items():
+            np.testing.assert_array_equal(file[name], values)
+
+
+@pytest.mark.parametrize("name", ["ModernBERT-base", "qwen3"])
+def test_folder(name):
+    if not (DATA / name).is_dir():
+        pytest.skip("needs $KF_DATA")
+    path = DATA / name / "tokenizer.json"
+    content = path.read_text() if path.is_file() else gzip.decompress((DATA / name / "tokenizer.json.gz").read_bytes())
+    ours, theirs = (
+        kf.text.Tokenizer(json.loads(content)),
+        tokenizers.Tokenizer.from_str(json.dumps(json.loads(content))),
+    )
+    texts = [*compare_tokenizers.mixtures(1000, ours.special_tokens[:6]), *TEXTS, "  " * 30, "a" * 500]
+    found = compare_tokenizers.differences(ours, theirs, texts)
+    assert not found, found[0]
+    ids = [encoding.ids for encoding in theirs.encode_batch(texts[:300])]
+    decoded = [text.decode() for text in ours.detokenize(tf.ragged.constant(ids)).numpy()]
+    assert decoded == theirs.decode_batch(ids)
+
+
+@pytest.mark.parametrize("pattern", [r"(?=a)", r"a|b", r"\w+\s*", "[a", "[a-z&&b]"])
+def test_expressions_that_are_refused(pattern):
+    with pytest.raises(InputError, match="a text or one class of characters"):
+        read_normalizer({"type": "Replace", "pattern": {"Regex": pattern}, "content": ""}, "x")
+
+
+def test_fields_that_are_refused():
+    with pytest.raises(InputError, match="the normalizer Strip has no known field 'odd'"):
+        read_normalizer({"type": "Strip", "odd": 1}, "x")
+    with pytest.raises(InputError, match="no pre-tokenizer behind ByteLevel"):
+        read_pre_tokenizer({"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}, {"type": "Digits"}]}, {}, "x")
