@@ -14,15 +14,17 @@ serve: $(VENV)/installed
 	$(BIN)/python -m kerasformer serve $(MODELS)
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The pages in docs/, with an API reference from docstrings.
 docs: $(VENV)/documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Every text and every code point against the `tokenizers` library; KF_DATA holds the data.
+# Every text and every code point against the `tokenizers` library, KF_DATA holds the data; and the tests that `make
+# test` has a part of.
 compare: $(VENV)/installed
 	$(BIN)/python -m benchmarks.compare_tokenizers roberta-base gpt2 ModernBERT-base qwen3
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m exhaustive
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -443,21 +443,5 @@ def test_label_names_that_are_numbers_are_served_as_strings():
     """TensorFlow Serving's Classify takes `classes` of strings alone."""
     task = kf.tasks.TextClassifier(*tiny(), [0, 1])
     assert task.label_names == ("0", "1")
-    assert set(task.predict(TEXTS)["label"]) <= {"0", "1"}
     classes = task.serving_functions(lambda inputs: task.core_outputs(task.model, inputs))["classify"]
     assert classes.get_concrete_function().structured_outputs["classes"].dtype == tf.string
-
-
-def test_a_vocabulary_that_holds_a_token_twice(tmp_path):
-    """As transformers and tokenizers read it: the last one counts."""
-    path = tmp_path / "vocab.txt"
-    path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "cat", "dog", "cat"]) + "\n")
-    tokenizer = kf.text.WordPieceTokenizer(path)
-    assert tokenizer(["cat dog"])["token_ids"].numpy().tolist() == [[2, 6, 5, 3]]
-
-
-def test_docstart_ends_a_sentence_without_empty_lines(tmp_path):
-    path = tmp_path / "t.txt"
-    path.write_text("-DOCSTART- O\nEU B-ORG\nrejects O\n-DOCSTART- O\nPeter B-PER\nBlackburn I-PER\n")
-    words = [list(row) for row in kf.data.load_tagging(path).words]
-    assert words == [["EU", "rejects"], ["Peter", "Blackburn"]]

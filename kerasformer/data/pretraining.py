@@ -91,7 +91,7 @@ class PretrainingData:
         if steps is not None:
             rows = rows.repeat().take(steps * batch_size)
         finish = _Finish(self._seed(epoch), batch_size)
-        data = rows.batch(batch_size).enumerate().map(finish, tf.data.AUTOTUNE)
+        data = rows.batch(batch_size).enumerate().map(_plain(finish), tf.data.AUTOTUNE)
         return data if steps is None else data.apply(tf.data.experimental.assert_cardinality(steps))
 
     def count(self, max_length, *, held_out=False):
@@ -145,10 +145,14 @@ class PretrainingData:
                 return sentence_pairs(pieces, elements["document"], own_seed, *settings)
             return text_runs(pieces, own_seed, *settings)
 
-        rows = parts.batch(_POOL).enumerate().map(sequences, tf.data.AUTOTUNE).prefetch(1).unbatch()
+        rows = parts.batch(_POOL).enumerate().map(_plain(sequences), tf.data.AUTOTUNE).prefetch(1).unbatch()
         if self.pack:
-            rows = rows.batch(_PACKED_ROWS).map(pack_sequences, tf.data.AUTOTUNE).prefetch(1).unbatch()
+            rows = rows.batch(_PACKED_ROWS).map(_plain(pack_sequences), tf.data.AUTOTUNE).prefetch(1).unbatch()
         return rows.shuffle(_SHUFFLED_ROWS, seed, reshuffle_each_iteration=False) if shuffle and shuffle_rows else rows
+
+
+# Nothing here has Python control flow on tensors; AutoGraph would take long to find that out.
+_plain = tf.autograph.experimental.do_not_convert
 
 
 class _Finish:

@@ -76,7 +76,7 @@ def _core(task, model, module):
     specs = task.core_inputs()
     structure = []
 
-    @tf.function(input_signature=list(specs.values()))
+    @tf.function(input_signature=list(specs.values()), autograph=False)
     def forward(*inputs):
         inputs = dict(zip(specs, inputs, strict=True))
         in_order = folds and task.row_groups > 1

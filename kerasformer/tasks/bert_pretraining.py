@@ -260,12 +260,12 @@ class BertPretraining(Task):
 
         specs = {name: spec for name, spec in self.core_inputs().items() if name != "masked_positions"}
 
-        @tf.function(input_signature=[string_spec("text"), string_spec("next_text")])
+        @tf.function(input_signature=[string_spec("text"), string_spec("next_text")], autograph=False)
         def next_sentence(text, next_text):
             answer = self.answer_features({"text": text, "text_pair": next_text}, core)
             return {"probability": answer["probability"]}
 
-        @tf.function(input_signature=list(specs.values()))
+        @tf.function(input_signature=list(specs.values()), autograph=False)
         def tokens(*inputs):
             inputs = dict(zip(specs, inputs, strict=True))
             return core(inputs | {"masked_positions": self._mask_places(inputs["token_ids"])})

@@ -193,7 +193,10 @@ class ExtractiveSummarizer(Task):
     def serving_functions(self, core):
         """`serving_default`, `tokens`, and `with_options` (`text` and `num_sentences`); see `Task`."""
 
-        @tf.function(input_signature=[string_spec("text"), tf.TensorSpec([None], tf.int32, name="num_sentences")])
+        @tf.function(
+            input_signature=[string_spec("text"), tf.TensorSpec([None], tf.int32, name="num_sentences")],
+            autograph=False,
+        )
         def with_options(text, num_sentences):
             return self.answer_features({"text": text, "num_sentences": num_sentences}, core)
 

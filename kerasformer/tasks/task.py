@@ -260,6 +260,11 @@ class Task:
                 name: tf.constant(values[start : start + batch_size], tf.string if are_texts(values) else None)
                 for name, values in columns.items()
             }
+            if not batches and not tf.config.functions_run_eagerly():
+                # Traced once, for batches of every size.
+                self._answer_batch.get_concrete_function(
+                    {name: tf.TensorSpec([None, *column.shape[1:]], column.dtype) for name, column in features.items()}
+                )
             batches.append({key: value.numpy() for key, value in self._answer_batch(features).items()})
         joined = concatenate(batches)
         return {key: as_strings(value) if value.dtype == object else value for key, value in joined.items()}
@@ -269,6 +274,7 @@ class Task:
         return tf.function(
             lambda features: self.answer_features(features, lambda inputs: self.core_outputs(self.core_model, inputs)),
             reduce_retracing=True,
+            autograph=False,
         )
 
     # ---- serving ----
@@ -307,11 +313,11 @@ class Task:
         """
         names, specs = self.feature_names, self.core_inputs()
 
-        @tf.function(input_signature=[string_spec(name) for name in names])
+        @tf.function(input_signature=[string_spec(name) for name in names], autograph=False)
         def serving_default(*columns):
             return self.answer_features(dict(zip(names, columns, strict=True)), core)
 
-        @tf.function(input_signature=list(specs.values()))
+        @tf.function(input_signature=list(specs.values()), autograph=False)
         def tokens(*inputs):
             return core(dict(zip(specs, inputs, strict=True)))
 

@@ -291,7 +291,7 @@ class TextClassifier(Task):
         """`serving_default`, `tokens`, and `classify` or `regress` (serialized `tf.Example`); see `Task`."""
         names = self.feature_names
 
-        @tf.function(input_signature=[string_spec("inputs")])
+        @tf.function(input_signature=[string_spec("inputs")], autograph=False)
         def examples(inputs):
             features = tf.io.parse_example(inputs, {name: tf.io.FixedLenFeature([], tf.string) for name in names})
             answer = self.answer_features(features, core)

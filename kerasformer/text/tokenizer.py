@@ -1,6 +1,7 @@
 """Any tokenizer: what all have in common, and the pipeline that a `tokenizer.json` describes."""
 
 import copy
+import functools
 import json
 import pathlib
 
@@ -34,7 +35,7 @@ class BaseTokenizer:
         texts = tf.TensorSpec([None], tf.string)
         self._pieces = tf.function(self._trace_pieces, input_signature=[texts], autograph=False)
         self._pieces_with_offsets = tf.function(self._trace_offsets, input_signature=[texts], autograph=False)
-        self._inputs = tf.function(self._trace_inputs, autograph=False, reduce_retracing=True)
+        self._inputs = functools.cache(self._make_inputs)
 
     @property
     def vocabulary_size(self):
@@ -72,7 +73,8 @@ class BaseTokenizer:
                 "`truncation` must be 'longest_first', 'only_first' or 'only_second'. Received: "
                 f"truncation={truncation!r}."
             )
-        inputs = self._inputs(texts, pairs, room=min(max_length, tf.int32.max) - num_special, truncation=truncation)
+        columns = [texts] if pairs is None else [texts, pairs]
+        inputs = self._inputs(len(columns), min(max_length, tf.int32.max) - num_special, truncation)(*columns)
         for value in inputs.values():
             value.set_shape([texts.shape[0] if texts.shape.rank else None, None])
         return inputs
@@ -106,6 +108,15 @@ class BaseTokenizer:
     def _ragged(self, texts):
         *values, splits = self._pieces_with_offsets(as_text_tensor(texts, "texts"))
         return tuple(tf.RaggedTensor.from_row_splits(value, splits, validate=False) for value in values)
+
+    def _make_inputs(self, num_columns, room, truncation):
+        """A function of texts, and pairs where `num_columns` is 2, traced once for batches of every size."""
+
+        def inputs(texts, pairs=None):
+            return self._trace_inputs(texts, pairs, room, truncation)
+
+        signature = [tf.TensorSpec([None], tf.string)] * num_columns
+        return tf.function(inputs, input_signature=signature, autograph=False)
 
     def _trace_inputs(self, texts, pairs, room, truncation):
         with tf.device("CPU"):

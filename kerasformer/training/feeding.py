@@ -4,6 +4,9 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 
+# Nothing here has Python control flow on tensors; AutoGraph would take long to find that out.
+_plain = tf.autograph.experimental.do_not_convert
+
 
 def replica_batches(data, prepare, strategy, *, every_worker_all=False, service=None):
     """Splits each batch over the replicas, as evenly as possible; where it is too small, some receive nothing.
@@ -33,13 +36,20 @@ def replica_batches(data, prepare, strategy, *, every_worker_all=False, service=
         first = 0 if every_worker_all else context.input_pipeline_id * local
         parts = local * pipelines
 
+        @_plain
         def split(features, targets):
-            return tf.data.Dataset.range(first, first + local).map(
-                lambda part: prepare(*_part(features, targets, part, parts))
-            )
+            @_plain
+            def prepared(part):
+                return prepare(*_part(features, targets, part, parts))
+
+            return tf.data.Dataset.range(first, first + local).map(prepared)
+
+        @_plain
+        def whole(features, targets):
+            return prepare(*_part(features, targets, 0, 1))
 
         # A batch of one replica needs no splitting.
-        mapped = data.map(lambda *batch: prepare(*_part(*batch, 0, 1))) if parts == 1 else data.flat_map(split)
+        mapped = data.map(whole) if parts == 1 else data.flat_map(split)
         if service is not None:
             policy = tf.data.experimental.service.ShardingPolicy.OFF
             mapped = mapped.apply(tf.data.experimental.service.distribute(policy, service))

@@ -30,7 +30,7 @@ class UpdateStep:
         self.model, self.loss, self.loss_totals, self.optimizer = model, loss, loss_totals, optimizer
         self.num_replicas = num_replicas
         self.clip_norm, self.microbatches, self.keyed = clip_norm, microbatches, keyed
-        self._compute = tf.function(self._gradients, jit_compile=True) if jit else self._gradients
+        self._compute = tf.function(self._gradients, jit_compile=True, autograph=False) if jit else self._gradients
         if microbatches > 1:
             # Variables, each replica's own, since sums that go round a loop as tensors are held there twice.
             local = {"synchronization": tf.VariableSynchronization.ON_READ, "aggregation": tf.VariableAggregation.SUM}
@@ -39,7 +39,9 @@ class UpdateStep:
                 for weight in model.trainable_variables
             ]
             # A function that stays one: its temporary tensors are gone before the next part is computed.
-            self._add_part = tf.function(self._add_gradients, experimental_attributes={"_noinline": True})
+            self._add_part = tf.function(
+                self._add_gradients, experimental_attributes={"_noinline": True}, autograph=False
+            )
 
     def __call__(self, batch, terminated):
         """Updates the weights.

@@ -78,10 +78,11 @@ class Trainer:
                 jit=jit,
                 keyed=keyed_dropout,
             )
+        self._prepare_call = tf.function(self._prepared, autograph=False)
         self._train_call = tf.function(self._train_steps, reduce_retracing=True)
-        self._update_call = tf.function(self._update, reduce_retracing=True)
-        self._evaluate_call = tf.function(self._evaluate_batch, reduce_retracing=True)
-        self._outputs_call = tf.function(self._predict_batch, reduce_retracing=True)
+        self._update_call = tf.function(self._update, reduce_retracing=True, autograph=False)
+        self._evaluate_call = tf.function(self._evaluate_batch, reduce_retracing=True, autograph=False)
+        self._outputs_call = tf.function(self._predict_batch, reduce_retracing=True, autograph=False)
 
     def fit(
         self,
@@ -162,10 +163,14 @@ class Trainer:
     def _fit_epoch(self, run, signal):
         """An epoch, or the rest of it from `run.batch` on."""
         data, number = run.begin_epoch()
+        # Traced for the first epoch, and again only for a task with other settings.
+        prepare = functools.partial(self._prepare_call, settings=self._settings())
         prepared = replica_batches(
-            self._formed(data).skip(run.batch), self._prepared, self.strategy, service=self.data_service
+            self._formed(data).skip(run.batch), prepare, self.strategy, service=self.data_service
         )
         iterator = iter(prepared)
+        if not run.is_counted:
+            _trace_once(self._update_call, prepared.element_spec, tf.TensorSpec([]))
         while run.batch < number and not signal.agreed:
             now = int(min(self.steps_per_call, number - run.batch))
             run.begin_call()
@@ -190,9 +195,10 @@ class Trainer:
             return data
         if len(data.element_spec) == 3 and self._has_own_loss:
             raise InputError("A custom `loss` takes no sample weights: apply them inside it, or omit the weights.")
-        return data.map(form, num_parallel_calls=1)
+        return data.map(tf.autograph.experimental.do_not_convert(form), num_parallel_calls=1)
 
-    def _prepared(self, features, targets, places):
+    def _prepared(self, features, targets, places, settings):
+        del settings
         inputs, targets = self.task.training_batch(features, targets)
         return {"inputs": inputs, "targets": targets, "examples": places}
 
@@ -203,6 +209,7 @@ class Trainer:
             sums = sums.write(step, self._update(next(iterator), terminated))
         return sums.stack()
 
+    @tf.autograph.experimental.do_not_convert
     def _update(self, batch, terminated):
         return self._local(self.strategy.run(self._step, (batch, terminated)))[0]
 
@@ -212,7 +219,7 @@ class Trainer:
 
     @functools.cached_property
     def _sum_over_replicas(self):
-        @tf.function
+        @tf.function(autograph=False)
         def total(number):
             per_replica = self.strategy.run(lambda number: number + 0.0, (number,))
             return self.strategy.reduce("SUM", per_replica, axis=None)
@@ -252,8 +259,8 @@ class Trainer:
         prepared = replica_batches(
             self._formed(data), lambda features, targets, _: (features, targets), self.strategy, every_worker_all=True
         )
-        # An argument so that a task with other settings is traced anew.
-        settings = repr(getattr(self.task, "settings", None))
+        settings = self._settings()
+        _trace_once(call, *prepared.element_spec, settings)
         for batch in prepared:
             found = call(*batch, settings)
             for part in zip(*(self._local(tensor) for tensor in tf.nest.flatten((*batch, found))), strict=True):
@@ -261,6 +268,10 @@ class Trainer:
                 if part[0].shape[0]:
                     arrays = [tensor.numpy() for tensor in part]
                     yield tf.nest.pack_sequence_as((*batch, found), arrays)
+
+    def _settings(self):
+        """An argument of what is traced, so that a task with other settings is traced anew."""
+        return repr(getattr(self.task, "settings", None))
 
     def _evaluate_batch(self, features, targets, settings):
         del settings
@@ -274,3 +285,9 @@ class Trainer:
 
     def _forward(self, inputs):
         return self.model(inputs, training=False)
+
+
+def _trace_once(call, *specs):
+    """Traces a `tf.function` for batches of every size, rather than for the first one and then for all."""
+    if not tf.config.functions_run_eagerly():
+        call.get_concrete_function(*specs)

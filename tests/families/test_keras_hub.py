@@ -223,6 +223,7 @@ BAD = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`:UserWarning")
 @pytest.mark.parametrize("case", BAD)
 def test_other_models(case):
     make, message = BAD[case]

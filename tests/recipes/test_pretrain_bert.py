@@ -27,6 +27,8 @@ def save_encoder(encoder, tokenizer, folder):
     tokenizer.save(folder)
 
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 SMALL = {"size": "tiny", "first_length": 12, "length": 24, "long_length": 40, "batch_size": 8, "vocabulary": 200}
 
 
@@ -41,7 +43,7 @@ def text(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pretrained(text, tmp_path_factory):
+def pretrained(text, shallow, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("pretrained")
     flags = pretrain.Flags(train=[text], test=text, workdir=str(workdir), epochs=2, **SMALL)
     pretrain.main(flags)

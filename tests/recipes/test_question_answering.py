@@ -18,6 +18,9 @@ question_answering = importlib.util.module_from_spec(SPEC)
 sys.modules["question_answering_recipe"] = question_answering
 SPEC.loader.exec_module(question_answering)
 
+# Each starts from another task's folder, whose head is left: reported to the user, as `tests/families` asserts.
+pytestmark = pytest.mark.filterwarnings("ignore:The checkpoint in:UserWarning")
+
 SAMPLES = question_answering.Flags.train
 CONTEXT = "anna saw rome . bob left ."
 

@@ -23,6 +23,10 @@ SPEC.loader.exec_module(sentiment)
 GOOD, BAD = ("a fine day", "good good", "so good it is fine"), ("a bad day", "bad bad", "so bad it is sad")
 
 
+# Each starts from another task's folder, whose head is left: reported to the user, as `tests/families` asserts.
+pytestmark = pytest.mark.filterwarnings("ignore:The checkpoint in:UserWarning")
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """A saved task with an encoder of one layer, to start from."""

@@ -17,6 +17,9 @@ summarize = importlib.util.module_from_spec(SPEC)
 sys.modules["summarize_recipe"] = summarize
 SPEC.loader.exec_module(summarize)
 
+# Each starts from another task's folder, whose head is left: reported to the user, as `tests/families` asserts.
+pytestmark = pytest.mark.filterwarnings("ignore:The checkpoint in:UserWarning")
+
 ROWS = [
     {"text": "Bad is sad. Good is fine. Sad is bad.", "summary": "good is fine"},
     {"text": "Fine is good. Sad is sad.", "summary": "fine is good"},

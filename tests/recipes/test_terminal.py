@@ -14,11 +14,13 @@ import kerasformer as kf
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 # Recipes as scripts, one after the other, so that TensorFlow starts once; each after a line with its name.
 PROGRAM = """
-import json, runpy, sys
+import functools, json, runpy, sys
 recipes = json.loads(sys.argv[1])
 sys.path.insert(0, next(iter(recipes)).rsplit("/", 1)[0])
 import common, tensorflow_text, kerasformer as kf
 kf.data, kf.tasks, kf.training, kf.serving, kf.families
+layers = {"num_encoder_layers": 1, "num_decoder_layers": 1}
+kf.models.TransformerConfig.named = functools.partial(kf.models.TransformerConfig.named, **layers)
 for path, arguments in recipes.items():
     print("imported for", path, flush=True)
     sys.argv = [path, *arguments]

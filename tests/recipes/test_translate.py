@@ -18,6 +18,8 @@ translate = importlib.util.module_from_spec(SPEC)
 sys.modules["translate_recipe"] = translate
 SPEC.loader.exec_module(translate)
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 ROWS = [{"en": f"the {a} {b}", "de": f"{b} {a}"} for a in ("red", "old", "big") for b in ("cat", "dog", "tree")]
 
 

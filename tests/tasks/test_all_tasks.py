@@ -104,6 +104,7 @@ def test_replace_shares_the_model_and_changes_answers(name, folder_of):
     assert_same(answers(kf.load(folder_of(name), **{setting: new}), CASES[name].columns), found)
 
 
+@pytest.mark.filterwarnings("ignore:The checkpoint in:UserWarning")  # of heads left over, and of no pooler
 @pytest.mark.parametrize("name", [name for name in CASES if name != "translator"])
 def test_the_encoder_of_a_saved_task(name, folder_of):
     task, folder = made(name), folder_of(name)
@@ -219,6 +220,7 @@ def tokenized(monkeypatch):
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
 @every_task
 def test_evaluation_tokenizes_each_text_once(name, tokenized):
     task, (features, targets) = made(name), CASES[name].batch()

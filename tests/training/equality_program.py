@@ -147,11 +147,11 @@ def train(strategy, variant, path):
         optimizer = keras.optimizers.SGD(0.3, momentum=0.9) if is_sgd else kf.training.adamw(1e-2)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, clip_norm=0.5, **options)
     folder = f"{path}.{variant}"
-    log = kf.training.MetricsLog(folder, every=5)
-    history = trainer.fit(data, data.take(3), callbacks=[log], checkpoint_folder=folder).history
+    callbacks = [kf.training.MetricsLog(folder, every=5)] if variant == "plain" else []
+    history = trainer.fit(data, data.take(3), callbacks=callbacks, checkpoint_folder=folder).history
     # A training that is over already comes back with its weights.
     model.trainable_weights[0].assign(model.trainable_weights[0] * 0)
-    trainer.fit(data, callbacks=[log], checkpoint_folder=folder)
+    trainer.fit(data, callbacks=callbacks, checkpoint_folder=folder)
     return {
         f"{variant}/{index}": keras.ops.convert_to_numpy(weight) for index, weight in enumerate(model.trainable_weights)
     } | {f"{variant}/{name}": np.array(history[name]) for name in ("loss", "val_loss")}

@@ -22,11 +22,38 @@ WAYS = {
     "weights": "weights",
     "weights_microbatches": "weights",
 }
+# In `make test` each way is trained on one kind of devices, and the plain one on both.
+FEW = {
+    "two_replicas": ["plain", "steps", "xla", "dropout", "two_means_microbatches", "weights"],
+    "two_workers": [
+        "plain",
+        "microbatches",
+        "dropout_microbatches",
+        "two_means_xla",
+        "translator",
+        "weights_microbatches",
+    ],
+}
+CASES = [
+    pytest.param(devices, way, marks=() if way in FEW[devices] else pytest.mark.exhaustive)
+    for devices in ("two_replicas", "two_workers")
+    for way in WAYS
+]
 
 
 def run(*command):
     process = subprocess.run([sys.executable, *command], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def ways(request):
+    """The ways that the tests chosen ask for, by devices."""
+    chosen = [item.callspec.params for item in request.session.items if item.name.startswith("test_many_devices")]
+    return {
+        devices: [case["way"] for case in chosen if case["devices"] == devices]
+        for devices in ("two_replicas", "two_workers")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +64,21 @@ def one_device(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def two_replicas(tmp_path_factory):
+def two_replicas(tmp_path_factory, ways):
     path = tmp_path_factory.mktemp("mirrored") / "weights.npz"
-    run(PROGRAM, "mirrored", str(path), *WAYS)
+    run(PROGRAM, "mirrored", str(path), *ways["two_replicas"])
     return [dict(np.load(path))]
 
 
 @pytest.fixture(scope="module")
-def two_workers(tmp_path_factory):
+def two_workers(tmp_path_factory, ways):
     folder = tmp_path_factory.mktemp("workers")
     launch = ["-m", "kerasformer.training.launch", "--workers", "2"]
-    run(*launch, PROGRAM, "workers", str(folder / "weights.npz"), *WAYS)
+    run(*launch, PROGRAM, "workers", str(folder / "weights.npz"), *ways["two_workers"])
     return [dict(np.load(folder / f"weights_{index}.npz")) for index in (0, 1)]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("devices", ["two_replicas", "two_workers"])
+@pytest.mark.parametrize(("devices", "way"), CASES)
 def test_many_devices_train_as_one(devices, way, one_device, request):
     reference = WAYS[way]
     names = [name.split("/")[1] for name in one_device if name.startswith(f"{reference}/")]
