@@ -126,7 +126,10 @@ class ZeroShotClassifier(TextClassifier):
     def serving_functions(self, core):
         """`serving_default` (`text` `[N]`, `labels` `[N, K]`, padded with "") and `tokens` (ids in, logits out)."""
 
-        @tf.function(input_signature=[string_spec("text"), tf.TensorSpec([None, None], tf.string, name="labels")])
+        @tf.function(
+            input_signature=[string_spec("text"), tf.TensorSpec([None, None], tf.string, name="labels")],
+            autograph=False,
+        )
         def serving_default(text, labels):
             return self.answer_features({"text": text, "labels": labels}, core)
 
