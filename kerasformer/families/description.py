@@ -157,10 +157,18 @@ def _weights(checkpoint, found, obstacles):
 def _missing(checkpoint):
     """The first tensor of each row of the tables, where there is none."""
     config, family = checkpoint.config, checkpoint.family
+    scheme, relative = config.blocks[0].attention.positions, config.relative_embedding
+    own = isinstance(scheme, DisentangledConfig) and not scheme.share_projections
     absent = {
         "embeddings.segment": not config.embedding.num_segments,
         "embeddings.position": config.embedding.positions != "learned",
         "embeddings.projection": config.embedding.embedding_dim is None,
+        "blocks.{i}.attention.positions.query": not (own and scheme.position_to_content),
+        "blocks.{i}.attention.positions.key": not (own and scheme.content_to_position),
+        "relative_embedding": relative is None,
+        "relative_embedding.norm": relative is None or relative.norm is None,
+        "convolution": config.convolution is None,
+        "convolution.norm": config.convolution is None,
     }
     names = []
     for row in family.names + family.heads.get(checkpoint.kind, []):

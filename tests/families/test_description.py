@@ -81,6 +81,13 @@ def test_a_decoder(tmp_path):
     assert "tokenizer.json" in found["obstacles"][0] or "vocab.json" in found["obstacles"][0]
 
 
+@pytest.mark.parametrize("name", ["deberta_v3", "deberta_v2"])
+def test_parts_that_a_config_leaves_out_are_not_missing(name, tmp_path):
+    found = describe(Recorded(FIXTURES / f"encoder_{name}.npz").write(tmp_path / "model", "sequence_classification"))
+    assert found["positions"] == "disentangled"
+    assert not [line for line in found["obstacles"] if "weight files" in line]
+
+
 def without_a_tensor(folder):
     tensors = load_file(folder / "model.safetensors")
     del tensors["bert.encoder.layer.1.output.dense.weight"]
