@@ -28,6 +28,7 @@ class TransformerBlock(Layer):
         cross_attention: AttentionConfig of the attention to the memory; None for a block without.
         causal: no position attends to a later one.
         dropout: rate after attention and after the feed-forward network, when training.
+        norm_attention: whether self-attention has a normalization.
         kernel_initializer: of all projections.
 
     Call:
@@ -61,12 +62,13 @@ class TransformerBlock(Layer):
         cross_attention=None,
         causal=False,
         dropout=0.0,
+        norm_attention=True,
         kernel_initializer="glorot_uniform",
         **kwargs,
     ):
         super().__init__(**kwargs)
         norm = NormConfig() if norm is None else norm
-        self.config = BlockConfig(attention, feed_forward, norm, cross_attention, causal, dropout)
+        self.config = BlockConfig(attention, feed_forward, norm, cross_attention, causal, dropout, norm_attention)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.supports_masking = True
         shared = {"kernel_initializer": self.kernel_initializer, "dtype": self.dtype_policy}
@@ -75,7 +77,7 @@ class TransformerBlock(Layer):
             return normalization(norm, dtype=self.dtype_policy, name=name)
 
         self.attention = MultiHeadAttention(**attention.get_config(), causal=causal, name="attention", **shared)
-        self.attention_norm = make_norm("attention_norm")
+        self.attention_norm = make_norm("attention_norm") if norm_attention else None
         self.cross_attention = None
         if cross_attention is not None:
             self.cross_attention = MultiHeadAttention(**cross_attention.get_config(), name="cross_attention", **shared)
@@ -91,7 +93,8 @@ class TransformerBlock(Layer):
             self.cross_attention.build(inputs_shape, memory_shape)
             self.cross_attention_norm.build(inputs_shape)
         for layer in (self.attention, self.attention_norm, self.feed_forward, self.feed_forward_norm):
-            layer.build(inputs_shape)
+            if layer is not None:
+                layer.build(inputs_shape)
 
     def project_memory(self, memory, memory_padding_mask=None, memory_layout=None):
         """The memory's keys and values, to be computed once and given in the cache of each step."""
@@ -172,11 +175,12 @@ class TransformerBlock(Layer):
         return x if len(results) == 1 else tuple(results)
 
     def _residual(self, inputs, function, norm, training, carried=None):
-        pre = self.config.norm.placement == "pre"
-        outputs = self._dropout(function(norm(inputs, training=training) if pre else inputs), training=training)
+        before, after = (norm, None) if self.config.norm.placement == "pre" else (None, norm)
+        normed = inputs if before is None else before(inputs, training=training)
+        outputs = self._dropout(function(normed), training=training)
         # The projection's output first: the order in which TensorFlow fuses the addition into it.
         outputs = outputs + (inputs if carried is None else carried)
-        return outputs if pre else norm(outputs, training=training)
+        return outputs if after is None else after(outputs, training=training)
 
     def _check_memory(self, memory, cache, first_token_only):
         if self.cross_attention is None:

@@ -319,6 +319,8 @@ class BlockConfig(Config):
         cross_attention: AttentionConfig of the attention to an encoder's output; None for a block without.
         causal: no position attends to a later one.
         dropout: rate after attention and after the feed-forward network, when training.
+        norm_attention: whether self-attention has a normalization. The first block of a pre-norm model does without
+            where the embeddings are normalized (Warner et al. 2024, section 2.1.1).
     """
 
     attention: AttentionConfig
@@ -327,6 +329,7 @@ class BlockConfig(Config):
     cross_attention: AttentionConfig | None = None
     causal: bool = False
     dropout: float = 0.0
+    norm_attention: bool = True
 
     def __post_init__(self):
         self._check_rates("dropout")
