@@ -14,6 +14,7 @@ from kerasformer.layers.feed_forward import project
 from kerasformer.layers.masks import check_attention_mask, check_padding_mask, is_open, joint_mask, window_mask
 from kerasformer.layers.padding import first_rows
 from kerasformer.layers.positions import attention_positions
+from kerasformer.layers.window_attention import window_attention
 
 _FIELDS = (
     *("num_heads", "num_key_value_heads", "head_dim", "use_bias", "use_output_bias", "scale", "window", "positions"),
@@ -234,6 +235,7 @@ class MultiHeadAttention(Layer):
             queries, keys, values = self._query_key_value(rows, layout, shape)
             if layout is not None and attention_mask is not None:
                 keys, values = _only_real(keys, values, query_mask)
+        in_order = positions is None and cache is None and not self.is_cross_attention
         if positions is None:
             positions = tf.range(shape[1]) + (cache.length if grows else 0)
         if key_positions is None and (grows or self.is_cross_attention):
@@ -251,6 +253,7 @@ class MultiHeadAttention(Layer):
             joint_mask(padding_mask, attention_mask),
             training,
             plain=attention_mask is None and bias is None and not use_causal_mask and not return_attention_scores,
+            in_order=in_order,
             query_positions=positions,
             key_positions=positions if key_positions is None else key_positions,
             bias=bias,
@@ -337,40 +340,49 @@ class MultiHeadAttention(Layer):
         query_positions,
         key_positions,
         plain,
+        in_order=False,
         bias=None,
         relative=None,
         **arguments,
     ):
-        """`plain`: nothing but a mask of real keys, and no `arguments` that matter."""
-        scale, own = self.config.scale, None
+        """`plain`: nothing but a mask of real keys, and no `arguments` that matter. `in_order`: queries and keys are of
+        the same tokens, at positions 0, 1, 2, ..."""
+        scale, window, own = self.config.scale, self.config.window, None
         if self.positions is not None:
             if scale is None:
                 scale = (self.head_dim * self.positions.terms) ** -0.5
             given = None if relative is None else Relative(relative, self._project_relative, scale)
             own = self.positions.bias(queries, keys, query_positions, key_positions, given, training)
         if own is not None:
-            bias = own if bias is None else bias + own
-        if self.config.window is not None:
-            near = window_mask(query_positions, key_positions, self.config.window)
-            near = near[None, None] if len(near.shape) == 2 else near[:, None]
-            mask = near if mask is None else mask & near
+            plain, bias = False, own if bias is None else bias + own
         if self.num_heads != self.num_key_value_heads:
             keys, values = (tf.repeat(x, self.num_heads // self.num_key_value_heads, axis=1) for x in (keys, values))
-        if self.serving_form and plain and own is None and self.config.window is None and not training:
+
+        def attend(queries, keys, values, mask, groups=1):
+            if self.serving_form and plain and not training:
+                return attention_for_serving(queries, keys, values, mask, groups, scale)
+            return scaled_dot_product_attention(
+                queries,
+                keys,
+                values,
+                mask=mask,
+                bias=bias,
+                scale=scale,
+                dropout=self._probability_dropout,
+                training=training,
+                **arguments,
+            )
+
+        if window is None:
             # Groups are cut to the length of their keys, which is that of their queries in self-attention alone.
             groups = 1 if mask is None or self.is_cross_attention or queries.shape[2] == 1 else self.row_groups
-            return attention_for_serving(queries, keys, values, mask, groups, scale)
-        return scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            mask=mask,
-            bias=bias,
-            scale=scale,
-            dropout=self._probability_dropout,
-            training=training,
-            **arguments,
-        )
+            return attend(queries, keys, values, mask, groups)
+        # Dropout's masks are those of an example's rows: they know no blocks.
+        if plain and in_order and not (training and self.config.dropout):
+            return window_attention(attend, queries, keys, values, mask, window)
+        near = window_mask(query_positions, key_positions, window)
+        near = near[None, None] if len(near.shape) == 2 else near[:, None]
+        return attend(queries, keys, values, near if mask is None else mask & near)
 
     def compute_mask(self, inputs, mask=None):
         return mask

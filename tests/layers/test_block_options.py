@@ -130,6 +130,60 @@ def _all(options):
     return (distance <= options.get("window", L))[None, None]
 
 
+@pytest.mark.parametrize(("window", "length"), [(3, 320), (3, 321), (70, 500)])
+def test_long_texts_within_a_window(window, length):
+    """Blocks, of a packed batch and of static shapes, as a mask of all pairs; forward and backward."""
+    layer = MultiHeadAttention(2, window=window)
+    layer.build((None, None, W))
+    randomize(layer)
+    random = np.random.default_rng(7)
+    mask = np.arange(length) < np.array([length, length // 2, 1])[:, None]
+    near = np.abs(np.arange(length)[None, :] - np.arange(length)[:, None]) <= window
+    x, weights = (tf.constant(random.normal(size=(3, length, W)), tf.float32) for _ in range(2))
+    rows, layout = x[mask], padding_layout(mask)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, W])])
+    def packed(rows):
+        return layer(rows, padding_mask=mask, layout=layout)
+
+    def gradients(function, inputs, weights):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+            loss = tf.reduce_sum(outputs * weights)
+        return outputs, tape.gradient(loss, inputs)
+
+    expected, wanted = gradients(
+        lambda x: layer(x, padding_mask=mask, attention_mask=near[None])[mask], x, weights[mask]
+    )
+    for function, inputs, real in (
+        (packed, rows, ...),
+        (lambda x: layer(x, padding_mask=mask)[mask], x, mask),
+        (tf.function(lambda x: layer(x, padding_mask=mask)[mask], jit_compile=True), x, mask),
+    ):
+        outputs, found = gradients(function, inputs, weights[mask])
+        close(outputs, expected)
+        close(found[real], wanted[mask])
+    layer.serving_form = True
+    close(packed.python_function(rows), expected)
+    np.testing.assert_array_equal(layer(x[:0], padding_mask=mask[:0]).shape, (0, length, W))
+
+
+def test_a_block_without_a_norm_of_attention():
+    """The first block of a pre-norm model whose embeddings are normalized."""
+    arguments = AttentionConfig(2), FeedForwardConfig(6), NormConfig(placement="pre")
+    block = TransformerBlock(*arguments, norm_attention=False)
+    block.build((None, None, W))
+    randomize(block)
+    x = tf.constant(example(), tf.float32)
+    middle = x + block.attention(x, padding_mask=MASK)
+    close(block(x, padding_mask=MASK), middle + block.feed_forward(block.feed_forward_norm(middle)))
+    close(block(x, padding_mask=MASK, first_token_only=True), block(x, padding_mask=MASK)[:, 0])
+    assert block.attention_norm is None
+    again = TransformerBlock.from_config(block.get_config())
+    assert again.config == block.config
+
+
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_gated_feed_forward(use_bias):
     layer = FeedForward(6, "silu", gated=True, use_bias=use_bias)
