@@ -170,11 +170,12 @@ def _missing(checkpoint):
         "convolution": config.convolution is None,
         "convolution.norm": config.convolution is None,
     }
+    absent |= {f"blocks.{i}.attention_norm": not block.norm_attention for i, block in enumerate(config.blocks)}
     names = []
     for row in family.names + family.heads.get(checkpoint.kind, []):
-        if not absent.get(row.ours[0]):
-            indices = range(config.num_layers) if "{i}" in row.ours[0] else [0]
-            names += [name.format(i=i) + row.weights[0][1] for i in indices for name in row.theirs]
+        for i in range(config.num_layers) if "{i}" in row.ours[0] else [0]:
+            if not absent.get(row.ours[0].format(i=i)):
+                names += [name.format(i=i) + row.weights[0][1] for name in row.theirs]
     return [name for name in names if name not in checkpoint.tensors]
 
 

@@ -127,6 +127,21 @@ class Backbone(keras.Model):
             **options,
         )
 
+    def token_vectors(self, name: str = "token_transform") -> tuple[keras.KerasTensor, Pooler | None]:
+        """What a new head reads that scores single tokens.
+
+        Args:
+            name: of the layer.
+
+        Returns:
+            `(vectors, layer)`: symbolic `[batch, length, hidden_dim]`, zero at padding, and the layer of the head that
+            makes them of the hidden states; None where they are the hidden states (`config.transform_tokens`).
+        """
+        if not self.config.transform_tokens:
+            return self.output["sequence_output"], None
+        layer = _pooler(self._stack, name)
+        return unpacked(self.final_rows._replace(hidden=layer(self.final_rows.hidden)), f"{name}_output"), layer
+
     def in_precision(self, policy):
         """A randomly initialized model of the same config under another Keras dtype policy."""
         return self.from_config(self.get_config() | {"dtype": policy})
@@ -186,16 +201,15 @@ def encoder(
     *_, before, last = stack.states(stack.embed(inputs["token_ids"], inputs["padding_mask"], inputs.get("segment_ids")))
     outputs, pooler = {"sequence_output": unpacked(last, "sequence_output")}, None
     if pooled:
-        pooler = Pooler(
-            **config.pooler.get_config(), kernel_initializer=stack.initializer(), dtype=stack.policy, name="pooler"
-        )
-        follows = stack.norm is not None or (stack.convolution is not None and len(stack.blocks) == 1)
+        pooler = _pooler(stack, "pooler")
+        follows = stack.convolution is not None and len(stack.blocks) == 1
         if config.pooler.pooling != "first" or packed_sequences or follows:
             outputs["pooled_output"] = pooler(outputs["sequence_output"], padding_mask=inputs["padding_mask"])
         else:
             # The last block a second time, for the first tokens alone: a model that reads `pooled_output` and nothing
             # else then never computes the block for the other tokens.
             first = stack.blocks[-1](before.hidden, first_token_only=True, **before.call_arguments())
+            first = first if stack.norm is None else stack.norm(first)
             outputs["pooled_output"] = pooler(first)
     return Backbone(
         inputs,
@@ -319,6 +333,12 @@ def _logits(stack, rows, head):
     """Packed scores of the vocabulary, by `head`, or by the embedding where that is None."""
     hidden = stack.embeddings(rows.hidden, reverse=True) if head is None else head(rows.hidden)
     return rows._replace(hidden=hidden)
+
+
+def _pooler(stack, name):
+    return Pooler(
+        **stack.config.pooler.get_config(), kernel_initializer=stack.initializer(), dtype=stack.policy, name=name
+    )
 
 
 def _inputs(config):

@@ -54,6 +54,8 @@ class ModelConfig(Config):
         pooler: PoolerConfig of an encoder's `pooled_output`.
         masked_head: MaskedHeadConfig of the head for masked tokens on an encoder; None for BERT's: the activation and
             the normalization of the last block, with a bias.
+        transform_tokens: whether a head that scores single tokens reads them through a layer of its own, as `pooler`
+            describes it but for the pooling.
     """
 
     embedding: EmbeddingConfig
@@ -67,6 +69,7 @@ class ModelConfig(Config):
     tie_output: bool = True
     pooler: PoolerConfig = PoolerConfig()
     masked_head: MaskedHeadConfig | None = None
+    transform_tokens: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "blocks", tuple(self.blocks))

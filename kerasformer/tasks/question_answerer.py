@@ -12,7 +12,7 @@ from kerasformer.errors import InputError
 from kerasformer.layers.masks import mask_to_bias
 from kerasformer.metrics.answers import best_threshold, score_answer
 from kerasformer.tasks.arrays import as_strings
-from kerasformer.tasks.task import Head, Task, encoder_output, register_task
+from kerasformer.tasks.task import Head, Task, register_task, token_vectors
 from kerasformer.text.windows import check_window, include_marks, window_texts
 
 _NEVER = -1e9
@@ -90,13 +90,13 @@ class QuestionAnswerer(Task):
             )
 
     def build(self):
-        sequence = encoder_output(self.encoder, "sequence_output", "A question answerer")
+        vectors, parts = token_vectors(self.encoder, "A question answerer")
         # In float32, also in mixed precision: the logits are few, and the loss reads them.
         dense = keras.layers.Dense(
             2, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), dtype="float32", name="spans"
         )
-        self.head = Head(output=dense)
-        return {"logits": dense(sequence)}, {}
+        self.head = Head(output=dense, **parts)
+        return {"logits": dense(vectors)}, {}
 
     def batch_inputs(self, features):
         return self.model_inputs(self._windows(features).inputs)

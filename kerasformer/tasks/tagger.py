@@ -12,7 +12,7 @@ from kerasformer.layers import Dropout, Transitions, crf_decode, crf_marginals
 from kerasformer.metrics.entities import count_entities, entities_of, precision_recall_f1
 from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.tag_sequences import FOLLOWS, crf_loss, tag_constraints
-from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task
+from kerasformer.tasks.task import Head, Task, built_in, register_task, token_vectors
 from kerasformer.text.windows import check_window, include_marks, window_texts
 
 _LONGEST = 2**31  # beyond any place in a text
@@ -79,15 +79,15 @@ class Tagger(Task):
             raise InputError(f"`window` must be at most max_length={longest}. Received: window={self.window}.")
 
     def build(self):
-        sequence = encoder_output(self.encoder, "sequence_output", "A tagger")
-        hidden = Dropout(self.dropout, name="tagger_dropout", dtype="float32")(sequence)
+        vectors, parts = token_vectors(self.encoder, "A tagger")
+        hidden = Dropout(self.dropout, name="tagger_dropout", dtype="float32")(vectors)
         dense = keras.layers.Dense(
             len(self.tag_names),
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             dtype="float32",
             name="tagger",
         )
-        self.head = Head(output=dense)
+        self.head = Head(output=dense, **parts)
         outputs = {"logits": dense(hidden)}
         if self.crf:
             outputs["transitions"] = Transitions(name="transitions", dtype="float32")(outputs["logits"])

@@ -39,7 +39,7 @@ def registered_tasks():
 
 
 class Head:
-    """The layers and weights of a task on its encoder, by the names that tables of weight names use: `output`, or
+    """The layers and weights of a task on its encoder, by the names that tables of weight names use: `output`,
     `transform`, `norm`, `bias` and `next_sentence`."""
 
     def __init__(self, **parts):
@@ -371,6 +371,22 @@ def encoder_output(encoder, name, task):
         how = "bert(config, pooled=True)" if name == "pooled_output" else "bert(config)"
         raise InputError(f"{task} needs an encoder with the output {name!r}, as `{how}` returns it.")
     return encoder.output[name]
+
+
+def token_vectors(encoder, task):
+    """What a head reads that scores single tokens, and the parts of the head that make it.
+
+    Returns:
+        `(vectors, parts)`: symbolic `[batch, length, hidden_dim]`, and arguments of `Head`.
+
+    Raises:
+        InputError: the encoder has no `sequence_output`.
+    """
+    sequence = encoder_output(encoder, "sequence_output", task)
+    if not isinstance(encoder, Backbone):
+        return sequence, {}
+    vectors, layer = encoder.token_vectors()
+    return vectors, {} if layer is None else {"transform": layer}
 
 
 def check_fit(model, tokenizer):
