@@ -11,7 +11,7 @@ import warnings
 from safetensors.numpy import save_file
 
 from kerasformer.errors import InputError
-from kerasformer.families import albert, bert, deberta, distilbert, electra, gpt2, llama, mpnet, roberta
+from kerasformer.families import albert, bert, deberta, distilbert, electra, gpt2, llama, modernbert, mpnet, roberta
 from kerasformer.families.family import Family, Settings, read_settings
 from kerasformer.families.google_bert import (
     google_tokenizer,
@@ -25,7 +25,7 @@ from kerasformer.families.weights import assign, collect, is_of_pooler, names_in
 from kerasformer.files import local_path
 from kerasformer.models import decoder, encoder
 
-_MODULES = (bert, roberta, distilbert, mpnet, electra, albert, deberta, gpt2, llama)
+_MODULES = (bert, roberta, distilbert, mpnet, electra, albert, deberta, modernbert, gpt2, llama)
 FAMILIES = {module.FAMILY.model_type: module.FAMILY for module in _MODULES}
 # Heads that a model is pretrained with. Who loads the backbone to fine-tune it does not miss them.
 _PRETRAINING = ("masked_lm", "next_sentence", "pretraining", "replaced_tokens", "causal_lm")
@@ -78,9 +78,14 @@ class Checkpoint:
 
     @property
     def pooler(self):
-        """Rows of the pooler, the head's or the backbone's own, that the tensors fill; [] where there is none."""
-        rows = [row for row in self.family.heads.get(self.kind, []) if is_of_pooler(row)] or self.family.pooler
-        return rows if set(names_in(rows)) & self.tensors.keys() else []
+        """Rows of the pooler that the tensors fill: the head's, the backbone's own, or those of a classifier, where its
+        first layer is that of the head for masked tokens; [] where there is none."""
+        rows_of = self.family.heads.get
+        for rows in (rows_of(self.kind, []), self.family.pooler, rows_of("sequence_classification", [])):
+            rows = [row for row in rows if is_of_pooler(row)]
+            if set(names_in(rows)) & self.tensors.keys():
+                return rows
+        return []
 
     @functools.cached_property
     def labels(self):

@@ -18,7 +18,7 @@ from kerasformer.families import FAMILIES, family_of, open_checkpoint, write_che
 from kerasformer.families.weights import collect
 from kerasformer.models import encoder
 
-ENCODERS = ["bert", "roberta", "distilbert", "mpnet", "electra", "albert", "deberta_v3", "deberta_v2"]
+ENCODERS = ["bert", "roberta", "distilbert", "mpnet", "electra", "albert", "deberta_v3", "deberta_v2", "modernbert"]
 CLASSIFIERS = ["sequence_classification", "several_labels", "regression", "token_classification", "question_answering"]
 HIDDEN, LOGITS, GRADIENTS = 2e-5, 1e-4, 1e-4
 
@@ -52,8 +52,9 @@ def assert_gradients(backbone, expected, loss):
 
 def test_hidden_states_and_pooler(recorded, tmp_path):
     has_pooler = "pooled" in recorded
-    outputs = loaded(recorded.write(tmp_path / "model"), pooled=has_pooler)(recorded.inputs)
-    expected = recorded["hidden/2"] * recorded.mask
+    backbone = loaded(recorded.write(tmp_path / "model"), pooled=has_pooler)
+    outputs = backbone(recorded.inputs)
+    expected = recorded[f"hidden/{len(backbone.blocks)}"] * recorded.mask
     np.testing.assert_allclose(outputs["sequence_output"], expected, rtol=0, atol=HIDDEN)
     if has_pooler:
         np.testing.assert_allclose(outputs["pooled_output"], recorded["pooled"], rtol=0, atol=HIDDEN)
@@ -74,13 +75,15 @@ def test_a_packed_batch(recorded, tmp_path):
         for name, value in recorded.inputs.items()
     }
     inputs["padding_mask"] = np.repeat([1, 2, 3], lengths)[None].astype(np.int32)
-    expected = np.concatenate([row[:length] for row, length in zip(recorded["hidden/2"][1:], lengths, strict=True)])
+    last = recorded[f"hidden/{len(backbone.blocks)}"][1:]
+    expected = np.concatenate([row[:length] for row, length in zip(last, lengths, strict=True)])
     np.testing.assert_allclose(backbone(inputs)["sequence_output"][0], expected, rtol=0, atol=HIDDEN)
 
 
 def test_each_layer(recorded, tmp_path):
-    states = loaded(recorded.write(tmp_path / "model")).expose()(recorded.inputs)["hidden_states"]
-    assert len(states) == 3
+    backbone = loaded(recorded.write(tmp_path / "model"))
+    states = backbone.expose()(recorded.inputs)["hidden_states"]
+    assert len(states) == 1 + len(backbone.blocks) == len(recorded.below("hidden/"))
     for place, state in enumerate(states):
         np.testing.assert_allclose(state, recorded[f"hidden/{place}"] * recorded.mask, rtol=0, atol=HIDDEN)
 
@@ -113,12 +116,12 @@ def test_classification_heads(recorded, kind, tmp_path):
     if is_sequence:
         assert checkpoint.problem_type == settings.get("problem_type", "single_label_classification")
     backbone = checkpoint.backbone(pooled=is_sequence)
-    head = types.SimpleNamespace(output=dense(32, len(labels)))
+    vectors, transform = (backbone.output["pooled_output"], None) if is_sequence else backbone.token_vectors()
+    head = types.SimpleNamespace(output=dense(32, len(labels)), transform=transform)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         checkpoint.assign(backbone, head)
-    outputs = backbone(recorded.inputs)
-    logits = head.output(outputs["pooled_output" if is_sequence else "sequence_output"])
+    logits = head.output(keras.Model(backbone.input, vectors)(recorded.inputs))
     mask = 1 if is_sequence else recorded.mask
     np.testing.assert_allclose(logits * mask, recorded[f"logits/{kind}"] * mask, rtol=0, atol=LOGITS)
 
@@ -173,7 +176,7 @@ def test_transformers_loads_what_we_write(name, tmp_path):
     backbone = loaded(recorded.write(tmp_path / "model"), pooled=has_pooler)
     target = tmp_path / "again"
     target.mkdir()
-    write_checkpoint(target, backbone, kind)
+    write_checkpoint(target, backbone, kind, pad_token_id=0)
     family = family_of(backbone.config)
     assert family.model_type == recorded.model_type
     model = getattr(transformers, family.architecture(kind))
