@@ -163,6 +163,7 @@ def _missing(checkpoint):
         "embeddings.segment": not config.embedding.num_segments,
         "embeddings.position": config.embedding.positions != "learned",
         "embeddings.projection": config.embedding.embedding_dim is None,
+        # Of all blocks, or below of one.
         "blocks.{i}.attention.positions.query": not (own and scheme.position_to_content),
         "blocks.{i}.attention.positions.key": not (own and scheme.content_to_position),
         "relative_embedding": relative is None,
@@ -174,7 +175,7 @@ def _missing(checkpoint):
     names = []
     for row in family.names + family.heads.get(checkpoint.kind, []):
         for i in range(config.num_layers) if "{i}" in row.ours[0] else [0]:
-            if not absent.get(row.ours[0].format(i=i)):
+            if not (absent.get(row.ours[0]) or absent.get(row.ours[0].format(i=i))):
                 names += [name.format(i=i) + row.weights[0][1] for name in row.theirs]
     return [name for name in names if name not in checkpoint.tensors]
 
