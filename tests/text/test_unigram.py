@@ -83,7 +83,7 @@ def test_mixtures_and_code_points(both):
 
 
 @settings(max_examples=60, deadline=None)
-@given(texts=st.lists(st.text(st.sampled_from("hat!s 日本▁") | st.characters(), max_size=60), max_size=4))
+@given(texts=st.lists(st.text(st.sampled_from("hat!s 日本▁") | st.characters(codec="utf-8"), max_size=60), max_size=4))
 def test_arbitrary_unicode(both, texts):
     check(both, texts)
 
