@@ -23,7 +23,8 @@ docs: $(VENV)/documentation
 # Every text and every code point against the `tokenizers` library, KF_DATA holds the data; and the tests that `make
 # test` has a part of.
 compare: $(VENV)/installed
-	$(BIN)/python -m benchmarks.compare_tokenizers roberta-base gpt2 ModernBERT-base qwen3
+	$(BIN)/python -m benchmarks.compare_tokenizers roberta-base gpt2 ModernBERT-base qwen3 xlm-roberta-base \
+		albert-base-v2 deberta-v3 deberta-v2-large-japanese t5-small flan-t5-small bergamot-enpt-tiny
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m exhaustive
 
 lint: $(VENV)/installed

@@ -25,6 +25,8 @@ from kerasformer.text.stream import EDGE_CODE, decode
 tokenizers = pytest.importorskip("tokenizers")
 sentencepiece = pytest.importorskip("sentencepiece")
 DATA = pathlib.Path(os.environ.get("KF_DATA", "missing")) / "tokenizers"
+# Between them: charsmap or NFKD, white space split or not, `Strip`, and runs of spaces.
+NAMES = ("albert-base-v2", "deberta-v3", "t5-small")
 
 TEXTS = ["the cat sat on the mat", "the hat, the bat", "ﬁne ①② naïve cafés", "haha hahaha!!!!!", "日本語 日本 本"] * 20
 MARKS = "\u0301\u0308\u200d\ufe0f\u0903\u094d\u3099\u0600\r\n\0"
@@ -65,8 +67,16 @@ def specification(charsmap=None, byte_fallback=False):
     }
 
 
-@pytest.fixture(scope="module", params=["small", "bytes"])
-def both(request, charsmap):
+@pytest.fixture(scope="module", params=["small", "bytes", *NAMES])
+def both(request, charsmap, tmp_path_factory):
+    if request.param in NAMES:
+        if not (DATA / request.param).is_dir():
+            pytest.skip("needs $KF_DATA")
+        folder = compare_tokenizers.folder_of(request.param, tmp_path_factory.mktemp("unpacked"))
+        theirs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        theirs.no_padding()
+        theirs.no_truncation()
+        return kf.text.Tokenizer.from_folder(folder), theirs
     content = specification(charsmap, request.param == "bytes")
     return kf.text.Tokenizer(content), tokenizers.Tokenizer.from_str(json.dumps(content))
 
@@ -74,8 +84,9 @@ def both(request, charsmap):
 def check(both, texts):
     found = compare_tokenizers.differences(*both, texts, offsets=False)
     assert not found, found[0]
-    faults = compare_tokenizers.offset_faults(both[0], texts)
-    assert not faults, faults[0]
+    if both[0].vocabulary_size < 1000:  # others replace two characters by one, which has the place of only one
+        faults = compare_tokenizers.offset_faults(both[0], texts)
+        assert not faults, faults[0]
 
 
 def test_mixtures_and_code_points(both):
