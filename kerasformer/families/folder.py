@@ -11,7 +11,19 @@ import warnings
 from safetensors.numpy import save_file
 
 from kerasformer.errors import InputError
-from kerasformer.families import albert, bert, deberta, distilbert, electra, gpt2, llama, modernbert, mpnet, roberta
+from kerasformer.families import (
+    albert,
+    bert,
+    deberta,
+    distilbert,
+    electra,
+    gpt2,
+    llama,
+    modernbert,
+    mpnet,
+    roberta,
+    xlm_roberta,
+)
 from kerasformer.families.family import Family, Settings, read_settings
 from kerasformer.families.google_bert import (
     google_tokenizer,
@@ -25,8 +37,8 @@ from kerasformer.families.weights import assign, collect, is_of_pooler, names_in
 from kerasformer.files import local_path
 from kerasformer.models import decoder, encoder
 
-_MODULES = (bert, roberta, distilbert, mpnet, electra, albert, deberta, modernbert, gpt2, llama)
-FAMILIES = {module.FAMILY.model_type: module.FAMILY for module in _MODULES}
+_MODULES = (bert, roberta, xlm_roberta, distilbert, mpnet, electra, albert, deberta, modernbert, gpt2, llama)
+FAMILIES = {family.model_type: family for family in (*[module.FAMILY for module in _MODULES], xlm_roberta.CAMEMBERT)}
 # Heads that a model is pretrained with. Who loads the backbone to fine-tune it does not miss them.
 _PRETRAINING = ("masked_lm", "next_sentence", "pretraining", "replaced_tokens", "causal_lm")
 _SCORE_A_VOCABULARY = ("masked_lm", "pretraining", "causal_lm")

@@ -100,6 +100,9 @@ def make_tokenizer(specification, settings, path):
         raise InputError(str(error).replace("`specification`", str(path))) from None
 
 
+_SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "source.spm")
+
+
 def load_folder(folder, default_class="RobertaTokenizer"):
     """The tokenizer of a folder.
 
@@ -121,6 +124,13 @@ def load_folder(folder, default_class="RobertaTokenizer"):
         from kerasformer.text.sentencepiece import SentencePieceTokenizer
 
         return SentencePieceTokenizer.load(folder)
+    if not (folder / "vocab.txt").is_file():
+        for name in _SENTENCEPIECE_FILES:
+            if (folder / name).is_file():
+                raise InputError(
+                    f"{folder} must hold tokenizer.json: {name} alone is not read. In Transformers, "
+                    "`AutoTokenizer.from_pretrained(folder).save_pretrained(folder)` writes one."
+                )
     return WordPieceTokenizer.load(folder)
 
 
