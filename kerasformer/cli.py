@@ -206,7 +206,7 @@ def _print_checkpoint(folder, local):
         settings = json.loads((local / "kerasformer.json").read_text(encoding="utf-8")).get("settings", {})
     print(f"{folder}: {found.pop('task', None) or found.get('architecture') or 'a checkpoint'}, {_megabytes(local)}")
     obstacles = found.pop("obstacles")
-    for name, value in [*found.items(), *settings.items()]:
+    for name, value in (found | settings).items():
         print(f"  {name}: {_shown(value)}")
     print("\n".join(f"  cannot be published: {reason}" for reason in obstacles) or "  can be published: yes")
 

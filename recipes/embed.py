@@ -101,13 +101,17 @@ def starting_point(flags, texts, objective):
     folder = common.starting_folder(flags)
     if folder is None:
         encoder, tokenizer = kf.families.random_encoder(texts, dtype=flags.precision)
-        settings = {}
+        found = None
     else:
         encoder, tokenizer, found = kf.families.load_embedder(folder, dtype=flags.precision)
-        settings = found and {"pooling": found.pooling, "normalize": found.normalize, "prompt": found.prompt}
     changes = {"objective": objective, "symmetric": flags.symmetric}
     changes |= {"pooling": flags.pooling} if flags.pooling else {}
-    return kf.tasks.TextEmbedder(encoder, tokenizer, **{**(settings or {}), **changes})
+    if found is None:
+        return kf.tasks.TextEmbedder(encoder, tokenizer, **changes)
+    task = kf.tasks.TextEmbedder(encoder, tokenizer, **found.arguments() | changes)
+    # Its dense layers are trained with the encoder.
+    found.assign(task)
+    return task
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from kerasformer.families.sentence_transformers import (
     EmbedderSettings,
     pooling_of,
     read_embedder_settings,
-    write_embedder_settings,
 )
+from kerasformer.families.sentence_transformers_out import write_embedder_settings
 
 __all__ = [
     "FAMILIES",

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import types
 
 from kerasformer.errors import InputError
 from kerasformer.families.family import read_settings
@@ -13,6 +14,7 @@ from kerasformer.families.tensors import weight_files
 from kerasformer.families.weights import FLOATING
 from kerasformer.files import local_path
 from kerasformer.layers.configs import DisentangledConfig, RelativeBiasConfig, RotaryConfig
+from kerasformer.layers.vector_layers import vector_layer
 
 _POSITIONS = {RotaryConfig: "rotary", RelativeBiasConfig: "relative bias", DisentangledConfig: "disentangled"}
 _LABELLED = ("sequence_classification", "token_classification")
@@ -33,6 +35,9 @@ def describe(folder):
         - `head`: what the head is for, a key of `Family.heads`, or "embedding"; None for a backbone alone.
         - `labels`, `problem_type`: of a classification head, see `Checkpoint`.
         - `layers`, `hidden_dim`, `heads`, `vocabulary_size`: int. `max_sequence_length`: int, or None for no limit.
+        - `modules`: of sentence-transformers, list of their names. `pooling`: str or tuple, as in `TextEmbedder`.
+          `prompts`: `{name: text before each text}`. `prompt_name`: of the default one, or None. `width`: int, of the
+          vectors.
         - `positions`: "learned", "sinusoidal", "rotary", "relative bias", "disentangled" or None.
         - `parameters`: int, numbers in the weight files, tied ones counted once.
         - `dtypes`: `{dtype: parameters}`. `weight_files`: list of file names.
@@ -51,11 +56,12 @@ def describe(folder):
     found = {} if task is None else {"task": task.get("task")}
     if (folder / "encoder.keras").is_file():
         return found | {"weight_files": ["encoder.keras"], "obstacles": []}
-    is_embedder = task is None and is_sentence_transformers(folder)
+    is_embedder, embedder = is_sentence_transformers(folder), None
     obstacles = []
     if is_embedder:
         try:
-            folder = read_embedder_settings(folder).transformer
+            embedder = read_embedder_settings(folder)
+            folder = embedder.transformer
         except InputError as error:
             return found | {"head": "embedding", "obstacles": [str(error)]}
     if not any(known(folder) for known in (is_google_folder, is_keras_hub_folder, _has_config)):
@@ -75,6 +81,8 @@ def describe(folder):
             found |= step(checkpoint, found, obstacles)
         except InputError as error:
             obstacles.append(str(error))
+    if embedder is not None:
+        found |= _embedder(embedder, found, obstacles)
     if checkpoint.kind is None and not is_embedder and task is None:
         obstacles.append(_no_head(checkpoint))
     if _is_of_hugging_face(folder):
@@ -152,6 +160,29 @@ def _weights(checkpoint, found, obstacles):
         "dtypes": dtypes,
         "weight_files": [path.name for path in weight_files(pathlib.Path(checkpoint.folder))],
     }
+
+
+def _embedder(embedder, found, obstacles):
+    """What sentence-transformers' modules are, and the parameters with theirs."""
+    fields = {name: getattr(embedder, name) for name in ("modules", "pooling", "prompts", "prompt_name")}
+    fields["modules"] = list(fields["modules"])
+    if "hidden_dim" not in found:
+        return fields
+    fields["width"] = found["hidden_dim"] * (1 if isinstance(embedder.pooling, str) else len(embedder.pooling))
+    made = {}
+    for place, config in enumerate(embedder.layers):
+        made[f"layer_{place}"] = layer = vector_layer(config)
+        layer.build((None, fields["width"]))
+        fields["width"] = config.dim or fields["width"]
+    try:
+        embedder.assign(types.SimpleNamespace(layers=embedder.layers, head=types.SimpleNamespace(**made)))
+    except InputError as error:
+        obstacles.append(str(error))
+    if "parameters" in found:
+        fields["parameters"] = found["parameters"] + sum(
+            math.prod(w.shape) for layer in made.values() for w in layer.weights
+        )
+    return fields
 
 
 def _missing(checkpoint):

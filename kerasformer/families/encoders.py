@@ -82,15 +82,21 @@ def load_embedder(folder, *, dtype=None):
 
     Returns:
         `(backbone, tokenizer, settings)`: `settings` is an `EmbedderSettings`, or None where the folder does not say
-        how it makes vectors. The tokenizer cuts texts as the folder says.
+        how it makes vectors. The tokenizer cuts texts and lower-cases them as the folder says. A task of its
+        `arguments()` gets the weights of its layers from its `assign(task)`.
 
     Raises:
         InputError: the folder is none of these, or a file in it cannot be used.
     """
     settings = read_embedder_settings(folder) if is_sentence_transformers(folder) else None
     backbone, tokenizer = load_encoder(folder, dtype=dtype)
-    if isinstance(settings, EmbedderSettings) and settings.max_sequence_length:
-        tokenizer = _cut(tokenizer, settings.max_sequence_length)
+    if isinstance(settings, EmbedderSettings):
+        if settings.lowercase:
+            tokenizer = _lowercasing(tokenizer, folder)
+        if settings.max_sequence_length:
+            # In place of what the tokenizer's own files say.
+            most = backbone.config.max_sequence_length or settings.max_sequence_length
+            tokenizer = _with_max_length(tokenizer, min(settings.max_sequence_length, most))
     return backbone, tokenizer, settings
 
 
@@ -125,13 +131,33 @@ def checkpoint_tokenizer(checkpoint):
 
 
 def _cut(tokenizer, max_length):
-    if max_length is None or tokenizer.max_length <= max_length:
+    return tokenizer if max_length is None else _with_max_length(tokenizer, min(max_length, tokenizer.max_length))
+
+
+def _with_max_length(tokenizer, max_length):
+    if tokenizer.max_length == max_length:
         return tokenizer
     config = tokenizer.get_config()
     if "settings" in config:
         config["settings"] |= {"model_max_length": max_length}
     else:
         config["max_length"] = max_length
+    return tokenizer.from_config(config)
+
+
+def _lowercasing(tokenizer, folder):
+    """The tokenizer, with texts lower-cased before anything else is done to them."""
+    config = tokenizer.get_config()
+    if isinstance(tokenizer, WordPieceTokenizer):
+        accents = {} if tokenizer.lowercase else {"strip_accents": bool(tokenizer.strip_accents)}
+        config |= {"lowercase": True} | accents
+    elif "specification" in config:
+        own = config["specification"].get("normalizer")
+        own = own["normalizers"] if own and own.get("type") == "Sequence" else [own] * (own is not None)
+        if {"type": "Lowercase"} not in own:
+            config["specification"]["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *own]}
+    else:
+        raise InputError(f"`do_lower_case` must be false for a tokenizer of this kind. {folder} has true.")
     return tokenizer.from_config(config)
 
 

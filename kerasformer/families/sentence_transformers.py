@@ -1,16 +1,55 @@
-"""Folders of sentence-transformers: a Hugging Face encoder, its pooling and, or not, normalization."""
+"""Folders of sentence-transformers, read: a Hugging Face encoder, and the modules that make a vector of its output."""
 
 import dataclasses
 import json
 import pathlib
+import types
 
 from kerasformer.errors import InputError
-from kerasformer.families.family import read_settings
+from kerasformer.families.family import Settings, read_settings
+from kerasformer.families.tensors import open_tensors
+from kerasformer.families.weights import assign, dense, norm
+from kerasformer.layers import VectorLayerConfig
 
-# Their pooling and ours. "cls" is the first token of any encoder.
-_POOLINGS = {"mean_tokens": "mean", "max_tokens": "max", "cls_token": "first"}
-_POOLINGS |= {"mean": "mean", "max": "max", "cls": "first"}
-_READ = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
+# Their poolings and ours, in the order in which the vectors of several flags are concatenated.
+POOLINGS = {
+    "cls": "first",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt_length",
+    "weightedmean": "weighted_mean",
+    "lasttoken": "last",
+}
+# The same as flags, in earlier versions.
+POOLING_FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+# Our names of activations and their classes.
+VECTOR_ACTIVATIONS = {
+    "linear": "torch.nn.modules.linear.Identity",
+    "tanh": "torch.nn.modules.activation.Tanh",
+    "relu": "torch.nn.modules.activation.ReLU",
+    "gelu": "torch.nn.modules.activation.GELU",
+    "silu": "torch.nn.modules.activation.SiLU",
+    "sigmoid": "torch.nn.modules.activation.Sigmoid",
+}
+# Names of the weights of a layer, which is the attribute `layer`.
+VECTOR_ROWS = {"dense": [dense("layer", "linear")], "norm": [norm("layer", "norm")]}
+_TRANSFORMER_FILES = [
+    f"sentence_{name}_config.json"
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+]
+_ARGUMENTS = (
+    *("processing_kwargs", "processor_kwargs", "model_kwargs", "config_kwargs"),
+    *("tokenizer_args", "model_args", "config_args"),
+)
+_LAYERS = ("Dense", "LayerNorm", "Dropout", "Normalize")
+_READ = "a Transformer, a Pooling, then any of " + ", ".join(_LAYERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,17 +58,50 @@ class EmbedderSettings:
 
     Attributes:
         transformer: path of the encoder's folder.
-        pooling: "mean", "max" or "first".
-        normalize: whether vectors have length 1.
-        prompt: text before each text, its default prompt; "" for none.
+        modules: names of all modules, in order.
+        pooling: as in `TextEmbedder`.
+        layers: what the pooled vector goes through, `VectorLayerConfig`s.
+        layer_folders: the path of each one's folder.
+        normalize: whether vectors have length 1, after all.
+        prompts: `{name: text before each text}`.
+        prompt_name: the default prompt, None for none.
+        pool_prompt: whether the tokens of prompts are pooled.
         max_sequence_length: texts are cut at this number of tokens, None where the folder does not say.
+        lowercase: whether texts are lower-cased, whatever the tokenizer does.
     """
 
     transformer: pathlib.Path
-    pooling: str
-    normalize: bool
-    prompt: str = ""
+    modules: tuple[str, ...]
+    pooling: str | tuple[str, ...]
+    layers: tuple[VectorLayerConfig, ...] = ()
+    layer_folders: tuple[pathlib.Path, ...] = ()
+    normalize: bool = False
+    prompts: dict[str, str] = dataclasses.field(default_factory=dict)
+    prompt_name: str | None = None
+    pool_prompt: bool = True
     max_sequence_length: int | None = None
+    lowercase: bool = False
+
+    def arguments(self):
+        """The settings of a `TextEmbedder` that makes the same vectors."""
+        names = ("pooling", "layers", "normalize", "prompts", "prompt_name", "pool_prompt")
+        return {name: getattr(self, name) for name in names}
+
+    def assign(self, task):
+        """Puts the weights of `layers` into a `TextEmbedder`.
+
+        Raises:
+            InputError: the task has other layers, or a file is missing, damaged or of other shapes.
+        """
+        if task.layers != self.layers:
+            raise InputError(
+                f"`layers` must be as in the folder, whose weights they take: {list(self.layers)}. "
+                f"Received: layers={list(task.layers)}."
+            )
+        for place, (layer, folder) in enumerate(zip(self.layers, self.layer_folders, strict=True)):
+            if rows := VECTOR_ROWS.get(layer.kind):
+                part = types.SimpleNamespace(layer=getattr(task.head, f"layer_{place}"))
+                assign(rows, part, open_tensors(folder), folder)
 
 
 def is_sentence_transformers(folder):
@@ -38,40 +110,58 @@ def is_sentence_transformers(folder):
 
 
 def transformer_folder(folder):
-    """The path of the encoder in a folder of sentence-transformers, whatever its other parts are.
+    """The path of the encoder in a folder of sentence-transformers, whatever its other modules are.
 
     Raises:
         InputError: `modules.json` is damaged, or names no Transformer.
     """
     path = pathlib.Path(folder) / "modules.json"
-    places = _places(path)
-    if "Transformer" not in places:
-        raise InputError(f"{path}: the parts must include a Transformer. Received: {', '.join(places)}.")
-    return path.parent / places["Transformer"]
+    modules = _modules(path)
+    for kind, place in modules:
+        if _last(kind) == "Transformer":
+            return path.parent / place
+    raise InputError(f"{path}: the modules must include a Transformer. Received: {_names(modules)}.")
 
 
 def read_embedder_settings(folder):
     """How a folder of sentence-transformers makes vectors, `EmbedderSettings`.
 
     Args:
-        folder: with `modules.json`, which names the parts: a Transformer, Pooling and, or not, Normalize.
+        folder: with `modules.json`, which names the modules: a Transformer, a Pooling, and any of Dense, LayerNorm,
+            Dropout and Normalize.
 
     Raises:
-        InputError: a file is missing or damaged, or names a part that is not read here.
+        InputError: a file is missing or damaged, or asks for something that is not read here.
     """
     folder = pathlib.Path(folder)
-    places = _modules(folder)
-    transformer = transformer_folder(folder)
-    path, pooling = transformer / "sentence_bert_config.json", folder / places["Pooling"] / "config.json"
-    prompt = _default_prompt(folder / "config_sentence_transformers.json")
-    if prompt:
-        read_settings(pooling).must_be("include_prompt", True)
+    path = folder / "modules.json"
+    modules = _modules(path)
+    known = ("Transformer", "Pooling", *_LAYERS)
+    for kind, _ in modules:
+        if not kind.startswith("sentence_transformers.") or _last(kind) not in known:
+            raise InputError(f"{path} has the module {kind!r}, which is not read. Read: {_READ}.")
+    names = [_last(kind) for kind, _ in modules]
+    if names[:2] != ["Transformer", "Pooling"] or set(names[2:]) - set(_LAYERS):
+        raise InputError(f"{path}: the modules must be {_READ}. Received: {', '.join(names)}.")
+    folders = [folder / place for _, place in modules]
+    layers = [_layer(name, place) for name, place in zip(names[2:], folders[2:], strict=True)]
+    normalize = names[-1] == "Normalize"
+    count = len(layers) - normalize
+    pooling = folders[1] / "config.json"
+    transformer = _transformer_settings(folders[0])
+    prompts, prompt_name = _prompts(folder / "config_sentence_transformers.json")
     return EmbedderSettings(
-        transformer=transformer,
+        transformer=folders[0],
+        modules=tuple(names),
         pooling=read_pooling(pooling),
-        normalize="Normalize" in places,
-        prompt=prompt,
-        max_sequence_length=read_settings(path).get("max_seq_length") if path.is_file() else None,
+        layers=tuple(layers[:count]),
+        layer_folders=tuple(folders[2 : 2 + count]),
+        normalize=normalize,
+        prompts=prompts,
+        prompt_name=prompt_name,
+        pool_prompt=_flag(read_settings(pooling), "include_prompt", True),
+        max_sequence_length=transformer.get("max_seq_length"),
+        lowercase=_flag(transformer, "do_lower_case", False),
     )
 
 
@@ -83,105 +173,113 @@ def pooling_of(folder):
         InputError: these files cannot be read.
     """
     folder = pathlib.Path(folder)
-    places = _places(folder / "modules.json") if is_sentence_transformers(folder) else {}
-    path = folder / places.get("Pooling", "1_Pooling") / "config.json"
-    return "mean" if path.is_file() and _poolings(path) in (["mean"], ["mean_tokens"]) else "first"
-
-
-def pooling_settings(pooling, hidden_dim):
-    """What `1_Pooling/config.json` holds for a pooling; `read_pooling` reads it."""
-    modes = {"mean": "pooling_mode_mean_tokens", "max": "pooling_mode_max_tokens", "first": "pooling_mode_cls_token"}
-    return {"word_embedding_dimension": hidden_dim} | {mode: name == pooling for name, mode in modes.items()}
-
-
-def write_embedder_settings(folder, pooling, hidden_dim, *, normalize=None, prompt="", max_sequence_length=None):
-    """Writes how vectors are made, as sentence-transformers reads it, into a folder with an encoder.
-
-    Args:
-        folder: path of a folder that exists.
-        pooling: "mean", "max" or "first".
-        hidden_dim: width of the encoder.
-        normalize: whether vectors have length 1. None writes the pooling alone, for an encoder that is not an embedder.
-        prompt: text before each text, "" for none.
-        max_sequence_length: texts are cut at this number of tokens.
-    """
-    folder = pathlib.Path(folder)
-
-    def write(name, value):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    write("1_Pooling/config.json", pooling_settings(pooling, hidden_dim))
-    if normalize is None:
-        return
-    parts = [("", "Transformer"), ("1_Pooling", "Pooling")] + [("2_Normalize", "Normalize")] * normalize
-    if normalize:
-        (folder / "2_Normalize").mkdir()
-    write(
-        "modules.json",
-        [
-            {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for place, (path, kind) in enumerate(parts)
-        ],
-    )
-    write("sentence_bert_config.json", {"max_seq_length": max_sequence_length, "do_lower_case": False})
-    if prompt:
-        prompts = {"prompts": {"default": prompt}, "default_prompt_name": "default"}
-        write("config_sentence_transformers.json", prompts)
+    modules = _modules(folder / "modules.json") if is_sentence_transformers(folder) else []
+    place = next((place for kind, place in modules if _last(kind) == "Pooling"), "1_Pooling")
+    path = folder / place / "config.json"
+    return "mean" if path.is_file() and _pooling_modes(read_settings(path)) == ["mean"] else "first"
 
 
 def read_pooling(path):
-    """The pooling, "mean", "max" or "first", that a `config.json` of sentence-transformers' Pooling asks for.
+    """The pooling that a `config.json` of sentence-transformers' Pooling asks for, as in `TextEmbedder`.
 
     Raises:
-        InputError: no such file, or it asks for another one, or for several.
+        InputError: no such file, or it asks for none, or for one that is not known.
     """
-    modes = _poolings(path)
-    if len(modes) != 1 or modes[0] not in _POOLINGS:
-        raise InputError(f"{path}: the pooling must be one of {list(_POOLINGS)}. Received: {modes}.")
-    return _POOLINGS[modes[0]]
+    modes = _pooling_modes(read_settings(path))
+    if not isinstance(modes, list) or not modes or any(mode not in list(POOLINGS) for mode in modes):
+        raise InputError(f"{path}: the pooling must be one or several of {list(POOLINGS)}. Received: {modes}.")
+    ours = tuple(POOLINGS[mode] for mode in modes)
+    return ours[0] if len(ours) == 1 else ours
 
 
-def _poolings(path):
-    """All that a `config.json` of Pooling asks for, as it is called there."""
-    settings = read_settings(path)
-    # One name in later versions, a flag each in earlier ones.
-    modes = settings.get("pooling_mode") or [
-        name.removeprefix("pooling_mode_") for name in settings if settings[name] is True
+def _pooling_modes(settings):
+    """All poolings that the settings name, as they are called there, in the order of their concatenation."""
+    modes = settings.get("pooling_mode")
+    if modes is not None:
+        return [modes] if isinstance(modes, str) else modes
+    flags = [name for name in settings if name.startswith("pooling_mode_") and settings[name] is True]
+    return [mode for flag, mode in POOLING_FLAGS.items() if flag in flags] + [
+        flag for flag in flags if flag not in POOLING_FLAGS
     ]
-    return [modes] if isinstance(modes, str) else [mode for mode in modes if mode != "include_prompt"]
 
 
-def _default_prompt(path):
-    """The text of the prompt that `default_prompt_name` names."""
+def _layer(name, folder):
+    """The `VectorLayerConfig` of a module."""
+    path = folder / "config.json"
+    # Normalize had no file in earlier versions.
+    settings = read_settings(path) if name != "Normalize" or path.is_file() else Settings({}, path)
+    settings.must_be("module_input_name", "sentence_embedding")
+    settings.must_be("module_output_name", None, "sentence_embedding")
+    if name == "Normalize":
+        return VectorLayerConfig("unit")
+    if name == "LayerNorm":
+        return VectorLayerConfig("norm")
+    if name == "Dropout":
+        return VectorLayerConfig("dropout", rate=settings.get("dropout", 0.2))
+    settings.must_be("use_residual", False)
+    theirs = settings.get("activation_function", VECTOR_ACTIVATIONS["tanh"])
+    classes = {_last(known): ours for ours, known in VECTOR_ACTIVATIONS.items()}
+    if not isinstance(theirs, str) or not theirs.startswith("torch.nn.") or _last(theirs) not in classes:
+        raise InputError(
+            f"`activation_function` must be one of {list(VECTOR_ACTIVATIONS.values())}. {path} has {theirs!r}."
+        )
+    width = settings.integer("out_features")
+    return VectorLayerConfig("dense", width, classes[_last(theirs)], _flag(settings, "bias", True))
+
+
+def _transformer_settings(folder):
+    """What the first file of the Transformer's settings holds, checked."""
+    path = next((folder / name for name in _TRANSFORMER_FILES if (folder / name).is_file()), None)
+    if path is None:
+        return Settings({}, folder)
+    settings = read_settings(path)
+    settings.must_be("transformer_task", "feature-extraction")
+    settings.must_be("module_output_name", "token_embeddings")
+    settings.must_be(
+        "modality_config", None, {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+    )
+    for name in (*_ARGUMENTS, "query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
+        settings.must_be(name, None, {})
+    length = settings.get("max_seq_length")
+    if length is not None and (type(length) is not int or length < 1):
+        raise InputError(f"`max_seq_length` must be a positive integer or null. {path} has {length!r}.")
+    return settings
+
+
+def _prompts(path):
+    """`(prompts, name of the default one)`."""
     settings = read_settings(path) if path.is_file() else {}
     name, prompts = settings.get("default_prompt_name"), settings.get("prompts") or {}
-    if name is None:
-        return ""
-    if not isinstance(prompts, dict) or not isinstance(prompts.get(name), str):
+    if not isinstance(prompts, dict) or not all(isinstance(text, (str, type(None))) for text in prompts.values()):
+        raise InputError(f"{path}: `prompts` must be an object of texts by their names. Received: {prompts!r}.")
+    if name is not None and name not in prompts:
         raise InputError(f"{path}: `default_prompt_name` must be one of {list(prompts)}. Received: {name!r}.")
-    return prompts[name]
+    return {key: text or "" for key, text in prompts.items()}, name
 
 
-def _modules(folder):
-    """`{kind: path in the folder}` of the parts, which make an embedder."""
-    path = folder / "modules.json"
-    places = _places(path)
-    if list(places) not in _READ:
-        raise InputError(
-            f"{path}: the parts must be Transformer, Pooling and, or not, Normalize. Received: {', '.join(places)}."
-        )
-    return places
+def _flag(settings, name, default):
+    settings.must_be(name, default, not default)
+    return settings.get(name, default)
 
 
-def _places(path):
-    """`{kind: path in the folder}` of a `modules.json`."""
+def _last(dotted):
+    return dotted.split(".")[-1]
+
+
+def _names(modules):
+    return ", ".join(_last(kind) for kind, _ in modules)
+
+
+def _modules(path):
+    """`[(type, path in the folder)]` of a `modules.json`."""
     if not path.is_file():
         raise InputError(f"A folder of sentence-transformers holds {path.name}. Not found: {path}")
     try:
-        parts = json.loads(path.read_text(encoding="utf-8"))
-        return {part["type"].split(".")[-1]: part["path"] for part in parts}
+        modules = [(module["type"], module["path"]) for module in json.loads(path.read_text(encoding="utf-8"))]
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     except (TypeError, KeyError, AttributeError):
-        raise InputError(f"{path} must hold a list of parts with `type` and `path`.") from None
+        modules = [None]
+    if not all(isinstance(text, str) for module in modules for text in module or [None]):
+        raise InputError(f"{path} must hold a list of modules with `type` and `path`.")
+    return modules

@@ -36,7 +36,15 @@ from kerasformer.layers.padding import (
     UnpackTokens,
     padding_layout,
 )
-from kerasformer.layers.pooling import FirstToken, MaxPooling, MeanPooling, Pooler
+from kerasformer.layers.pooling import (
+    FirstToken,
+    LastToken,
+    MaxPooling,
+    MeanPooling,
+    MeanSqrtLengthPooling,
+    Pooler,
+    WeightedMeanPooling,
+)
 from kerasformer.layers.positions import (
     AttentionPositions,
     LearnedPositionEmbedding,
@@ -44,6 +52,7 @@ from kerasformer.layers.positions import (
     RotaryPositionEmbedding,
     SinusoidalPositionEmbedding,
 )
+from kerasformer.layers.vector_layers import VectorLayerConfig
 
 __all__ = [
     "AttentionConfig",
@@ -61,12 +70,14 @@ __all__ = [
     "InterSentenceEncoder",
     "KeyValueCache",
     "LanguageModelHead",
+    "LastToken",
     "LayerNormalization",
     "LearnedPositionEmbedding",
     "MaskedHeadConfig",
     "MaskedLanguageModelHead",
     "MaxPooling",
     "MeanPooling",
+    "MeanSqrtLengthPooling",
     "MultiHeadAttention",
     "NormConfig",
     "PackTokens",
@@ -89,6 +100,8 @@ __all__ = [
     "TransformerEmbedding",
     "Transitions",
     "UnpackTokens",
+    "VectorLayerConfig",
+    "WeightedMeanPooling",
     "crf_decode",
     "crf_log_partition",
     "crf_marginals",

@@ -24,14 +24,64 @@ class _Pooling(RowsLayer):
 
 @keras.saving.register_keras_serializable(package="kerasformer")
 class FirstToken(_Pooling):
-    """The hidden state of each text's first token, in BERT `[CLS]`: `[batch, length, dim]` to `[batch, dim]`."""
+    """The hidden state of each text's first token, in BERT `[CLS]`.
 
-    def call(self, inputs):
-        return inputs[:, 0]
+    Call:
+        inputs: `[batch, length, dim]`.
+        padding_mask: `[batch, length]`, positive or true for real tokens; None where the first token of each text is at
+            position 0.
+
+    Returns:
+        `[batch, dim]`; with a mask, 0 for a text without tokens.
+
+    Raises:
+        InputError: the mask is of another shape.
+    """
+
+    def call(self, inputs, padding_mask=None):
+        return inputs[:, 0] if padding_mask is None else _token(inputs, padding_mask, tf.argmax)
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class MeanPooling(_Pooling):
+class LastToken(_Pooling):
+    """The hidden state of each text's last real token.
+
+    Call:
+        inputs: `[batch, length, dim]`.
+        padding_mask: `[batch, length]`, positive or true for real tokens; by default Keras's mask of `inputs`.
+
+    Returns:
+        `[batch, dim]`; 0 for a text without tokens.
+
+    Raises:
+        InputError: the mask is of another shape.
+    """
+
+    def call(self, inputs, padding_mask=None):
+        def last(real, axis, output_type):
+            return tf.shape(real, output_type)[axis] - 1 - tf.argmax(real[:, ::-1], axis, output_type)
+
+        return _token(inputs, padding_mask, last)
+
+
+class _WeightedSum(_Pooling):
+    """A weighted sum over the real tokens, float32 `[batch, dim]`. A subclass has `weights_of(real)`, where `real` is
+    float32 `[batch, length, 1]` with 1 for real tokens, and `divisor(weights)`."""
+
+    def call(self, inputs, padding_mask=None):
+        weights = self.weights_of(tf.cast(_real(inputs, padding_mask), tf.float32))
+        total = tf.reduce_sum(tf.cast(inputs, tf.float32) * weights, axis=1)
+        return total / self.divisor(tf.maximum(tf.reduce_sum(weights, axis=1), 1))
+
+    def weights_of(self, real):
+        return real
+
+    def divisor(self, total):
+        return total
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class MeanPooling(_WeightedSum):
     """The mean over the real tokens of each text (Reimers and Gurevych 2019, section 3), in float32.
 
     Call:
@@ -45,10 +95,43 @@ class MeanPooling(_Pooling):
         InputError: the mask is of another shape.
     """
 
-    def call(self, inputs, padding_mask=None):
-        real = tf.cast(_real(inputs, padding_mask), tf.float32)
-        total = tf.reduce_sum(tf.cast(inputs, tf.float32) * real, axis=1)
-        return total / tf.maximum(tf.reduce_sum(real, axis=1), 1)
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class MeanSqrtLengthPooling(_WeightedSum):
+    """The sum over the real tokens of each text, divided by the square root of their number, in float32
+    (`mean_sqrt_len_tokens` of sentence-transformers).
+
+    Call:
+        inputs, padding_mask: as in `MeanPooling`.
+
+    Returns:
+        float32 `[batch, dim]`; 0 for a text without tokens.
+
+    Raises:
+        InputError: the mask is of another shape.
+    """
+
+    def divisor(self, total):
+        return tf.sqrt(total)
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class WeightedMeanPooling(_WeightedSum):
+    """The mean over the real tokens of each text, weighted by their positions 1, 2, 3, ... (Muennighoff 2022,
+    arXiv:2202.08904, section 4.1.1), in float32.
+
+    Call:
+        inputs, padding_mask: as in `MeanPooling`. The first position counts 1, whether or not it is real.
+
+    Returns:
+        float32 `[batch, dim]`; 0 for a text without tokens.
+
+    Raises:
+        InputError: the mask is of another shape.
+    """
+
+    def weights_of(self, real):
+        return real * tf.range(1, tf.shape(real)[1] + 1, dtype=tf.float32)[:, None]
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -70,6 +153,18 @@ class MaxPooling(_Pooling):
         real = _real(inputs, padding_mask)
         largest = tf.reduce_max(tf.where(real, tf.cast(inputs, tf.float32), tf.float32.min), axis=1)
         return tf.where(tf.reduce_any(real, axis=1), largest, 0.0)
+
+
+def _token(inputs, padding_mask, position_of):
+    """One token of each text, `[batch, dim]`.
+
+    Args:
+        position_of: function from int32 `[batch, length]`, 1 for real tokens, to the position of one, `[batch]`.
+    """
+    real = _real(inputs, padding_mask)
+    position = position_of(tf.cast(real[..., 0], tf.int32), axis=1, output_type=tf.int32)
+    token = tf.gather(inputs, position, batch_dims=1)
+    return tf.where(tf.reduce_any(real, axis=1), token, tf.zeros([], inputs.dtype))
 
 
 def _real(inputs, padding_mask):

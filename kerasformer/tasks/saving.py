@@ -3,6 +3,7 @@
     config.json, model.safetensors   the encoder, and the head where its family has one, by Hugging Face's names
     tokenizer files                  of the tokenizer
     kerasformer.json                 what those files have no word for: the task, its settings, the version
+    modules.json, 1_Pooling, ...     of an embedder, as sentence-transformers has them
     head.safetensors                 weights of the task that the family has no names for
     encoder.keras                    in place of the first two, an encoder that no family describes
 
@@ -29,6 +30,7 @@ from kerasformer.families import (
     load_embedder,
     load_keras_encoder,
     open_checkpoint,
+    read_embedder_settings,
     write_checkpoint,
     write_embedder_settings,
 )
@@ -85,6 +87,8 @@ def _write_model(task, scratch):
             written = {id(weight) for weight in task.head.variables()}
     if family is not None and task.vector_settings():
         write_embedder_settings(scratch, hidden_dim=backbone.config.hidden_dim, **task.vector_settings())
+        if is_sentence_transformers(scratch):
+            written = {id(weight) for weight in task.head.variables()}
     rest = _head_weights(task, written)
     if rest:
         values = merged_weights(task.model)
@@ -132,7 +136,8 @@ def load(folder: str | os.PathLike, task: str | None = None, **settings) -> Task
         folder: path.
         task: class name of another task that the head can be used for: "ZeroShotClassifier" for a classifier of natural
             language inference.
-        settings: of the task, in place of those that the folder says; such as `pairs=True` for a classifier of pairs.
+        settings: of the task, in place of those that the folder says; such as `pairs=True` for a classifier of pairs,
+            or `prompt_name="query"` for an embedder.
 
     Returns:
         A `Task`.
@@ -151,8 +156,9 @@ def _load(folder, task, settings):
         return _load_ours(folder, settings)
     if is_sentence_transformers(folder) and task in (None, "TextEmbedder"):
         encoder, tokenizer, found = load_embedder(folder)
-        own = {"pooling": found.pooling, "normalize": found.normalize, "prompt": found.prompt}
-        return registered_tasks()["TextEmbedder"](encoder, tokenizer, **own | settings)
+        made = registered_tasks()["TextEmbedder"](encoder, tokenizer, **found.arguments() | settings)
+        found.assign(made)
+        return made
     checkpoint = open_checkpoint(folder)
     return task_of(checkpoint, checkpoint_tokenizer(checkpoint), settings, task)
 
@@ -175,6 +181,9 @@ def _load_ours(folder, changes):
     if checkpoint is not None:
         checkpoint.assign(task.encoder, task.head if kind else None, kind)
     written = {id(weight) for weight in task.head.variables()} if kind else set()
+    if is_sentence_transformers(folder):
+        read_embedder_settings(folder).assign(task)
+        written = {id(weight) for weight in task.head.variables()}
     _assign_head(folder / HEAD, _head_weights(task, written))
     return task
 
