@@ -139,6 +139,9 @@ SHAPES = {
     "MeanPooling of two": (kf.layers.MeanPooling, [(3, 7, 16), (3, 7)], (3, 16)),
     "MaxPooling": (kf.layers.MaxPooling, [(3, None, 16)], (3, 16)),
     "FirstToken": (kf.layers.FirstToken, [(3, 7, 16)], (3, 16)),
+    "LastToken": (kf.layers.LastToken, [(3, 7, 16)], (3, 16)),
+    "MeanSqrtLengthPooling": (kf.layers.MeanSqrtLengthPooling, [(3, None, 16)], (3, 16)),
+    "WeightedMeanPooling": (kf.layers.WeightedMeanPooling, [(3, None, 16)], (3, 16)),
     "Transitions": (kf.layers.Transitions, [(None, 7, 5)], (None, 6, 6)),
     "InterSentenceEncoder": (
         lambda: kf.layers.InterSentenceEncoder(3, 1, 2, 8),

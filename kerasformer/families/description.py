@@ -39,8 +39,8 @@ def describe(folder):
           `prompts`: `{name: text before each text}`. `prompt_name`: of the default one, or None. `width`: int, of the
           vectors.
         - `positions`: "learned", "sinusoidal", "rotary", "relative bias", "disentangled" or None.
-        - `parameters`: int, numbers in the weight files, tied ones counted once.
-        - `dtypes`: `{dtype: parameters}`. `weight_files`: list of file names.
+        - `parameters`: int, numbers in the weight files, tied ones counted once, those of `modules` included.
+        - `dtypes`: `{dtype: parameters}`, without those of `modules`. `weight_files`: list of file names.
         - `tokenizer`: such as "WordPiece" or "byte-level BPE". `tokenizer_vocabulary_size`: int.
         - `in_transformers`: the class of Hugging Face Transformers that loads the folder.
         - `obstacles`: list of sentences, what keeps `kf.load` and `kf.publish` from taking the folder; empty if nothing

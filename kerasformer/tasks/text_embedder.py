@@ -54,6 +54,10 @@ class TextEmbedderSettings:
     prompt_name: str | None = None
 
     def __post_init__(self):
+        if not isinstance(self.prompts, Mapping):
+            raise InputError(f"`prompts` must be texts by their names. Received: prompts={self.prompts!r}.")
+        if not isinstance(self.layers, Sequence):
+            raise InputError(f"`layers` must be a list. Received: layers={self.layers!r}.")
         poolings = (self.pooling,) if isinstance(self.pooling, str) else tuple(self.pooling)
         for pooling in poolings or [self.pooling]:
             _check_choice("pooling", pooling, list(_POOLINGS))

@@ -58,6 +58,23 @@ def test_trains_reports_saves_and_publishes(tiny, tmp_path):
     assert not (workdir / "checkpoints").exists()
 
 
+def test_a_dense_layer_is_trained_with_the_encoder(tmp_path):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "fine", "bad", "sad"]
+    encoder = kf.models.bert(kf.models.BertConfig(len(words), 16, 1, 2, 32, 12))
+    layers = [{"kind": "dense", "dim": 6}]
+    start = kf.tasks.TextEmbedder(encoder, kf.text.WordPieceTokenizer(words, max_length=12), layers=layers)
+    start.save(tmp_path / "init")
+    (tmp_path / "init" / "kerasformer.json").unlink()
+    data = write(tmp_path / "a.jsonl", "text_a", "text_b", "score")
+    flags = {"train": data, "validation": data, "init": str(tmp_path / "init"), "workdir": str(tmp_path / "w")}
+    embed.main(embed.Flags(**flags, epochs=2, learning_rate=1e-2))
+    trained = kf.load(tmp_path / "w" / "task")
+    assert trained.embed(["good"]).shape == (1, 6)
+    for part in ("head.layer_0.kernel", "encoder.embeddings.token.embeddings"):
+        before, after = (kf.families.weights.attribute_of(task, part).numpy() for task in (start, trained))
+        assert np.abs(after - before).max() > 5e-3
+
+
 def test_pairs_without_scores_are_ranked(tiny, tmp_path):
     data = write(tmp_path / "a.jsonl", "text_a", "text_b")
     embed.main(embed.Flags(train=data, init=tiny, workdir=str(tmp_path / "w"), epochs=1, symmetric=True))

@@ -33,13 +33,15 @@ def unit(vectors):
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize("pooling", ["mean", "max", "first"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "first", ("last", "mean")])
 def test_vectors(pooling, normalize):
     task = make(pooling=pooling, normalize=normalize)
     inputs = task.tokenizer(TEXTS)
     states, mask = task.encoder(inputs)["sequence_output"].numpy(), inputs["padding_mask"].numpy().astype(bool)
-    pool = {"mean": lambda x: x.mean(0), "max": lambda x: x.max(0), "first": lambda x: x[0]}[pooling]
-    expected = np.stack([pool(row[real]) for row, real in zip(states, mask, strict=True)])
+    pools = {"mean": lambda x: x.mean(0), "max": lambda x: x.max(0), "first": lambda x: x[0], "last": lambda x: x[-1]}
+    poolings = [pooling] if isinstance(pooling, str) else pooling
+    rows = [row[real] for row, real in zip(states, mask, strict=True)]
+    expected = np.stack([np.concatenate([pools[one](row) for one in poolings]) for row in rows])
     vectors = task.embed(TEXTS, batch_size=2)
     assert vectors.dtype == "float32"
     np.testing.assert_allclose(vectors, unit(expected) if normalize else expected, atol=1e-5)
@@ -162,8 +164,74 @@ def test_signatures():
     )
 
 
+LAYERS = ({"kind": "dense", "dim": 5}, {"kind": "dropout", "rate": 0.1}, {"kind": "norm"}, {"kind": "unit"})
+
+
+def test_layers_after_pooling_are_trained_saved_and_served(tmp_path):
+    task = make(layers=LAYERS, normalize=False)
+    # The last one says the same.
+    assert (len(task.layers), task.normalize) == (3, True)
+    dense = task.head.layer_0
+    states, inputs = task.encoder(task.tokenizer(TEXTS))["sequence_output"].numpy(), task.tokenizer(TEXTS)
+    mask = inputs["padding_mask"].numpy()[..., None]
+    hidden = np.tanh((states * mask).sum(1) / mask.sum(1) @ dense.kernel.numpy() + dense.bias.numpy())
+    expected = unit(hidden - hidden.mean(-1, keepdims=True))
+    np.testing.assert_allclose(task.embed(TEXTS), expected, atol=2e-3)
+    assert {id(weight) for weight in dense.weights} <= {id(weight) for weight in task.model.trainable_weights}
+    features = {"text": tf.constant(TEXTS), "text_pair": tf.constant(TEXTS[::-1])}
+    data = tf.data.Dataset.from_tensors((features, tf.constant([0.0, 0.5, 1.0, 0.25, 1.0])))
+    before = dense.kernel.numpy()
+    kf.training.Trainer(task, kf.training.adamw(1e-2)).fit(data)
+    assert np.abs(dense.kernel.numpy() - before).max() > 1e-3
+    task.save(tmp_path / "task")
+    again = kf.load(tmp_path / "task")
+    np.testing.assert_array_equal(again.embed(TEXTS), task.embed(TEXTS))
+    served = again.serving_model("bfloat16")
+    assert served.get_layer("vector_0").compute_dtype == served.get_layer("text_vector").compute_dtype == "float32"
+
+
+def test_layers_on_an_encoder_of_no_family(tmp_path):
+    encoder = bert(CONFIG)
+    encoder = keras.Model(encoder.input, {"sequence_output": keras.layers.Dense(8)(encoder.output["sequence_output"])})
+    task = TextEmbedder(encoder, tokenizer(), layers=LAYERS)
+    task.save(tmp_path / "task")
+    assert (tmp_path / "task" / "head.safetensors").is_file()
+    np.testing.assert_array_equal(kf.load(tmp_path / "task").embed(TEXTS), task.embed(TEXTS))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_a_prompt_that_is_not_pooled(pooling):
+    task = make(prompt="very so ", pool_prompt=False, pooling=pooling, normalize=False)
+    texts = ["good bad", "", "bad " * 9]
+    inputs = task.tokenizer(["very so " + text for text in texts])
+    states = task.encoder(inputs)["sequence_output"].numpy()
+    # [CLS] very so, then two tokens, none, or what is left of ten.
+    rows = [states[0, 3:6], states[1, 3:4], states[2, 3:10]]
+    expected = [row.mean(0) if pooling == "mean" else row[0] for row in rows]
+    np.testing.assert_allclose(task.embed(texts), expected, atol=1e-5)
+    functions = task.serving_functions(lambda inputs: task.model(inputs, training=False))
+    np.testing.assert_allclose(functions["serving_default"](tf.constant(texts))["embedding"], expected, atol=1e-5)
+    plain = make(pooling=pooling, normalize=False).embed(texts)
+    np.testing.assert_allclose(task.replace(prompt="").embed(texts), plain, atol=1e-5)
+
+
 @pytest.mark.parametrize(
-    ("arguments", "told"), [({"pooling": "cls"}, "pooling"), ({"objective": "contrastive"}, "objective")]
+    ("arguments", "told"),
+    [
+        ({"pooling": "cls"}, "pooling"),
+        ({"pooling": ()}, "pooling"),
+        ({"pooling": ("mean", "cls")}, "pooling='cls'"),
+        ({"objective": "contrastive"}, "objective"),
+        ({"prompt_name": "query"}, "prompt_name"),
+        ({"prompts": {"a": "so "}, "prompt_name": "a", "prompt": "so "}, "One of `prompt` and `prompt_name`"),
+        ({"prompts": ["so "]}, "prompts"),
+        ({"layers": ["dense"]}, "layers"),
+        ({"layers": 3}, "layers"),
+        ({"layers": [{"kind": "dense"}]}, "`dim`"),
+        ({"layers": [{"kind": "dense", "dim": 4, "activation": "mish"}]}, "activation"),
+        ({"layers": [{"kind": "wings"}]}, "kind"),
+        ({"layers": [{"kind": "dropout", "rate": 1}]}, "rate"),
+    ],
 )
 def test_unknown_arguments(arguments, told):
     with pytest.raises(InputError, match=told):
