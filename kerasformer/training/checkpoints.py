@@ -64,7 +64,12 @@ def save_checkpoint(folder, step, variables, state, arrays=None, keep=3, passing
     kept = [old for old in list_checkpoints(folder) if old not in passed][-keep:]
     for old in earlier:
         if old not in kept:
-            shutil.rmtree(old, ignore_errors=True)
+            # Renamed first: a kill in the middle of the removal must not leave half a checkpoint under its name.
+            scratch = old.with_name(f".{old.name}.old")
+            old.rename(scratch)
+            shutil.rmtree(scratch, ignore_errors=True)
+    for left in pathlib.Path(folder).glob(".step-*.old"):
+        shutil.rmtree(left, ignore_errors=True)
     return path
 
 

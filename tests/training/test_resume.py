@@ -16,6 +16,8 @@ import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
+from kerasformer.training import checkpoints
+from kerasformer.training.checkpoints import list_checkpoints, save_checkpoint
 from kerasformer.training.curves import read_metrics
 
 PROGRAM = pathlib.Path(__file__).with_name("resume_program.py")
@@ -183,3 +185,21 @@ def test_resumes_with_other_epochs_and_rate(tmp_path):
     rates.clear()
     fit(1, 0.2, recording(rates), resume_with=["epochs"])
     assert rates == []
+
+
+def test_an_old_checkpoint_is_never_left_half_removed(tmp_path, monkeypatch):
+    variables = {"model/0000/v": keras.Variable(np.ones(2, "float32"))}
+
+    def killed(path, ignore_errors=False):
+        if os.path.exists(path):
+            os.unlink(os.path.join(path, "state.json"))
+            raise Interrupted
+
+    save_checkpoint(tmp_path, 1, variables, {}, keep=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.shutil, "rmtree", killed)
+        with pytest.raises(Interrupted):
+            save_checkpoint(tmp_path, 2, variables, {}, keep=1)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000002"]
+    save_checkpoint(tmp_path, 3, variables, {}, keep=1)
+    assert os.listdir(tmp_path) == ["step-00000003"]
