@@ -6,6 +6,7 @@ Both take strings and give answers, with the same weights. Beside the times stan
 model makes for each one that the texts themselves need: what could be won at most.
 """
 
+import copy
 import dataclasses
 import json
 import statistics
@@ -83,15 +84,16 @@ def prepare(arguments: dict, folder: Path) -> None:
     batches = [{name: [str(values[i]) for i in rows] for name, values in columns.items()} for rows in chosen]
     length = getattr(task, "window", task.tokenizer.max_length)
     lengths = np.concatenate([task.batch_inputs(batch)["padding_mask"].numpy().sum(1) for batch in batches])
+    config = task.encoder.config
     plan = {
         "kind": type(task).__name__,
         "batches": batches,
-        "saved": len(lengths) * multiplications(task.model, length) / multiplications(task.model, lengths).sum(),
+        "saved": len(lengths) * multiplications(config, length) / multiplications(config, lengths).sum(),
         "lengths": f"{len(lengths)} rows of {lengths.mean():.0f} tokens in the mean, padded to {length}",
     }
     (folder / "plan.json").write_text(json.dumps(plan))
     kf.serving.export(task, folder / "packed", precision=arguments["precision"])
-    kf.serving.export(Padded(task, length), folder / "padded", precision=arguments["precision"])
+    kf.serving.export(padded(task, length), folder / "padded", precision=arguments["precision"])
 
 
 def read_columns(task, source: str) -> dict:
@@ -110,46 +112,37 @@ def read_columns(task, source: str) -> dict:
     return {"text": data.texts} | ({"text_pair": data.pairs} if "text_pair" in names else {})
 
 
-def multiplications(model, lengths):
-    """Of the encoder's blocks for rows of so many tokens: projections and feed-forward network, and attention."""
-    from kerasformer.layers import BertEmbedding, EncoderBlock
-    from kerasformer.tasks.task import find_layer
-
-    width = find_layer(model, BertEmbedding).token.width
-    inner = find_layer(model, EncoderBlock).feed_forward.inner_width
+def multiplications(config, lengths):
+    """Of a block of a `ModelConfig` for rows of so many tokens: projections and feed-forward network, and attention."""
+    width, inner = config.hidden_dim, config.blocks[0].feed_forward.intermediate_dim
     return lengths * (4.0 * width**2 + 2.0 * width * inner) + 2.0 * width * np.square(lengths, dtype=np.float64)
 
 
-class Padded:
-    """A task whose model computes every text at full length, as models do that are not told of padding otherwise than
-    by the mask of their attention."""
+def padded(task, length: int):
+    """The task with a model that computes every text at full length, as models do that are told of padding by the mask
+    of their attention alone."""
+    import keras
+    import tensorflow as tf
 
-    def __init__(self, task, length: int):
-        import keras
+    def call_without_layout(layer, *args, **kwargs):
+        return layer(*args, **({**kwargs, "layout": None} if "layout" in kwargs else kwargs))
 
-        def call_without_layout(layer, *args, **kwargs):
-            return layer(*args, **({**kwargs, "layout": None} if "layout" in kwargs else kwargs))
-
-        self.model = keras.models.clone_model(task.model, call_function=call_without_layout)
-        self.model.set_weights(task.model.get_weights())
-        self.float32_layers, self.warmup_inputs = task.float32_layers, task.warmup_inputs
-        self.row_groups = 1
-        self.core_inputs, self.core_outputs = task.core_inputs, task.core_outputs
-        self._task, self._length = task, length
-
-    def serving_functions(self, core) -> dict:
-        import tensorflow as tf
-
-        def padded(inputs):
-            length = tf.shape(inputs["token_ids"])[1]
-            room = [[0, 0], [0, self._length - length]]
-            outputs = core({name: tf.pad(values, room) for name, values in inputs.items()})
+    def serving_functions(core):
+        def at_full_length(inputs):
+            given = tf.shape(inputs["token_ids"])[1]
+            outputs = core({name: tf.pad(values, [[0, 0], [0, length - given]]) for name, values in inputs.items()})
             return {
-                name: values[:, :length] if values.shape.rank > 1 and values.shape[1] is None else values
+                name: values[:, :given] if values.shape.rank > 1 and values.shape[1] is None else values
                 for name, values in outputs.items()
             }
 
-        return {"serving_default": self._task.serving_functions(padded)["serving_default"]}
+        return {"serving_default": task.serving_functions(at_full_length)["serving_default"]}
+
+    changed = copy.copy(task)
+    changed.model = keras.models.clone_model(task.model, call_function=call_without_layout)
+    changed.model.set_weights(task.model.get_weights())
+    changed.row_groups, changed.serving_functions = 1, serving_functions
+    return changed
 
 
 def load(folder: Path, threads: int) -> Callable[[dict], list]:

@@ -1,5 +1,6 @@
 """Trains the sentiment recipe, publishes it, serves it for a moment and asks it: `make demo`."""
 
+import argparse
 import json
 import os
 import pathlib
@@ -54,5 +55,6 @@ and in another terminal
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with one_line_errors():
         main()

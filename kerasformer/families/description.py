@@ -1,10 +1,12 @@
 """What a folder holds, in words and numbers, without its weights."""
 
+import dataclasses
 import math
 import pathlib
 import types
 
 from kerasformer.errors import InputError
+from kerasformer.families.encoders import checkpoint_tokenizer
 from kerasformer.families.family import read_settings
 from kerasformer.families.folder import open_checkpoint
 from kerasformer.families.google_bert import is_google_folder
@@ -70,6 +72,8 @@ def describe(folder):
         checkpoint = open_checkpoint(folder)
     except InputError as error:
         return found | _from_config(folder) | {"obstacles": [str(error)]}
+    if is_embedder:  # whatever head its config names
+        checkpoint = dataclasses.replace(checkpoint, kind=None)
     found |= {
         "family": checkpoint.family.model_type,
         "architecture": checkpoint.architecture,
@@ -127,6 +131,11 @@ def _labels(checkpoint, found, obstacles):
         labels["problem_type"] = checkpoint.problem_type
         if checkpoint.problem_type == "regression" and len(checkpoint.labels) > 1:
             obstacles.append(f"It is a regression with {len(checkpoint.labels)} outputs. One output can be read.")
+    if checkpoint.kind == "token_classification":
+        try:
+            _ = checkpoint.entity_types
+        except InputError as error:
+            obstacles.append(str(error))
     return labels
 
 
@@ -224,4 +233,9 @@ def _tokenizer(checkpoint, found, obstacles):
     known = found.get("vocabulary_size")
     if known is not None and size > known:
         obstacles.append(f"Its tokenizer has {size} tokens, more than `vocab_size`, {known}: the files do not fit.")
+    elif "task" not in found:
+        try:
+            checkpoint_tokenizer(checkpoint)
+        except InputError as error:
+            obstacles.append(str(error))
     return {"tokenizer": kind, "tokenizer_vocabulary_size": size}

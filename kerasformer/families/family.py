@@ -95,9 +95,9 @@ class Family:
         found = {}
         for stored, tensor in tensors.items():
             name = stored.removeprefix(f"{self.prefix}.")
-            # Checkpoints converted from TensorFlow 1 keep its names of normalizations.
             for pattern, replacement in self.renamed.items():
                 name = re.sub(pattern, replacement, name)
+            # Checkpoints converted from TensorFlow 1 keep its names of normalizations.
             name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
             if not _BUFFERS.search(name) and not re.search(self.buffers, name):
                 found[name] = tensor

@@ -128,6 +128,23 @@ class Checkpoint:
         return [labels[place] for place in range(outputs)]
 
     @property
+    def entity_types(self):
+        """The types of entities that a token classifier's labels name, in their order, a list.
+
+        Raises:
+            InputError: the labels are not O and, of each type, B- and I-.
+        """
+        found = list(dict.fromkeys(label[2:] for label in self.labels if label[:2] in ("B-", "I-")))
+        if not found or sorted(["O", *(f"{letter}-{kind}" for kind in found for letter in "BI")]) != sorted(
+            self.labels
+        ):
+            raise InputError(
+                f"The labels of {self.folder} must be O and, of each type, B- and I-. Received: {self.labels[:20]}. "
+                "Take the encoder with `kf.load_encoder`."
+            )
+        return found
+
+    @property
     def problem_type(self):
         """What a sequence classifier's scores are: of one label, of several, or a number ("regression").
 

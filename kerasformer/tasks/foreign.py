@@ -74,18 +74,10 @@ def _cross_encoder(settings, problem):
 
 
 def _tagger(checkpoint, tokenizer, settings):
-    labels = checkpoint.labels
-    types = list(dict.fromkeys(label[2:] for label in labels if label[:2] in ("B-", "I-")))
-    ours = ["O", *(f"{letter}-{kind}" for kind in types for letter in "BI")]
-    if not types or sorted(ours) != sorted(labels):
-        raise InputError(
-            f"The labels of {checkpoint.folder} must be O and, of each type, B- and I-. Received: {labels[:20]}. Take "
-            "the encoder with `kf.load_encoder`."
-        )
-    own = {"entity_types": tuple(types), "dropout": checkpoint.head_dropout}
+    own = {"entity_types": tuple(checkpoint.entity_types), "dropout": checkpoint.head_dropout}
     task = _filled("Tagger", checkpoint, tokenizer, own | settings)
     # Their order of the labels to ours.
-    order = np.array([labels.index(label) for label in ours])
+    order = np.array([checkpoint.labels.index(label) for label in task.tag_names])
     dense = task.head.output
     dense.kernel.assign(dense.kernel.numpy()[:, order])
     dense.bias.assign(dense.bias.numpy()[order])

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 import kerasformer as kf
 from kerasformer.errors import InputError
-from kerasformer.families import describe
+from kerasformer.families import describe, write_embedder_settings
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,38 @@ OBSTACLES = {
     "a tensor less": (without_a_tensor, "lack 1 tensors, such as 'encoder.layer.1.output.dense.weight'"),
     "whole numbers": (in_int8, "of type float16, bfloat16, float32, float64. Received: int8"),
     "no tokenizer": (lambda folder: (folder / "vocab.txt").unlink(), "must hold tokenizer.json or vocab.txt"),
+    "a component of another kind": (
+        lambda folder: with_component(
+            folder, {"type": "Split", "pattern": {"Regex": "a(?=b)"}, "behavior": "Isolated"}
+        ),
+        "the pre-tokenizer Split",
+    ),
     "a larger vocabulary": (lambda folder: with_tokenizer(folder, 200), "Its tokenizer has 200 tokens, more than"),
 }
+
+
+def with_component(folder, component):
+    path = folder / "tokenizer.json"
+    content = {"model": {"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"}, "pre_tokenizer": component}
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(("labels", "obstacles"), [(["O", "B-x", "I-x"], 0), (["keep", "drop", "swap"], 1)])
+def test_labels_of_tokens(bert, labels, obstacles, tmp_path):
+    folder = with_tokenizer(bert.write(tmp_path / "model", "token_classification"))
+    count = load_file(folder / "model.safetensors")["classifier.weight"].shape[0]
+    tensors = load_file(folder / "model.safetensors")
+    tensors |= {
+        "classifier.weight": tensors["classifier.weight"][:3],
+        "classifier.bias": tensors["classifier.bias"][:3],
+    }
+    assert count >= 3
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / "model.safetensors")
+    changed(folder, id2label=dict(enumerate(labels)))
+    found = describe(folder)
+    assert found["labels"] == labels
+    assert len(found["obstacles"]) == obstacles
+    assert all("must be O and, of each type, B- and I-" in line for line in found["obstacles"])
 
 
 @pytest.mark.parametrize("case", OBSTACLES)
@@ -149,3 +179,12 @@ def test_a_folder_of_an_encoder(tmp_path):
 def test_no_model(tmp_path):
     with pytest.raises(InputError, match="Not found in"):
         describe(tmp_path)
+
+
+def test_an_embedder_needs_no_head(bert, tmp_path):
+    """Its config often names the head that the encoder was pretrained with, whose weights are gone."""
+    folder = with_tokenizer(bert.write(tmp_path / "model", architectures=["BertForMaskedLM"]))
+    assert "Its weight files lack" in describe(folder)["obstacles"][0]
+    write_embedder_settings(folder, "mean", 32, normalize=True)
+    found = describe(folder)
+    assert (found["head"], found["in_transformers"], found["obstacles"]) == ("embedding", "BertModel", [])
