@@ -120,7 +120,9 @@ def test_a_classifier_begins_with_the_head_for_masked_tokens(recorded, tmp_path)
         warnings.simplefilter("error")
         checkpoint.assign(backbone)
     np.testing.assert_array_equal(backbone.pooler.kernel, recorded["head/masked_lm/head.dense.weight"].T)
-    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordLevel", "vocab": {"a": 0}}}))
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "Neural", "vocab": {"a": 0}}}))
     found = describe(folder)
     assert (found["family"], found["head"], found["positions"]) == ("modernbert", "masked_lm", "rotary")
-    assert found["obstacles"] == []
+    [obstacle] = found["obstacles"]
+    assert "must have a model that is known" in obstacle
+    assert "'Neural'" in obstacle
