@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.text.character_classes import CLASS_MASK, EDGE, SPACE, WORD
-from kerasformer.text.special_tokens import find_special_tokens
+from kerasformer.text.character_classes import CLASS_MASK, SPACE, WORD
+from kerasformer.text.special_tokens import find_special_tokens, possible_starts
 from kerasformer.text.stream import EDGE_CODE, added_code, decode
 
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
@@ -70,29 +70,22 @@ class AddedTokenFinder:
         self._ids = np.array([token.id for token in tokens], np.int32)
         flags = {name: np.array([getattr(token, name) for token in tokens]) for name in _FLAGS}
         self._single, self._left, self._right = (flags[name] for name in ("single_word", "lstrip", "rstrip"))
-        self._heads = np.unique([ord(content[0]) for content in self._contents]).astype(np.int32)
 
     def __call__(self, stream):
         """The Stream with each added token as a piece of its own, and `added_code` of its id inside."""
-        codes = stream.codes
-        if len(self._heads) > 8:
-            place = tf.minimum(tf.searchsorted(self._heads, codes), len(self._heads) - 1)
-            may_begin = tf.equal(tf.gather(self._heads, place), codes)
-        else:
-            may_begin = tf.reduce_any(tf.equal(codes[:, None], self._heads), 1)
-        return tf.cond(tf.reduce_any(may_begin), lambda: self._found(stream), lambda: stream)
+        starts = possible_starts(stream.codes, self._contents)
+        return tf.cond(tf.size(starts) > 0, lambda: self._found(stream, starts), lambda: stream)
 
-    def _found(self, stream):
-        ids, first = self._find(stream.codes, stream.classes)
+    def _found(self, stream, starts):
+        ids, first = self._find(stream.codes, stream.classes, starts)
         is_token = ids >= 0
         begins = first | tf.concat([[False], is_token[:-1] & ~is_token[1:]], 0)
         return stream.split(begins).replace(tf.where(is_token, added_code(ids), stream.codes))
 
-    def _find(self, codes, classes):
+    def _find(self, codes, classes, starts):
         """ids of the token at each code point or -1, int32 `[chars]`, and where tokens begin, bool `[chars]`."""
         kinds = tf.bitwise.bitwise_and(classes, CLASS_MASK)
-        inner = tf.where(tf.equal(kinds, EDGE), -1, codes)
-        starts, ends, tokens = find_special_tokens(inner, self._contents)
+        starts, ends, tokens = find_special_tokens(codes, self._contents, starts)
         if self._single.any():
             is_word = tf.concat([[False], tf.bitwise.bitwise_and(classes, WORD) > 0, [False]], 0)
             in_word = tf.gather(is_word, starts) | tf.gather(is_word, ends + 1)
