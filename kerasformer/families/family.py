@@ -56,7 +56,8 @@ class Family:
         renamed: `{regular expression: replacement}` of other names that tensors have in some files.
         buffers: regular expression of further tensors that hold no weights.
         architectures: `{kind: class name}` where it is not `class_name` with the suffix of `SUFFIXES`.
-        tokenizer: function from a folder to its tokenizer, for one that has no `tokenizer.json`; or None.
+        tokenizer: function from a folder to its tokenizer, for one that has neither a `tokenizer.json` nor
+            a SentencePiece file; or None.
     """
 
     model_type: str

@@ -1,5 +1,5 @@
 """XLM-RoBERTa (Conneau et al. 2020, arXiv:1911.02116) and CamemBERT (Martin et al. 2020, arXiv:1911.03894): RoBERTa
-with a unigram tokenizer, which is read from `tokenizer.json`. They are written as RoBERTa.
+with a unigram tokenizer. They are written as RoBERTa.
 """
 
 import dataclasses

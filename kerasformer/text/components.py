@@ -100,16 +100,14 @@ def make_tokenizer(specification, settings, path):
         raise InputError(str(error).replace("`specification`", str(path))) from None
 
 
-_SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "source.spm")
-
-
-def load_folder(folder, default_class="RobertaTokenizer"):
+def load_folder(folder, default_class=None):
     """The tokenizer of a folder.
 
     Args:
         folder: path.
-        default_class: what `vocab.json` and `merges.txt` are of where `tokenizer_class` does not say.
+        default_class: what older files are of where `tokenizer_class` does not say.
     """
+    from kerasformer.text.sentencepiece_files import from_sentencepiece, sentencepiece_path
     from kerasformer.text.wordpiece import WordPieceTokenizer
 
     path = folder / "tokenizer.json"
@@ -118,19 +116,18 @@ def load_folder(folder, default_class="RobertaTokenizer"):
         return make_tokenizer(read_json(path), settings, path)
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         return make_tokenizer(
-            _from_vocabulary_and_merges(folder, settings, default_class), settings, folder / "vocab.json"
+            _from_vocabulary_and_merges(folder, settings, default_class or "RobertaTokenizer"),
+            settings,
+            folder / "vocab.json",
         )
     if (folder / "sentencepiece.model").is_file():
         from kerasformer.text.sentencepiece import SentencePieceTokenizer
 
         return SentencePieceTokenizer.load(folder)
-    if not (folder / "vocab.txt").is_file():
-        for name in _SENTENCEPIECE_FILES:
-            if (folder / name).is_file():
-                raise InputError(
-                    f"{folder} must hold tokenizer.json: {name} alone is not read. In Transformers, "
-                    "`AutoTokenizer.from_pretrained(folder).save_pretrained(folder)` writes one."
-                )
+    path = sentencepiece_path(folder)
+    if path is not None and not (folder / "vocab.txt").is_file():
+        specification, special_tokens = from_sentencepiece(folder, default_class)
+        return make_tokenizer(specification, settings | special_tokens, path)
     return WordPieceTokenizer.load(folder)
 
 

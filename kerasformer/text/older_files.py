@@ -15,7 +15,7 @@ BERT = {
     "unk_token": "[UNK]",
     "mask_token": "[MASK]",
 }
-_ROBERTA = {
+FAIRSEQ = {
     "cls_token": "<s>",
     "pad_token": "<pad>",
     "sep_token": "</s>",
@@ -24,7 +24,7 @@ _ROBERTA = {
 }
 ROBERTA = {
     "classes": ("RobertaTokenizer", "RobertaTokenizerFast"),
-    "special_tokens": _ROBERTA,
+    "special_tokens": FAIRSEQ,
     "post_processor": "RobertaProcessing",
 }
 GPT2 = {
@@ -33,7 +33,7 @@ GPT2 = {
     "post_processor": "ByteLevel",
 }
 MPNET = {
-    "special_tokens": _ROBERTA | {"unk_token": "[UNK]"},
+    "special_tokens": FAIRSEQ | {"unk_token": "[UNK]"},
     "post_processor": "RobertaProcessing",
 }
 _WORDPIECE = ("Bert", "DistilBert", "Electra", "MPNet")
@@ -57,11 +57,11 @@ def wordpiece(folder, lowercase=True, max_word_length=100, special_tokens=None, 
             tokenizer that splits them otherwise (MeCab, Juman++).
     """
     folder = pathlib.Path(folder)
-    settings = _settings(folder, [f"{name}Tokenizer{end}" for name in _WORDPIECE for end in ("", "Fast")])
+    settings = _checked_settings(folder, [f"{name}Tokenizer{end}" for name in _WORDPIECE for end in ("", "Fast")])
     lines = _text(folder / "vocab.txt").split("\n")
     # Where a token is twice, the last one counts.
     vocabulary = {line.rstrip(): place for place, line in enumerate(lines[:-1] if lines[-1] == "" else lines)}
-    special, places, added = _special_tokens(folder, settings, vocabulary, special_tokens or BERT)
+    special, places, added = read_special_tokens(folder, settings, vocabulary, special_tokens or BERT)
     ends = {name: [special[f"{name}_token"], places[special[f"{name}_token"]]] for name in ("cls", "sep")}
     offsets = {"trim_offsets": True, "add_prefix_space": False} if post_processor == "RobertaProcessing" else {}
     return {
@@ -100,10 +100,10 @@ def byte_level_bpe(folder, classes, special_tokens, post_processor):
         InputError: a file is missing or damaged, or a special token is not in the vocabulary.
     """
     folder = pathlib.Path(folder)
-    settings = _settings(folder, classes)
+    settings = _checked_settings(folder, classes)
     vocabulary = dict(read_json(folder / "vocab.json", required=True))
     merges = read_merges(folder / "merges.txt")
-    special, places, added = _special_tokens(folder, settings, vocabulary, special_tokens)
+    special, places, added = read_special_tokens(folder, settings, vocabulary, special_tokens)
     prefix = bool(settings.get("add_prefix_space", False))
     processor = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
     if post_processor == "RobertaProcessing":
@@ -112,12 +112,16 @@ def byte_level_bpe(folder, classes, special_tokens, post_processor):
     return byte_level_specification(vocabulary, merges, added, processor, add_prefix_space=prefix)
 
 
-def _settings(folder, classes):
+def read_settings(folder):
     """The fields of the smaller files together; `tokenizer_config.json` decides."""
     settings = {}
     for name in _MAPS:
-        if (folder / name).is_file():
-            settings |= read_json(folder / name)
+        settings |= read_json(folder / name)
+    return settings
+
+
+def _checked_settings(folder, classes):
+    settings = read_settings(folder)
     kind = settings.get("tokenizer_class") or classes[0]
     if kind not in (*classes, "PreTrainedTokenizerFast"):
         raise InputError(
@@ -127,10 +131,25 @@ def _settings(folder, classes):
     return settings
 
 
-def _special_tokens(folder, settings, vocabulary, defaults):
-    """`{name: token}`, `{token: id}` of the vocabulary and what is added to it, and the list `added_tokens`."""
-    added = {place: {"content": token} for token, place in _added_tokens_json(folder).items()}
-    added |= {int(place): token for place, token in settings.get("added_tokens_decoder", {}).items()}
+def added_tokens(folder, settings):
+    """`{id: token}` of `added_tokens.json` and of `added_tokens_decoder` in the settings."""
+    added = {place: {"content": token} for token, place in read_json(folder / "added_tokens.json").items()}
+    return added | {int(place): token for place, token in settings.get("added_tokens_decoder", {}).items()}
+
+
+def read_special_tokens(folder, settings, vocabulary, defaults, further=()):
+    """The special tokens of a folder.
+
+    Args:
+        folder: path. settings: its `read_settings`.
+        vocabulary: dict from token to id.
+        defaults: `{name: token}`, where the settings do not say.
+        further: special tokens without a name.
+
+    Returns:
+        `{name: token}`, `{token: id}` of the vocabulary and what is added to it, and the list `added_tokens`.
+    """
+    added = added_tokens(folder, settings)
     places = vocabulary | {token["content"]: place for place, token in added.items()}
     special = {}
     for name, default in defaults.items():
@@ -145,21 +164,17 @@ def _special_tokens(folder, settings, vocabulary, defaults):
         elif name != "mask_token":
             raise InputError(f"{folder}: the vocabulary must hold {name} {token['content']!r}.")
     more = settings.get("additional_special_tokens") or settings.get("extra_special_tokens") or []
-    for token in more.values() if isinstance(more, dict) else more:
+    for token in [*(more.values() if isinstance(more, dict) else more), *further]:
         content = token["content"] if isinstance(token, dict) else token
         if content in places:
-            added.setdefault(places[content], {"content": content, "special": True})
+            place = places[content]
+            added[place] = {"content": content, "special": True} | added.get(place, {})
     listed = [
         {"id": place, "special": token.get("special", False), "content": token["content"]}
         | {flag: token.get(flag, False) for flag in _FLAGS}
         for place, token in sorted(added.items())
     ]
     return special, places, listed
-
-
-def _added_tokens_json(folder):
-    path = folder / "added_tokens.json"
-    return dict(read_json(path)) if path.is_file() else {}
 
 
 def _text(path):
