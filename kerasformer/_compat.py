@@ -23,9 +23,9 @@ def lora_kernel(dense):
     return dense._kernel
 
 
-def with_constant_weights(concrete):
-    """A concrete function with its variables as constants and its loops lowered (TensorFlow 2.21:
-    `convert_variables_to_constants_v2`). Its inputs may be in another order."""
+def inlined(concrete):
+    """A concrete function without variables, with its functions inlined and its loops lowered (TensorFlow 2.21:
+    `convert_variables_to_constants_v2`)."""
     return convert_variables_to_constants_v2(concrete)
 
 

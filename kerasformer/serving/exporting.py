@@ -3,7 +3,6 @@
 import os
 import pathlib
 
-import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
@@ -17,9 +16,6 @@ PRECISIONS = ("float32", "bfloat16")
 
 # Texts in the largest batch of the warmup file.
 _WARMUP_BATCH = 8
-
-# While weights are folded they are in a GraphDef, which ends at 2 GiB; the rest is room for the graph itself.
-_LARGEST_FOLDED = 1_900_000_000
 
 
 def export(task: Task, folder: str | os.PathLike, *, precision: str = "float32") -> None:
@@ -69,35 +65,23 @@ def _core(task, model, module):
 
     `model` is the export's own: it is changed.
     """
-    size = sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.variables)
-    folds = size <= _LARGEST_FOLDED
-    if folds:
-        use_serving_form(model, task.row_groups)
+    use_serving_form(model, task.row_groups)
     specs = task.core_inputs()
     structure = []
 
-    @tf.function(input_signature=list(specs.values()), autograph=False)
-    def forward(*inputs):
-        inputs = dict(zip(specs, inputs, strict=True))
-        in_order = folds and task.row_groups > 1
-        outputs = _by_length(task, model, inputs) if in_order else task.core_outputs(model, inputs)
+    def forward(inputs):
+        outputs = _by_length(task, model, inputs) if task.row_groups > 1 else task.core_outputs(model, inputs)
         structure[:] = outputs
         # Callers see float32, whatever the model computes in.
         return [tf.cast(value, tf.float32) if value.dtype.is_floating else value for value in outputs.values()]
 
-    concrete = forward.get_concrete_function()
-    if folds:
-        function, module.weights = with_shared_weights(concrete)
-    else:
-        # TensorFlow's variables themselves: a session does not restore what it finds by way of the Keras model.
-        function, module.weights = forward, [weight.value for weight in model.variables]
+    function, module.weights, shapes = with_shared_weights(forward, specs, model.variables)
 
     def core(inputs):
         outputs = function(*[inputs[name] for name in specs])
         # A graph that was imported knows less of its shapes.
         return {
-            name: tf.ensure_shape(value, known.shape)
-            for name, value, known in zip(structure, outputs, concrete.outputs, strict=True)
+            name: tf.ensure_shape(value, shape) for name, value, shape in zip(structure, outputs, shapes, strict=True)
         }
 
     return core

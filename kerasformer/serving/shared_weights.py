@@ -5,52 +5,85 @@ its constants. Variables are restored once and shared by all of them. What is co
 part of a kernel, is computed once, here, and stored in its place.
 """
 
+import math
+
+import keras
 import tensorflow as tf
 
-from kerasformer._compat import with_constant_weights
+from kerasformer._compat import inlined
 
-# Bytes. Smaller tensors, such as biases, stay constants: TensorFlow simplifies more of a graph that has them.
+# Bytes. Smaller tensors, such as biases, are constants: TensorFlow simplifies more of a graph that has them.
 _SMALLEST_VARIABLE = 4096
 
 _CONTROL_FLOW = {"Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch"}
 
 
-def with_shared_weights(concrete):
-    """The same function, with its weights folded and held by new variables.
+def with_shared_weights(forward, specs, variables):
+    """A function with its weights folded, and held by variables.
+
+    Weights are arguments of the graph while it is rewritten. It never holds their values, so their size has no limit
+    but memory, and there is one copy of what is not changed.
 
     Args:
-        concrete: `tf.ConcreteFunction` of a flat list of tensor inputs, with weights of less than 2 GiB.
+        forward: function of `{name: tensor}` to a list of tensors.
+        specs: `{name: tf.TensorSpec}`, its argument.
+        variables: list of Keras variables that it may read; they become the export's.
 
     Returns:
-        `(function, variables)`: a function from the same inputs to the list of outputs, and the list of
-        `tf.Variable`s that it reads, which must be tracked by what is saved.
+        `(function, weights, shapes)`: a function from the tensors of `specs`, in order, to the list of outputs, the
+        list of `tf.Variable`s that it reads, which must be tracked by what is saved, and the `tf.TensorShape` of each
+        output.
     """
-    specs = concrete.structured_input_signature[0]
-    frozen = with_constant_weights(concrete)
-    folded = _folded(frozen.graph)
-    weights = {name: value for name, value in _evaluate(folded).items() if value.nbytes >= _SMALLEST_VARIABLE}
-    variables = {name: tf.Variable(value, trainable=False, name="weight") for name, value in weights.items()}
-    graph_def, placed = _without(frozen, folded, weights)
-    outputs = [tensor.name for tensor in frozen.outputs]
+    large = [variable for variable in variables if _bytes(variable) >= _SMALLEST_VARIABLE]
+    small = [(variable, variable.numpy()) for variable in variables if _bytes(variable) < _SMALLEST_VARIABLE]
+    inputs = [tf.TensorSpec(spec.shape, spec.dtype, f"input_{i}") for i, spec in enumerate(specs.values())]
+    arguments = [tf.TensorSpec(variable.shape, variable.dtype, f"weight_{i}") for i, variable in enumerate(large)]
 
-    def function(*inputs):
-        replaced = {f"{spec.name}:0": value for spec, value in zip(specs, inputs, strict=True)}
-        replaced |= {placed[name]: tf.convert_to_tensor(variable) for name, variable in variables.items()}
-        return tf.graph_util.import_graph_def(graph_def, input_map=replaced, return_elements=outputs, name="")
+    @tf.function(input_signature=inputs + arguments, autograph=False)
+    def stateless(*values):
+        weights = [*zip(large, values[len(inputs) :], strict=True)]
+        weights += [(variable, tf.constant(value)) for variable, value in small]
+        with keras.StatelessScope(state_mapping=weights):
+            return forward(dict(zip(specs, values, strict=False)))
+
+    concrete = stateless.get_concrete_function()
+    flat = inlined(concrete)
+    by_name = {spec.name: variable.value for spec, variable in zip(arguments, large, strict=True)}
+    folded = _folded(flat.graph, by_name)
+    values = _evaluate(folded, by_name)
+    graph_def, weights = _rewritten(flat, folded, values)
+    outputs = [tensor.name for tensor in flat.outputs]
+
+    def function(*values):
+        placed = {f"{spec.name}:0": value for spec, value in zip(inputs, values, strict=True)}
+        placed |= {f"{name}:0": tf.convert_to_tensor(weight) for name, weight in weights.items()}
+        return tf.graph_util.import_graph_def(graph_def, input_map=placed, return_elements=outputs, name="")
 
     # Not a `tf.function`, which would order operations that have effects: across the bounds of a loop, too.
-    return tf.compat.v1.wrap_function(function, specs), list(variables.values())
+    shapes = [output.shape for output in concrete.outputs]
+    return tf.compat.v1.wrap_function(function, inputs), list(weights.values()), shapes
 
 
-def _folded(graph):
-    """The operations that compute from constants alone: `{operation: None, or the Enter by which it is in a loop}`.
+def _bytes(tensor):
+    return math.prod(tensor.shape) * tf.as_dtype(tensor.dtype).size
+
+
+def _folded(graph, weights):
+    """The operations that compute from weights and constants alone: `{operation: None, or the Enter by which it is in a
+    loop}`.
 
     What a loop computes from what it takes in unchanged is the same in each of its steps.
+
+    Args:
+        graph: tf.Graph.
+        weights: names of its placeholders that are weights.
     """
     folded = {}
     for operation in graph.get_operations():
         sources = [tensor.op for tensor in operation.inputs]
-        if operation.type == "Const":
+        if operation.name in weights:
+            folded[operation] = None
+        elif operation.type == "Const":
             # A large one that belongs into a loop cannot be taken out of it.
             if not operation.control_inputs or operation.node_def.ByteSize() < _SMALLEST_VARIABLE:
                 folded[operation] = None
@@ -66,13 +99,23 @@ def _folded(graph):
 
 def _is_pure(operation):
     definition = operation.op_def
-    return definition is not None and not definition.is_stateful and "Call" not in operation.type
+    is_value = operation.outputs[0].dtype not in (tf.resource, tf.variant)
+    return is_value and definition is not None and not definition.is_stateful and "Call" not in operation.type
 
 
-def _evaluate(folded):
-    """`{name: array}` of the folded operations that others read."""
-    definition = tf.compat.v1.GraphDef()
+def _evaluate(folded, weights):
+    """What others read of the folded operations: `{operation: tf.Variable or tf.Tensor}`.
+
+    Small values that come from constants alone are left out. They stay where they are, as what is in a loop has to.
+
+    Args:
+        folded: see `_folded`.
+        weights: `{name of a placeholder: tf.Variable}`.
+    """
+    definition, depend = tf.compat.v1.GraphDef(), set()
     for operation in folded:
+        if operation.name in weights or any(tensor.op in depend for tensor in operation.inputs):
+            depend.add(operation)
         node = definition.node.add()
         node.CopyFrom(operation.node_def)
         _drop_control_inputs(node, kept=())
@@ -80,46 +123,70 @@ def _evaluate(folded):
             node.op = "Identity"
             for name in ("frame_name", "is_constant", "parallel_iterations"):
                 del node.attr[name]
-    wanted = [op for op in folded if any(reader not in folded for reader in op.outputs[0].consumers())]
-    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
-        tf.graph_util.import_graph_def(definition, name="")
-        return session.run({operation.name: f"{operation.name}:0" for operation in wanted})
+    read = [op for op in folded if any(reader not in folded for reader in op.outputs[0].consumers())]
+    computed = [operation for operation in read if operation.name not in weights]
+
+    def compute(*tensors):
+        placed = dict(zip((f"{name}:0" for name in weights), tensors, strict=True))
+        names = [f"{operation.name}:0" for operation in computed]
+        return tf.graph_util.import_graph_def(definition, input_map=placed, return_elements=names, name="")
+
+    specs = [tf.TensorSpec(weight.shape, weight.dtype) for weight in weights.values()]
+    found = zip(computed, tf.compat.v1.wrap_function(compute, specs)(*weights.values()), strict=True)
+    values = {operation: weights[operation.name] for operation in read if operation.name in weights}
+    return values | {op: value for op, value in found if op in depend or _bytes(value) >= _SMALLEST_VARIABLE}
 
 
-def _without(frozen, folded, weights):
-    """The frozen graph less the operations `weights` and what only they need.
+def _rewritten(flat, folded, values):
+    """The graph with what was evaluated taken out.
 
     Returns:
-        `(graph_def, {name of a weight: tensor that is to be mapped to it when the graph is imported})`.
+        `(graph_def, {name of a tensor that is to be given when the graph is imported: tf.Variable})`.
     """
-    needed, ahead = set(), [*(tensor.op for tensor in frozen.outputs), *(tensor.op for tensor in frozen.inputs)]
+    whole = flat.graph.as_graph_def()
+    definition = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
+    running, read = _needed(flat, folded, values)
+    weights = {}
+    for operation in read:
+        value, name, entrance = values[operation], operation.name, folded[operation]
+        if entrance is not None:
+            # In a loop: taken in by an `Enter` of its own, with the name that its readers know.
+            name = f"{name}/weight"
+            new = definition.node.add(name=operation.name, op="Enter", input=[name])
+            for key, attribute in entrance.node_def.attr.items():
+                if not key.startswith("_"):
+                    new.attr[key].CopyFrom(attribute)
+            new.attr["T"].type = value.dtype.as_datatype_enum
+        if isinstance(value, tf.Variable):
+            weights[name] = value
+        elif _bytes(value) >= _SMALLEST_VARIABLE:
+            weights[name] = tf.Variable(value, trainable=False, name="weight")
+        else:
+            new = definition.node.add(name=name, op="Const")
+            new.attr["dtype"].type = value.dtype.as_datatype_enum
+            new.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+    names = {operation.name for operation in running}
+    for node in whole.node:
+        if node.name in names:
+            definition.node.append(node)
+            _drop_control_inputs(definition.node[-1], kept=names)
+    return definition, weights
+
+
+def _needed(flat, folded, values):
+    """What the outputs need: the set of operations that run, and the list of those in `values` that these read."""
+    running, read = set(), set()
+    ahead = [tensor.op for tensor in flat.outputs]
+    ahead += [tensor.op for tensor in flat.inputs if tensor.op not in folded]
     while ahead:
         operation = ahead.pop()
-        if operation.name not in needed:
-            needed.add(operation.name)
-            if operation.name not in weights:
-                ahead += [tensor.op for tensor in operation.inputs]
-                ahead += [before for before in operation.control_inputs if before not in folded]
-    whole = frozen.graph.as_graph_def()
-    definition = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
-    entrances = {operation.name: entrance for operation, entrance in folded.items()}
-    placed = {}
-    for node in whole.node:
-        if node.name in weights:
-            placed[node.name] = f"{node.name}:0"
-            entrance = entrances[node.name]
-            if entrance is not None:
-                # In a loop: taken in by an `Enter` of its own, with the name that its readers know.
-                placed[node.name] = f"{node.name}/weight:0"
-                new = definition.node.add(name=node.name, op="Enter", input=[f"{node.name}/weight"])
-                for name, value in entrance.node_def.attr.items():
-                    if not name.startswith("_"):
-                        new.attr[name].CopyFrom(value)
-                new.attr["T"].type = tf.as_dtype(weights[node.name].dtype).as_datatype_enum
-        elif node.name in needed:
-            definition.node.append(node)
-            _drop_control_inputs(definition.node[-1], kept=needed - weights.keys())
-    return definition, placed
+        if operation in values:
+            read.add(operation)
+        elif operation not in running:
+            running.add(operation)
+            ahead += [tensor.op for tensor in operation.inputs]
+            ahead += [before for before in operation.control_inputs if before not in folded]
+    return running, [operation for operation in values if operation in read]
 
 
 def _drop_control_inputs(node, kept):

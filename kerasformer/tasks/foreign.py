@@ -31,7 +31,8 @@ def task_of(checkpoint, tokenizer, settings, task=None):
     if make is None:
         raise InputError(
             f"{checkpoint.folder} holds {checkpoint.architecture or 'a model'} without a head that is a task. "
-            "`kf.load_encoder` reads the encoder; give it to a task of `kf.tasks`."
+            'Its vectors are those of `kf.load(folder, task="TextEmbedder")`; for other tasks, give the encoder of '
+            "`kf.load_encoder` to a task of `kf.tasks`."
         )
     made = make(checkpoint, tokenizer, settings)
     if task not in (None, type(made).__name__):

@@ -134,8 +134,8 @@ def load(folder: str | os.PathLike, task: str | None = None, **settings) -> Task
 
     Args:
         folder: path.
-        task: class name of another task that the head can be used for: "ZeroShotClassifier" for a classifier of natural
-            language inference.
+        task: class name of another task that the model can do: "ZeroShotClassifier" for a classifier of natural
+            language inference, "TextEmbedder" for any encoder.
         settings: of the task, in place of those that the folder says; such as `pairs=True` for a classifier of pairs,
             or `prompt_name="query"` for an embedder.
 
@@ -154,10 +154,12 @@ def load(folder: str | os.PathLike, task: str | None = None, **settings) -> Task
 def _load(folder, task, settings):
     if is_saved_task(folder) and task in (None, _description(folder / DESCRIPTION)["task"]):
         return _load_ours(folder, settings)
-    if is_sentence_transformers(folder) and task in (None, "TextEmbedder"):
+    if task == "TextEmbedder" or (task is None and is_sentence_transformers(folder)):
         encoder, tokenizer, found = load_embedder(folder)
-        made = registered_tasks()["TextEmbedder"](encoder, tokenizer, **found.arguments() | settings)
-        found.assign(made)
+        own = {} if found is None else found.arguments()
+        made = registered_tasks()["TextEmbedder"](encoder, tokenizer, **own | settings)
+        if found is not None:
+            found.assign(made)
         return made
     checkpoint = open_checkpoint(folder)
     return task_of(checkpoint, checkpoint_tokenizer(checkpoint), settings, task)

@@ -153,23 +153,13 @@ def test_pairs_and_regression(tmp_path):
     assert "regress" in model.signatures
 
 
-def test_large_models_keep_variables(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "_LARGEST_FOLDED", 10)
-    folder = kf.serving.publish(task, tmp_path / "m")
-    assert list((folder / "variables").glob("variables.data*"))
-    served = LoadedModel(folder).run("", as_inputs(text=TEXTS))
-    np.testing.assert_allclose(served["scores"], task.predict(TEXTS)["scores"], atol=2e-5)
-
-
-@pytest.mark.parametrize("limit", [None, 10], ids=["folded", "too large"])
-def test_the_serving_form_is_for_folded_weights_and_leaves_the_task_alone(task, tmp_path, monkeypatch, limit):
+def test_the_serving_form_leaves_the_task_alone(task, tmp_path, monkeypatch):
     switched = []
     monkeypatch.setattr(exporting, "use_serving_form", lambda *arguments: switched.append(arguments))
-    if limit is not None:
-        monkeypatch.setattr(exporting, "_LARGEST_FOLDED", limit)
     exporting.export(task, tmp_path / "m")
-    assert len(switched) == (limit is None), "variables would be cut in each call"
-    assert all(model is not task.model and groups == task.row_groups for model, groups in switched)
+    [(model, groups)] = switched
+    assert model is not task.model
+    assert groups == task.row_groups
 
 
 def test_rows_in_order_of_length_and_back():

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
+from kerasformer.families import write_checkpoint
 from kerasformer.models import BertConfig, bert
 from kerasformer.tasks import TextEmbedder
 from kerasformer.text import WordPieceTokenizer
@@ -53,6 +54,16 @@ def test_any_number_of_texts():
     assert task.embed(["good"]).shape == (1, 8)
     with pytest.raises(InputError, match="list of texts"):
         task.embed("good")
+
+
+def test_an_encoder_alone_is_used_so(tmp_path):
+    task = make()
+    write_checkpoint(tmp_path, task.encoder)
+    task.tokenizer.save(tmp_path)
+    with pytest.raises(InputError, match=r"without a head that is a task.*TextEmbedder"):
+        kf.load(tmp_path)
+    found = kf.load(tmp_path, task="TextEmbedder", pooling="max")
+    np.testing.assert_array_equal(found.embed(TEXTS), make(pooling="max").embed(TEXTS))
 
 
 def test_cosine_loss():
