@@ -5,18 +5,20 @@ import tensorflow as tf
 
 _BASE = 0x5851F42D4C957F2D  # odd, and so it has an inverse modulo 2 ** 64
 _INVERSE = pow(_BASE, -1, 2**64) - 2**64  # as a signed number
-_MIXERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64).view(np.int64)
+_FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64).view(np.int64)
+_LEFT, _RIGHT = np.array([0x9E3779B1, 0x85EBCA6B], np.uint32).view(np.int32)
 
 
 class SpanTable:
     """The ids of spans of code points.
 
     A span's key is a polynomial of its code points, modulo 2 ** 64, so that prefix sums give the keys of all spans.
-    Each key is in one of two places (cuckoo hashing, Pagh and Rodler 2001). A span that is not in the vocabulary has
-    the key of one that is once in 2 ** 64 / (size of the vocabulary) spans: never.
+    Each key is in one of two places (cuckoo hashing, Pagh and Rodler 2001), which hold the key and the id in one
+    number: their exclusive or. A span that is not in the vocabulary is found for one that is once in 2 ** 64 / (size of
+    the vocabulary) spans: never.
 
     Args:
-        ids: dict from str, not empty, to int.
+        ids: dict from str, not empty, to int, 0 or more and below `missing`.
         missing: int, the id of other spans, and of all with a code point of -1.
 
     Attributes:
@@ -25,44 +27,99 @@ class SpanTable:
 
     def __init__(self, ids, missing):
         self.missing = missing
-        lengths = np.array([len(text) for text in ids], np.int64)
-        self.max_length = int(lengths.max(initial=1))
-        codes = np.frombuffer("".join(ids).encode("utf-32-le", "surrogatepass"), np.int32).astype(np.int64)
-        ends = np.cumsum(lengths)
-        turns = np.arange(len(codes)) - np.repeat(ends - lengths, lengths)
-        powers = np.cumprod(np.append(1, np.full(self.max_length, _BASE)))
-        sums = np.append(0, np.cumsum((codes + 1) * powers[turns]))
-        keys = sums[ends] - sums[ends - lengths]
-        self._size, places = int(2.5 * len(keys)), None
+        self.codes, self.lengths = code_grid(ids)
+        self.max_length = self.codes.shape[1]
+        self._powers = np.cumprod(np.append(1, np.full(self.max_length, _BASE)))
+        self._inverses = np.cumprod(np.append(1, np.full(self.max_length, _INVERSE)))
+        sums = self.prefix_sums()
+        keys = sums[np.arange(len(sums)), self.lengths]
+        bits, places = max(int(2 * len(keys)).bit_length(), 1), None
         while places is None:
-            self._size += 8
-            places = _settle(*(_places(keys, mixer, self._size).numpy() for mixer in _MIXERS))
-        self._keys = np.zeros(self._size, np.int64)
-        self._ids = np.full(self._size, missing, np.int32)
-        self._keys[places], self._ids[places] = keys, list(ids.values())
+            self._mask = (1 << bits) - 1
+            places = _settle(*self._places(keys, np), self._mask + 1)
+            bits += 1
+        self._values = np.full(self._mask + 1, -1, np.int64)
+        self._values[places] = keys ^ np.fromiter(ids.values(), np.int64)
 
-    def __call__(self, codes, begins, last):
-        """int32 `[spans]`, ids of the spans of `codes` from `begins` to `last`, both inside, all int32."""
+    def prefix_sums(self):
+        """int64 `[spans, max_length + 1]`: what `numpy_ids` looks spans of the vocabulary up by."""
+        terms = np.where(self.codes < 0, 0, _numbers(self.codes.astype(np.int64))) * self._powers[:-1]
+        return np.pad(np.cumsum(terms, 1), [[0, 0], [1, 0]])
+
+    def numpy_ids(self, sums, begin, end):
+        """int64 `[rows]`, ids of the spans from `begin` to `end` of rows of `prefix_sums()`, by NumPy."""
+        keys = (sums[:, end] - sums[:, begin]) * self._inverses[begin]
+        one, other = ((self._values[places] ^ keys).view(np.uint64) for places in self._places(keys, np))
+        return np.minimum(np.minimum(one, other), self.missing).astype(np.int64)
+
+    def reader(self, codes):
+        """A function for the spans of `codes`, int32 `[chars]`, in the graph.
+
+        It takes int32 or int64 `[spans]`, where spans begin and their last code points, and returns their ids, int32.
+        """
         ones = tf.ones_like(codes, tf.int64)
-        sums = tf.cumsum((tf.cast(codes, tf.int64) + 1) * tf.math.cumprod(ones * _BASE, exclusive=True))
+        sums = tf.cumsum(_numbers(tf.cast(codes, tf.int64)) * tf.math.cumprod(ones * _BASE, exclusive=True))
         inverse = tf.math.cumprod(ones * _INVERSE, exclusive=True)
         before = tf.concat([[0], sums], 0)
-        keys = (tf.gather(sums, last) - tf.gather(before, begins)) * tf.gather(inverse, begins)
-        one, other = (_places(keys, mixer, self._size) for mixer in _MIXERS)
-        place = tf.where(tf.equal(tf.gather(self._keys, one), keys), one, other)
-        return tf.where(tf.equal(tf.gather(self._keys, place), keys), tf.gather(self._ids, place), self.missing)
+        values = tf.constant(self._values)  # once in a graph
+
+        def read(begins, last):
+            keys = (tf.gather(sums, last) - tf.gather(before, begins)) * tf.gather(inverse, begins)
+            one, other = (tf.gather(values, places) for places in self._places(keys, tf))
+            found = (tf.bitwise.bitwise_xor(value, keys) for value in (one, other))
+            one, other = (tf.where((ids >= 0) & (ids < self.missing), ids, self.missing) for ids in found)
+            return tf.cast(tf.minimum(one, other), tf.int32)
+
+        return read
+
+    def _places(self, keys, library):
+        """The two places of int64 keys, by NumPy or TensorFlow: from the higher halves of two numbers."""
+        for number in (keys, keys * _FACTORS[1]):
+            if library is np:
+                yield number.view(np.int32)[1::2] & self._mask
+            else:
+                yield tf.bitwise.bitwise_and(tf.bitcast(number, tf.int32)[:, 1], self._mask)
 
 
-def _places(keys, mixer, size):
-    """int64 `[keys]` from 0 to `size`."""
-    high = tf.bitwise.bitwise_and(tf.bitwise.right_shift(keys * mixer, 33), 2**31 - 1)
-    return tf.bitwise.right_shift(high * size, 31)
+def _numbers(codes):
+    """What stands for code points, int64, in keys: the keys of single ones are far from each other, too."""
+    return (codes + 1) * _FACTORS[0]
 
 
-def _settle(one, other):
+class PairTable:
+    """Which pairs of neighbours are inside of spans.
+
+    Args:
+        codes: int32 `[spans, max_length]`, -1 behind the end of a span.
+    """
+
+    def __init__(self, codes):
+        left, right = codes[:, :-1], codes[:, 1:]
+        pairs = np.unique((left.astype(np.int64) << 32 | right)[right >= 0])
+        self._bits = max(int(8 * len(pairs)).bit_length(), 1)
+        self._flags = np.zeros(1 << self._bits, bool)
+        left, right = (half.astype(np.int32) for half in (pairs >> 32, pairs & 0xFFFFFFFF))
+        self._flags[(left * _LEFT + right * _RIGHT) >> (32 - self._bits) & ((1 << self._bits) - 1)] = True
+
+    def __call__(self, left, right):
+        """Whether pairs of code points, int32 `[pairs]`, may be inside of a span, bool `[pairs]`; a few are not."""
+        number = tf.bitwise.right_shift(left * _LEFT + right * _RIGHT, 32 - self._bits)
+        return tf.gather(self._flags, tf.bitwise.bitwise_and(number, (1 << self._bits) - 1))
+
+
+def code_grid(texts):
+    """Code points of texts, int32 `[texts, longest]`, -1 behind the end, and their lengths, int64 `[texts]`."""
+    lengths = np.array([len(text) for text in texts], np.int64)
+    grid = np.full((len(lengths), int(lengths.max(initial=1))), -1, np.int32)
+    flat = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.int32)
+    grid[np.arange(grid.shape[1]) < lengths[:, None]] = flat
+    return grid, lengths
+
+
+def _settle(one, other, size):
     """Which of its two places each key gets, so that no two have the same; None where that goes on too long."""
     chosen = one.copy()
-    owner = np.full(max(one.max(initial=0), other.max(initial=0)) + 1, -1)
+    owner = np.full(size, -1)
     moved = np.arange(len(one))
     for _ in range(200):
         if not len(moved):

@@ -1,14 +1,12 @@
 """The Unigram model as TensorFlow ops: the most likely pieces of words.
 
 Each piece has a score, and the best pieces of a word are those of the greatest sum (Kudo 2018, arXiv:1804.10959,
-section 3.2; Viterbi's algorithm). In words of a graph: every place between two characters is a node, every piece that
-is found in the word an edge between two nodes, and the longest path is looked for. All words of a batch are one graph.
+section 3.2). All words of a batch are looked at together:
 
-    spans     all spans of at most the longest piece's length; a perfect hash table says which are pieces
-    best      a node's best sum is the greatest sum of an edge and of the node where it begins; that is computed for all
-              nodes at once, again and again until nothing changes: as often as the best path has edges, five or ten
-              times, and not as often as a word has characters
-    path      back from the ends of words, in steps of 1, 2, 4, ... edges
+    parts     A word ends where no piece goes on: no piece holds `y.`, so `▁day.` has two parts. A word whose parts are
+              all pieces that are never taken otherwise is ready. That is known since the tokenizer was made.
+    spans     Of the other words, all spans of at most the longest piece's length; a hash table says which are pieces.
+    path      The best pieces, by `lattice`.
 
 Sums are in float64, and of equal sums that whose last piece is longest is taken, as the `tokenizers` library does it:
 words such as "!!!!!" have many ways of equal sums. SentencePiece adds in float32, which decides some ties otherwise.
@@ -18,11 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.text.span_table import SpanTable
+from kerasformer.text.lattice import Edges, best_path
+from kerasformer.text.span_table import PairTable, SpanTable
 from kerasformer.text.words import utf8_lengths
 
 _UNKNOWN_PENALTY = 10.0  # an unknown character's score below the lowest of a piece
-_BLOCK = 32  # characters of a word that are looked at together
+_MARGIN = 1e-4  # above what rounding makes of sums
 
 
 class UnigramModel:
@@ -47,6 +46,8 @@ class UnigramModel:
         # The last row is that of a single character that is no piece.
         self._scores = np.append(scores, scores.min() - _UNKNOWN_PENALTY)
         self._table = SpanTable({piece: place for piece, place in self.ids.items() if piece}, missing=len(pieces))
+        self._joins = PairTable(self._table.codes)
+        self._is_sure = _sure_pieces(self._table, self._scores)
         self._bytes = None
         if byte_fallback:
             names = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -61,14 +62,17 @@ class UnigramModel:
 
     def __call__(self, words):
         """ids, splits and starts of the tokens of Words, see `models`."""
-        lengths = words.splits[1:] - words.splits[:-1]
-        word_of = tf.repeat(tf.range(tf.size(lengths)), lengths)
-        first = tf.gather(words.splits, word_of)
         # An added token is of characters that no piece has, which become one token.
+        codes = tf.cond(
+            tf.reduce_any(words.known >= 0),
+            lambda: tf.where(
+                tf.gather(words.known, _rows(words.splits, tf.range(tf.size(words.codes)))) >= 0, -1, words.codes
+            ),
+            lambda: words.codes,
+        )
+        begins, ids = self._pieces(codes, words.splits)
+        word_of = _rows(words.splits, begins)
         known = tf.gather(words.known, word_of)
-        begins, ids = self._best_edges(tf.where(known >= 0, -1, words.codes), first)
-        ends = tf.where(_path(begins, first, words.splits))[:, 0]
-        ids, begins, known, word_of = (tf.gather(value, ends) for value in (ids, begins, known, word_of))
         # Unknown characters that are neighbours in a word are one token.
         fuses = tf.equal(ids, self._table.missing) | tf.equal(ids, self._unknown)
         if self._bytes is not None:
@@ -89,7 +93,7 @@ class UnigramModel:
                 lambda: self._with_bytes(ids, word_of, starts, missing),
                 lambda: (ids, word_of, starts),
             )
-        counts = tf.math.bincount(word_of, minlength=tf.size(lengths), dtype=tf.int32)
+        counts = tf.math.bincount(word_of, minlength=tf.size(words.known), dtype=tf.int32)
         return ids, tf.concat([[0], tf.cumsum(counts)], 0), starts
 
     def _with_bytes(self, ids, word_of, starts, missing):
@@ -103,90 +107,86 @@ class UnigramModel:
         ids = tf.tensor_scatter_nd_update(tf.gather(ids, token_of), tf.where(tf.gather(missing, token_of) >= 0), values)
         return ids, tf.gather(word_of, token_of), tf.gather(starts, token_of) + turns
 
-    def _best_edges(self, codes, first):
-        """The last piece of the best pieces up to each character.
+    def _pieces(self, codes, splits):
+        """The best pieces of words: where they begin, int `[pieces]`, and their ids, int32 `[pieces]`."""
+        size, num_words = tf.size(codes), tf.size(splits) - 1
+        is_first = tf.scatter_nd(splits[:-1, None], tf.ones([num_words], tf.bool), [size])
+        # Parts end where no piece goes on. One that is a sure piece, or a character, is never taken otherwise.
+        begins = is_first | ~self._joins(tf.concat([[-1], codes[:-1]], 0)[:size], codes)
+        firsts = tf.where(begins)[:, 0]
+        lasts = tf.concat([firsts[1:] - 1, [tf.cast(size, tf.int64) - 1]], 0)[: tf.size(firsts)]
+        read = self._table.reader(codes)
+        ids = read(firsts, lasts)
+        is_open = (lasts > firsts) & ~tf.gather(self._is_sure, ids)
+        word_of = _rows(splits, firsts)
+        open_words = tf.math.unsorted_segment_max(tf.cast(is_open, tf.int32), word_of, num_words) > 0
+
+        def with_paths():
+            rest = tf.gather(open_words, word_of)
+            part_of = tf.cumsum(tf.cast(begins, tf.int32)) - 1
+            chars = tf.where(tf.gather(rest, part_of))[:, 0]
+            left = tf.gather(lasts, tf.gather(part_of, chars)) - chars + 1
+            longest = tf.reduce_max(tf.where(open_words, splits[1:] - splits[:-1], 0))
+            firsts_of_rest, ids_of_rest = self._path(read, chars, left, tf.gather(is_first, chars), longest)
+            kept = tf.where(~rest)[:, 0]
+            places = tf.concat([tf.gather(firsts, kept), firsts_of_rest], 0)
+            values = tf.concat([tf.gather(ids, kept), ids_of_rest], 0)
+            marks = tf.scatter_nd(places[:, None], values + 1, tf.cast([size], tf.int64))
+            places = tf.where(marks)[:, 0]
+            return places, tf.gather(marks, places) - 1
+
+        return tf.cond(tf.reduce_any(is_open), with_paths, lambda: (firsts, ids))
+
+    def _path(self, read, chars, left, is_first, longest):
+        """Where the best pieces begin, int64 `[pieces]`, and their ids.
 
         Args:
-            codes: int32 `[chars]`. first: int32 `[chars]`, the first character of the word that each is in.
-
-        Returns:
-            begins, ids: int32 `[chars]`.
+            read: reader of the table.
+            chars: int64 `[chars]`, the characters of words, all words whole.
+            left: int64 `[chars]`, how many characters, itself included, a piece may have that begins there.
+            is_first: bool `[chars]`, where words begin.
+            longest: int, characters of the longest word.
         """
-        size = tf.size(codes)
-        chars = tf.range(size)
-        # Characters of the first block of all words, then those of the second, and so on.
-        block = (chars - first) // _BLOCK
-        num_blocks = tf.reduce_max(tf.concat([block, [0]], 0)) + 1
-        order, rank = tf.cond(num_blocks > 1, lambda: _sorted(block), lambda: (chars, chars))
-
-        # Spans by their ends, longest first.
-        counts = tf.minimum(order - tf.gather(first, order) + 1, self._table.max_length)
-        ends = tf.repeat(chars, counts)
-        turns = tf.range(tf.size(ends)) - tf.gather(tf.cumsum(counts, exclusive=True), ends)
-        begins = tf.gather(order - counts + 1, ends) + turns
-        last = tf.gather(order, ends)
-        ids = self._table(codes, begins, last)
-        is_edge = tf.where((ids < self._table.missing) | tf.equal(begins, last))[:, 0]
-        ids, begins, ends, last = (tf.gather(value, is_edge) for value in (ids, begins, ends, last))
-        scores = tf.gather(self._scores, ids)
-        # The rank of the character before an edge; `size` where a word begins.
-        before = tf.where(tf.equal(begins, tf.gather(first, last)), size, tf.gather(rank, tf.maximum(begins - 1, 0)))
-
-        node_splits = tf.searchsorted(tf.gather(block, order), tf.range(num_blocks + 1))
-        edge_splits = tf.searchsorted(ends, node_splits)
-
-        def relax(number, best):
-            node, edge = (splits[number] for splits in (node_splits, edge_splits))
-            some = slice(edge, edge_splits[number + 1])
-            return number + 1, _relax(best, before[some], scores[some], ends[some], node, node_splits[number + 1])
-
-        best = tf.concat([tf.fill([size], np.float64(-np.inf)), [0.0]], 0)
-        _, best = tf.while_loop(lambda number, _: number < num_blocks, relax, (0, best))
-        is_best = tf.equal(tf.gather(best, before) + scores, tf.gather(best, ends))
-        edges = tf.where(is_best)[:, 0]
-        taken = tf.gather(edges, tf.searchsorted(tf.gather(ends, edges), rank))
-        return tf.gather(begins, taken), tf.gather(ids, taken)
+        size = tf.cast(tf.size(chars), tf.int64)
+        spans = tf.where(tf.range(self._table.max_length, dtype=tf.int64) < left[:, None])
+        nodes, more = spans[:, 0], spans[:, 1]
+        begins = tf.gather(chars, nodes)
+        ids = read(begins, begins + more)
+        is_edge = tf.where((ids < self._table.missing) | tf.equal(more, 0))[:, 0]
+        nodes, more, ids = (tf.gather(value, is_edge) for value in (nodes, more, ids))
+        before = tf.gather(tf.where(is_first, size, tf.range(size) - 1), nodes)
+        taken = best_path(Edges(before, nodes + more, tf.gather(self._scores, ids)), is_first, longest)
+        return tf.gather(chars, tf.gather(nodes, taken)), tf.gather(ids, taken)
 
 
-def _sorted(block):
-    order = tf.argsort(block, stable=True)
-    return order, tf.math.invert_permutation(order)
+def _rows(splits, places):
+    """The word of each place, int32."""
+    return tf.searchsorted(splits, tf.cast(places, splits.dtype), side="right") - 1
 
 
-def _relax(best, before, scores, ends, node, stop):
-    """`best`, float64 `[chars + 1]`, with the values from `node` to `stop`, whose edges are the others."""
-    inside = (before >= node) & (before < stop)
-    outer = tf.gather(best, before) + scores
-    local = tf.where(inside, before - node, 0)
-    segments = ends - node
+def _sure_pieces(table, scores):
+    """Pieces that are never taken otherwise, whatever is before them, bool `[pieces + 1]`.
 
-    def step(values, _):
-        sums = tf.where(inside, tf.gather(values, local) + scores, outer)
-        return tf.math.segment_max(sums, segments), values
-
-    values = best[node:stop]
-    values, _ = tf.while_loop(
-        lambda new, old: tf.reduce_any(tf.not_equal(new, old)),
-        step,
-        step(values, None),
-        shape_invariants=(tf.TensorShape([None]),) * 2,
-    )
-    return tf.tensor_scatter_nd_update(best, tf.range(node, stop)[:, None], values)
-
-
-def _path(begins, first, splits):
-    """Where the best pieces of words end, bool `[chars]`."""
-    size = tf.size(begins)
-    before = tf.concat([tf.where(tf.equal(begins, first), size, begins - 1), [size]], 0)
-    is_end = tf.scatter_nd(splits[1:, None] - 1, tf.ones_like(splits[1:], tf.bool), [size + 1])
-
-    def step(is_end, before):
-        reached = tf.gather(before, tf.where(is_end)[:, 0])
-        is_end = tf.tensor_scatter_nd_update(is_end, reached[:, None], tf.ones_like(reached, tf.bool))
-        return is_end, tf.gather(before, before)
-
-    is_end, _ = tf.while_loop(lambda _, before: tf.reduce_any(before < size), step, (is_end, before))
-    return is_end[:-1]
+    What is before them changes how sums are rounded, so the margin is greater than that.
+    """
+    order = np.argsort(-table.lengths, kind="stable")
+    sums, lengths = table.prefix_sums()[order], table.lengths[order]
+    best = np.zeros(sums.shape)
+    is_sure = np.zeros(len(scores), bool)
+    for end in range(1, table.max_length + 1):
+        count = np.count_nonzero(lengths >= end)
+        whole = np.count_nonzero(lengths > end)  # pieces that end there come after these
+        best[:count, end] = -np.inf
+        for begin in range(1, end):
+            ids = table.numpy_ids(sums[:count], begin, end)
+            values = np.where((ids < table.missing) | (end - begin == 1), scores[ids], -np.inf)
+            np.maximum(best[:count, end], best[:count, begin] + values, out=best[:count, end])
+        ids = table.numpy_ids(sums[:count], 0, end)
+        own = ids[whole:]
+        is_sure[own] = scores[own] > best[whole:count, end] + _MARGIN
+        values = np.where((ids < table.missing) | (end == 1), scores[ids], -np.inf)
+        np.maximum(best[:count, end], values, out=best[:count, end])
+    return is_sure
 
 
 def _as_reference_reads(score):

@@ -19,7 +19,7 @@ from benchmarks import compare_tokenizers
 from kerasformer.errors import InputError
 from kerasformer.text.graphemes import grapheme_flags
 from kerasformer.text.precompiled import Precompiled, read_charsmap
-from kerasformer.text.span_table import SpanTable
+from kerasformer.text.span_table import PairTable, SpanTable, code_grid
 from kerasformer.text.stream import EDGE_CODE, decode
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -127,12 +127,29 @@ def test_span_table():
     ids = {chr(97 + place % 26) * (1 + place // 26): place for place in range(300)}
     text = "".join(ids)
     ends = np.cumsum([len(key) for key in ids])
-    table = SpanTable(ids, missing=-5)
-    codes = np.array([ord(char) for char in text], np.int32)
     begins = np.append(0, ends[:-1])
-    found = table(tf.constant(codes), tf.constant(begins, tf.int32), tf.constant(ends - 1, tf.int32))
-    assert found.numpy().tolist() == list(range(300))
-    assert table(tf.constant(codes), tf.constant([0]), tf.constant([1])).numpy().tolist() == [-5]
+    read = SpanTable(ids, missing=300).reader(tf.constant([ord(char) for char in text]))
+    assert read(tf.constant(begins), tf.constant(ends - 1)).numpy().tolist() == list(range(300))
+    assert read(tf.constant([0]), tf.constant([1])).numpy().tolist() == [300]
+
+
+def test_pair_table():
+    codes, _ = code_grid(["ab", "bcd", "e"])
+    left, right = (tf.constant([ord(char) for char in chars]) for chars in ("abcdb", "bcdee"))
+    assert PairTable(codes)(left, right).numpy().tolist()[:3] == [True] * 3
+    every = tf.range(1000)
+    assert np.count_nonzero(PairTable(codes)(every, every + 1)) < 500  # a few too many
+
+
+def test_words_of_parts():
+    """Sums of equal pieces are rounded by what is before them, which decides between `ab` `a` and `a` `ba`."""
+    pieces = {"<unk>": 0.0, "x": -0.1, ".": -3.3, "a": -1.7, "b": -9.0, "ab": -2.9, "ba": -2.9, "abb": -11.9}
+    content = specification() | {"normalizer": None}
+    content["model"]["vocab"] = [*pieces.items()]
+    content["added_tokens"] = content["added_tokens"][:1]
+    pair = kf.text.Tokenizer(content), tokenizers.Tokenizer.from_str(json.dumps(content))
+    texts = ["".join(text) for size in range(5) for text in itertools.product("xa.b", repeat=size)]
+    check(pair, texts + ["".join(text) * 9 for text in itertools.product("xa.b", repeat=3)])
 
 
 @pytest.mark.parametrize(
