@@ -17,6 +17,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.text import registry
 from kerasformer.text.byte_level_model import ByteLevelModel
+from kerasformer.text.character_model import CharacterModel
 from kerasformer.text.components import read_merges
 from kerasformer.text.unigram_model import UnigramModel
 
@@ -62,11 +63,20 @@ def byte_pair(
     ignore_merges=False,
     byte_level=False,
 ):
-    """Byte-pair encoding, of bytes if `byte_level`."""
+    """Byte-pair encoding, of bytes if `byte_level`, else of characters."""
     if dropout:
         raise InputError(f"`dropout` must be none: it makes tokens random. Received: {dropout!r}.")
     if not byte_level:
-        raise InputError("the pre-tokenizer must be ByteLevel.")
+        return CharacterModel(
+            vocab,
+            read_merges(merges),
+            unk_token,
+            continuing_subword_prefix or "",
+            end_of_word_suffix or "",
+            bool(fuse_unk),
+            bool(byte_fallback),
+            bool(ignore_merges),
+        )
     if continuing_subword_prefix or end_of_word_suffix:
         raise InputError(
             "`continuing_subword_prefix` and `end_of_word_suffix` must be none where words are bytes. Received: "

@@ -127,7 +127,6 @@ def test_pickling_and_export(tmp_path):
 def test_merges_out_of_order():
     """`abc` is made of `a` and `bc`, and its rank is below that of `bc`: merges are made one by one."""
     merges = BytePairMerges([(0, 3), (1, 2)], [4, 3], 5)
-    assert not merges.is_ordered
     ids, _, firsts = merges(tf.constant([0, 1, 2, 1, 2]), tf.zeros(5, tf.int32))
     assert (ids.numpy().tolist(), firsts.numpy().tolist()) == ([4, 3], [0, 3])
 
