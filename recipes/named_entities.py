@@ -41,7 +41,9 @@ def main(flags):
     train, validation, test = load_data(flags)
     with strategy.scope():
         encoder, tokenizer, _ = common.starting_point(flags, train.texts)
-        task = kf.tasks.Tagger(encoder, tokenizer, train.entity_types, crf=flags.crf, window=flags.window)
+        task = kf.tasks.Tagger(
+            encoder, tokenizer, train.entity_types, labels=train.labels, crf=flags.crf, window=flags.window
+        )
         common.say_lengths(tokenizer, train.texts, limit=flags.window, what="sentences", fate="are read in windows")
         optimizer = common.adamw(flags, len(train), task.encoder)
     trainer = kf.training.Trainer(task, optimizer, strategy=strategy, microbatches=flags.microbatches)
@@ -62,11 +64,11 @@ def main(flags):
 
 
 def load_data(flags):
-    """Training, validation and test sentences; the latter two with the entity types of the first."""
+    """Training, validation and test sentences; the latter two with the entity types and labels of the first."""
 
     def load(source, train):
-        types = None if train is None else train.entity_types
-        return kf.data.load_tagging(source, entity_types=types, repair=flags.first_letters == "repair")
+        names = {} if train is None else {"entity_types": train.entity_types, "labels": train.labels}
+        return kf.data.load_tagging(source, **names, repair=flags.first_letters == "repair")
 
     return common.load_splits(flags, load, describe)
 

@@ -32,6 +32,7 @@ class TaggedSentences:
         entity_types: names of the types.
         repaired: how many entities began without a B- of their own, though others of the data do begin so.
         source: where they were read.
+        labels: of tags without letters, the names with O first, if it occurs; else None. See `kf.tasks.Tagger`.
         texts: `[N]` objects, each a str that holds the words in their order; by default they are joined by spaces.
         starts: `[N]` objects, each int32 `[words]`: where the words begin in the text, in bytes of UTF-8.
     """
@@ -41,6 +42,8 @@ class TaggedSentences:
     entity_types: tuple[str, ...]
     repaired: int
     source: str
+    labels: tuple[str, ...] | None = None
+    _: dataclasses.KW_ONLY
     texts: np.ndarray | None = None
     starts: np.ndarray | None = None
 
@@ -61,8 +64,11 @@ class TaggedSentences:
         return dataclasses.replace(self, **columns)
 
 
-def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
-    """Reads sentences with a tag for each word: IOB2 (BIO), IOB1, BIOES or BILOU.
+def load_tagging(source, *, entity_types=None, labels=None, repair=True) -> TaggedSentences:
+    """Reads sentences with a tag for each word: IOB2 (BIO), IOB1, BIOES or BILOU; or names without such letters.
+
+    Where no tag of the data has a letter, neighbouring words of one name are one entity, if there are words tagged O;
+    else every word is one, as with parts of speech.
 
     Args:
         source: one source or several in a tuple or list. A `.tsv` or `.txt` file is in CoNLL's form: a line for each
@@ -72,6 +78,7 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
             one length, where tags are names, or numbers of the names that come with the source (`labels.json`,
             `ClassLabel`); or records with `text` and `entities`, a list of `{"start", "end", "label"}` in characters.
         entity_types: those of the training data; all others are then an error.
+        labels: those of the training data, where it has any.
         repair: whether an entity may begin without B- (as IOB1 has it, and as `conlleval` reads it), or is an error.
 
     Raises:
@@ -79,24 +86,24 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
             lines before, a tag is none, or a span is outside of its text or overlaps another; with the file and line.
     """
     sources = [source] if isinstance(source, str) or not isinstance(source, (list, tuple)) else list(source)
-    texts, words, starts, entities, repaired, first_places = [], [], [], [], [], {}
-    for name in map(str, sources):
-        for sentence, tags, places, text, places_of_words in _read_sentences(name):
-            found = entities_of(tags)
-            for begin, _, kind in found:
-                first_places.setdefault(kind, places[begin])
-            repaired += [places[begin] for begin, _, _ in found if tags[begin][0] not in "BS"]
-            texts.append(text)
-            words.append(tuple(sentence))
-            starts.append(places_of_words)
-            entities.append(found)
+    found = [sentence for name in map(str, sources) for sentence in _read_sentences(name)]
+    plain = _plain_names(found)
+    joins = "O" in (labels or plain or ())
+    entities, repaired, first_places = [], [], {}
+    for _, tags, places, *_ in found:
+        tags = [(letter or ("I" if joins else "S"), kind) for letter, kind in tags]
+        entities.append(entities_of(tags))
+        for begin, _, kind in entities[-1]:
+            first_places.setdefault(kind, places[begin])
+        if plain is None:
+            repaired += [places[begin] for begin, _, _ in entities[-1] if tags[begin][0] not in "BS"]
     name = ", ".join(map(str, sources))
-    if not words:
+    if not found:
         raise InputError(f"{name}: expected at least one sentence. Received an empty data set.")
     if repaired and not repair:
         raise InputError(f"{repaired[0]}: an entity begins without B- ({len(repaired)} such positions in total).")
     if entity_types is None:
-        entity_types = sorted({kind for found in entities for _, _, kind in found})
+        entity_types = sorted({kind for spans in entities for _, _, kind in spans})
         if not entity_types:
             raise InputError(f"{name}: expected tags of entities, such as B-Disease. Received no tag but O.")
     numbers = {kind: number for number, kind in enumerate(entity_types)}
@@ -104,14 +111,36 @@ def load_tagging(source, *, entity_types=None, repair=True) -> TaggedSentences:
         if kind not in numbers:
             raise InputError(f"{place}: the entity type {kind!r} is not one of {list(entity_types)}.")
     tags = []
-    for sentence, found in zip(words, entities, strict=True):
-        row = np.zeros(len(sentence), np.int32)
-        for begin, end, kind in found:
+    for (words, *_), spans in zip(found, entities, strict=True):
+        row = np.zeros(len(words), np.int32)
+        for begin, end, kind in spans:
             row[begin:end] = 2 + 2 * numbers[kind]
             row[begin] -= 1
         tags.append(row)
-    words, tags, texts, starts = map(object_column, (words, tags, texts, starts))
-    return TaggedSentences(words, tags, tuple(entity_types), len(repaired), name, texts, starts)
+    if plain is not None and labels is None:
+        labels = [*sorted(plain & {"O"}), *entity_types]
+    return TaggedSentences(
+        object_column([tuple(words) for words, *_ in found]),
+        object_column(tags),
+        tuple(entity_types),
+        len(repaired),
+        name,
+        labels and tuple(labels),
+        texts=object_column([text for *_, text, _ in found]),
+        starts=object_column([starts for *_, starts in found]),
+    )
+
+
+def _plain_names(sentences):
+    """All tags of the data, a set, where they have no letters; else None."""
+    tags = [(tag, places[number]) for _, tags, places, *_ in sentences for number, tag in enumerate(tags)]
+    plain = [(kind, place) for (letter, kind), place in tags if not letter]
+    if not plain:
+        return None
+    if any(letter in "BIES" for (letter, _), _ in tags if letter):
+        tag, place = plain[0]
+        raise InputError(f"{place}: expected a tag such as B-Disease, I-Disease or O. Received {tag[:40]!r}.")
+    return {kind or "O" for (_, kind), _ in tags}
 
 
 def tagging_batches(sentences, batch_size, *, shuffle_seed=None, epoch=0, skip_batches=0, length_pool=0):
@@ -149,7 +178,7 @@ def _ragged(rows):
 
 
 def _read_sentences(source):
-    """Yields `(words, tags as letter and type, places, text, where the words begin)` of one source."""
+    """Yields `(words, tags as letter (or "") and type, places, text, where the words begin)` of one source."""
     if not (tfds.is_tfds(source) or huggingface.is_huggingface(source)):
         files = find_files(source)
         if all(file_ending(path) in (".tsv", ".txt") for path in files):
@@ -269,6 +298,9 @@ def _tag(tag, where, names=None):
     try:
         return split_tag(tag)
     except (ValueError, AttributeError):
+        # A name without a letter, unless its beginning is one.
+        if isinstance(tag, str) and tag.strip() and not (len(tag) < 3 and tag.endswith("-")):
+            return "", tag
         raise InputError(
             f"{where}: expected a tag such as B-Disease, I-Disease or O. Received {str(tag)[:40]!r}."
         ) from None

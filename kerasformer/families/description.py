@@ -131,11 +131,6 @@ def _labels(checkpoint, found, obstacles):
         labels["problem_type"] = checkpoint.problem_type
         if checkpoint.problem_type == "regression" and len(checkpoint.labels) > 1:
             obstacles.append(f"It is a regression with {len(checkpoint.labels)} outputs. One output can be read.")
-    if checkpoint.kind == "token_classification":
-        try:
-            _ = checkpoint.entity_types
-        except InputError as error:
-            obstacles.append(str(error))
     return labels
 
 

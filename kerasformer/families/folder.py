@@ -105,7 +105,7 @@ class Checkpoint:
         """The names of a classification head's outputs, a list.
 
         Raises:
-            InputError: `id2label` has gaps, or not as many labels as the head has outputs.
+            InputError: `id2label` has gaps, equal names, or not as many labels as the head has outputs.
         """
         name = next(row.theirs[0] for row in self.family.heads[self.kind] if row.ours == ("head.output",)) + ".weight"
         if name not in self.tensors:
@@ -126,24 +126,11 @@ class Checkpoint:
                 f"`id2label` in {path} names {len(labels)} labels, but the head has {outputs} outputs ({name!r}): "
                 "the files do not belong together."
             )
-        return [labels[place] for place in range(outputs)]
-
-    @property
-    def entity_types(self):
-        """The types of entities that a token classifier's labels name, in their order, a list.
-
-        Raises:
-            InputError: the labels are not O and, of each type, B- and I-.
-        """
-        found = list(dict.fromkeys(label[2:] for label in self.labels if label[:2] in ("B-", "I-")))
-        if not found or sorted(["O", *(f"{letter}-{kind}" for kind in found for letter in "BI")]) != sorted(
-            self.labels
-        ):
+        if len(set(labels.values())) < outputs:
             raise InputError(
-                f"The labels of {self.folder} must be O and, of each type, B- and I-. Received: {self.labels[:20]}. "
-                "Take the encoder with `kf.load_encoder`."
+                f"`id2label` in {path} must name different labels. Received: {list(labels.values())[:20]}."
             )
-        return found
+        return [labels[place] for place in range(outputs)]
 
     @property
     def problem_type(self):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kerasformer.errors import InputError
+from kerasformer.tasks.tag_sequences import TagScheme
 from kerasformer.tasks.task import registered_tasks
 from kerasformer.tasks.text_classifier import ACTIVATION_CLASSES
 
@@ -75,10 +76,15 @@ def _cross_encoder(settings, problem):
 
 
 def _tagger(checkpoint, tokenizer, settings):
-    own = {"entity_types": tuple(checkpoint.entity_types), "dropout": checkpoint.head_dropout}
+    labels = checkpoint.labels
+    types = TagScheme(labels).entity_types
+    own, is_bio = {"dropout": checkpoint.head_dropout}, sorted(TagScheme.bio(types).labels) == sorted(labels)
+    own |= {"entity_types": types} if is_bio else {"labels": tuple(labels)}
     task = _filled("Tagger", checkpoint, tokenizer, own | settings)
+    if not is_bio:
+        return task
     # Their order of the labels to ours.
-    order = np.array([checkpoint.labels.index(label) for label in task.tag_names])
+    order = np.array([labels.index(label) for label in task.tag_names])
     dense = task.head.output
     dense.kernel.assign(dense.kernel.numpy()[:, order])
     dense.bias.assign(dense.bias.numpy()[order])

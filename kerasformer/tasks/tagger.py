@@ -8,53 +8,81 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.layers import Dropout, Transitions, crf_decode, crf_marginals
+from kerasformer.layers import Dropout, Transitions
 from kerasformer.metrics.entities import count_entities, entities_of, precision_recall_f1
 from kerasformer.tasks.names import checked_names
-from kerasformer.tasks.tag_sequences import FOLLOWS, crf_loss, tag_constraints
+from kerasformer.tasks.tag_sequences import FOLLOWS, TagScheme, best_sequence, crf_loss, follows, word_probabilities
 from kerasformer.tasks.task import Head, Task, built_in, register_task, token_vectors
 from kerasformer.text.windows import check_window, include_marks, window_texts
 
 _LONGEST = 2**31  # beyond any place in a text
+AGGREGATIONS = (None, "first", "average", "max")
 
 
 @dataclasses.dataclass(frozen=True)
 class TaggerSettings:
     """The arguments of `Tagger`, see there."""
 
-    entity_types: tuple[str, ...] = built_in()
+    entity_types: tuple[str, ...] = built_in(None)
     _: dataclasses.KW_ONLY
+    labels: tuple[str, ...] | None = built_in(None)
     crf: bool = built_in(False)
     window: int | None = None
     overlap: int = 64
     dropout: float = built_in(0.1)
+    aggregation: str | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "entity_types", checked_names(self.entity_types, "entity_types", at_least=1))
+        types = self.entity_types
+        if self.labels is not None:
+            object.__setattr__(self, "labels", checked_names(self.labels, "labels", at_least=1))
+            types = TagScheme(self.labels).entity_types if types is None else types
+        if types is None:
+            raise InputError("A tagger needs `entity_types` or `labels`. Received neither.")
+        object.__setattr__(self, "entity_types", checked_names(types, "entity_types", at_least=1))
+        if self.labels is not None and self.entity_types != TagScheme(self.labels).entity_types:
+            raise InputError(
+                f"`entity_types` must be those of `labels`, {list(TagScheme(self.labels).entity_types)}, or be left "
+                f"out. Received: {list(self.entity_types)}."
+            )
+        if self.aggregation not in AGGREGATIONS:
+            raise InputError(f"`aggregation` must be one of {AGGREGATIONS}. Received: {self.aggregation!r}.")
+        if self.aggregation and self.crf:
+            raise InputError(
+                "`aggregation` takes the label of each word by itself, `crf` the best sequence. Received: both."
+            )
 
 
 @register_task
 class Tagger(Task):
-    """Named entities in texts of any length (Devlin et al. 2019, section 5.3).
+    """Named entities in texts of any length (Devlin et al. 2019, section 5.3), or a label for each word.
 
     A dense layer on the first piece of each word. Words are the tokenizer's: what is between white space, with
     every punctuation mark a word of its own, in training as in serving, so that raw text is read as training text was.
-    All words of the tokenizer in a word of a training file have its tag. Tags are IOB2, and the best sequence in
-    which no entity begins with I- is taken.
+    All words of the tokenizer in a word of a training file have its tag. Tags are IOB2 unless `labels` are given, and
+    the best sequence of tags that fit together is taken: in IOB2, no entity begins with I-.
 
     Args:
         encoder: functional model with `sequence_output`.
         tokenizer: makes the encoder's inputs.
         entity_types: names of the types.
+        labels: the labels in order of their numbers, in place of O and B- and I- of each type: those of IOB1, BIOES or
+            BILOU; plain names and O, where neighbouring words of one label are one entity; plain names without O, such
+            as parts of speech, where each word is an entity of its own.
         crf: learn the transitions between tags too, with a loss on whole sentences (Lample et al. 2016).
         window: maximum tokens that the model reads at once; a longer text is read in several windows. None: the
             tokenizer's `max_length`.
         overlap: pieces shared by two neighbouring windows; at most a quarter of a window.
         dropout: rate before the dense layer, when training.
+        aggregation: None, or how the pieces of a word make its label, as in the pipeline of Hugging Face Transformers:
+            that of the "first" piece, that of the highest "average" of the pieces' probabilities, or that of the piece
+            with the highest probability ("max"). Each word then has its most probable label, whether or not it fits
+            the label before it, and the score of an entity is the mean of its words'.
 
     Raises:
-        InputError: no entity types or equal ones, a window without room or longer than the tokenizer's `max_length`, an
-            encoder without `sequence_output`, or a tokenizer that does not fit it or does not separate words.
+        InputError: no entity types or equal ones, an unknown aggregation, a window without room or longer than the
+            tokenizer's `max_length`, an encoder without `sequence_output`, or a tokenizer that does not fit it or does
+            not separate words.
     """
 
     Settings = TaggerSettings
@@ -94,16 +122,16 @@ class Tagger(Task):
         return outputs, {}
 
     @functools.cached_property
-    def _constraints(self):
-        return tag_constraints(len(self.entity_types))
+    def _scheme(self):
+        return TagScheme.bio(self.entity_types) if self.labels is None else TagScheme(self.labels)
 
     def checkpoint_settings(self):
         return {"labels": list(self.tag_names)}
 
     @property
     def tag_names(self):
-        """The names of the tags in order of their numbers: O, then B- and I- of each type."""
-        return ("O", *(f"{letter}-{kind}" for kind in self.entity_types for letter in "BI"))
+        """The names of the tags in order of their numbers: `labels`, else O, then B- and I- of each type."""
+        return self._scheme.labels
 
     def batch_inputs(self, features):
         return self.model_inputs(self._windows(features["text"]).inputs)
@@ -116,7 +144,8 @@ class Tagger(Task):
 
         Args:
             features: `{"text": [N]}`.
-            targets: int32 `[N, words]`, padded with -1: `{"tags": …, "word_starts": …}`, the latter in bytes.
+            targets: int32 `[N, words]`, padded with -1: `{"tags": …, "word_starts": …}`, the former in IOB2, the latter
+                in bytes.
 
         Returns:
             Inputs of W windows, and int32 `[W, L]`: the tag where a word has its first piece, once in all windows;
@@ -140,10 +169,10 @@ class Tagger(Task):
         before = tf.where(texts[1:] == texts[:-1], first_tags[:-1], 0)
         before = tf.concat([tf.zeros_like(first_tags[:1]), before], 0)
         goes_on = (before == first_tags) | (before == first_tags - 1)
-        first_tags -= tf.cast(self._is_inside(first_tags) & ~goes_on, tf.int32)
+        first_tags -= tf.cast(_is_inside(first_tags) & ~goes_on, tf.int32)
+        first_tags = self._scheme.from_iob2(first_tags, follows(texts))
         piece_tags = tf.tensor_scatter_nd_update(tf.fill(tf.shape(word), -1), tf.where(begins), first_tags)
-        follows = tf.concat([[False], windows.owners[1:] == windows.owners[:-1]], 0)[: tf.size(windows.owners)]
-        nothing = tf.where(follows, FOLLOWS, -1)[:, None]
+        nothing = tf.where(follows(windows.owners), FOLLOWS, -1)[:, None]
         labels = windows.spread(piece_tags, -1)
         return tf.where(windows.kept & (labels >= 0), labels, nothing)
 
@@ -175,49 +204,37 @@ class Tagger(Task):
 
     def _transitions(self, outputs):
         """float32 `[tags + 1, tags + 1]`: forbidden ones, and what was learned."""
+        constraints = tf.constant(self._scheme.constraints)
         if "transitions" not in outputs:
-            return tf.constant(self._constraints)
+            return constraints
         learned = tf.cast(outputs["transitions"], tf.float32)
         # Every row is the same, and there may be none.
         rows = tf.maximum(tf.cast(tf.shape(learned)[0], tf.float32), 1.0)
-        return self._constraints + tf.reduce_sum(learned, 0) / rows
+        return constraints + tf.reduce_sum(learned, 0) / rows
 
     def _decode(self, windows, outputs, num_texts):
         """The tags of all words of the texts.
 
         Returns:
             begins: bool `[P]`, whether a piece begins a word. Then of each of the M words:
-            tags: int32 `[M]`.
+            tags: int32 `[M]`, in IOB2.
             probabilities: float32 `[M]`, of the tag.
         """
         begins = windows.begins_word
-        logits = tf.boolean_mask(windows.merge(tf.cast(outputs["logits"], tf.float32)), begins)
+        logits = windows.merge(tf.cast(outputs["logits"], tf.float32))
         texts = tf.boolean_mask(windows.texts, begins)
-        lengths = tf.math.unsorted_segment_sum(tf.ones_like(texts), texts, num_texts)
-        rows = tf.RaggedTensor.from_row_lengths(logits, lengths, validate=False)
-        padded = tf.ensure_shape(rows.to_tensor(), [None, None, 1 + 2 * len(self.entity_types)])
-        mask = tf.sequence_mask(lengths, tf.shape(padded)[1])
-        transitions = self._transitions(outputs)
-        if "transitions" in outputs:
-            tags = tf.boolean_mask(crf_decode(padded, mask, transitions), mask)
-            probabilities = tf.boolean_mask(crf_marginals(padded, mask, transitions), mask)
+        if self.aggregation or not (self._scheme.is_constrained or self.crf):
+            probabilities = word_probabilities(tf.nn.softmax(logits), begins, self.aggregation)
+            tags = tf.argmax(probabilities, -1, output_type=tf.int32)
         else:
-            # The best tag of each word, if these fit together; as they nearly always do.
-            tags = tf.argmax(logits, -1, output_type=tf.int32)
-            before = tf.where(texts[1:] == texts[:-1], tags[:-1] + 1, 0)
-            moves = tf.stack([tf.concat([tags[:0], before], 0), tags[1:] + 1], 1)
-            fit = tf.reduce_all(tf.gather_nd(transitions, moves) == 0) & ~tf.reduce_any(self._is_inside(tags[:1]))
-            tags = tf.cond(fit, lambda: tags, lambda: tf.boolean_mask(crf_decode(padded, mask, transitions), mask))
-            probabilities = tf.nn.softmax(logits)
-        return begins, tags, tf.gather(probabilities, tags, batch_dims=1)
-
-    def _is_inside(self, tags):
-        return (tags > 0) & (tags % 2 == 0)
+            logits, transitions = tf.boolean_mask(logits, begins), self._transitions(outputs)
+            tags, probabilities = best_sequence(logits, texts, num_texts, transitions, crf=self.crf)
+        return begins, self._scheme.to_iob2(tags, follows(texts)), tf.gather(probabilities, tags, batch_dims=1)
 
     def answer_features(self, features, core):
         """From `{"text": [N]}` to entities `[N, E]`: `entities_text`, `entities_label`, `entities_start`,
-        `entities_end` (bytes of the caller's string) and `entities_score` (the probability of its words' tags,
-        multiplied); empty slots are "", "", -1, -1, 0."""
+        `entities_end` (bytes of the caller's string) and `entities_score` (the probabilities of its words' tags,
+        multiplied; with an `aggregation`, their mean); empty slots are "", "", -1, -1, 0."""
         texts = features["text"]
         windows = self._windows(texts)
         begins, tags, probabilities = self._decode(windows, core(self.model_inputs(windows.inputs)), tf.size(texts))
@@ -225,11 +242,12 @@ class Tagger(Task):
         ends = tf.math.unsorted_segment_max(windows.ends, word_of_piece, tf.size(tags))
         starts, owners = tf.boolean_mask(windows.starts, begins), tf.boolean_mask(windows.texts, begins)
 
-        is_first = (tags > 0) & ~self._is_inside(tags)
+        is_first = (tags > 0) & ~_is_inside(tags)
         entity = tf.boolean_mask(tf.cumsum(tf.cast(is_first, tf.int32)) - 1, tags > 0)
         number = tf.reduce_sum(tf.cast(is_first, tf.int32))
         ends = tf.math.unsorted_segment_max(tf.boolean_mask(ends, tags > 0), entity, number)
-        scores = tf.math.unsorted_segment_prod(tf.boolean_mask(probabilities, tags > 0), entity, number)
+        joined = tf.math.unsorted_segment_mean if self.aggregation else tf.math.unsorted_segment_prod
+        scores = joined(tf.boolean_mask(probabilities, tags > 0), entity, number)
         starts, owners, kinds = (tf.boolean_mask(values, is_first) for values in (starts, owners, (tags - 1) // 2))
         splits = tf.searchsorted(owners, tf.range(tf.size(texts) + 1))
         own_texts = tf.gather(texts, owners)
@@ -291,8 +309,8 @@ class Tagger(Task):
         return ("O", "") if not tag else ("IB"[tag % 2], self.entity_types[(tag - 1) // 2])
 
     def evaluation_batch(self, features, targets, core):
-        """Tags of the given words, int32 `[N, words]`: of the first of the tokenizer's words in each, O where there is
-        none; and the batch's loss and number of words."""
+        """Tags of the given words in IOB2, int32 `[N, words]`: of the first of the tokenizer's words in each, O where
+        there is none; and the batch's loss and number of words."""
         windows = self._windows(features["text"])
         outputs = core(self.model_inputs(windows.inputs))
         begins, tags, _ = self._decode(windows, outputs, tf.size(features["text"]))
@@ -308,3 +326,8 @@ class Tagger(Task):
     def warmup_inputs(self, batch_size):
         texts = [("London and Paris " * (1 + 2 * i)).strip() for i in range(batch_size)]
         return {"text": np.array(texts, dtype=object)}
+
+
+def _is_inside(tags):
+    """Whether IOB2 tags are those of a word inside of an entity, not its first."""
+    return (tags > 0) & (tags % 2 == 0)

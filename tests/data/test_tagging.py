@@ -47,6 +47,20 @@ def test_other_forms_mean_the_same(text, repaired, tmp_path):
     assert data.repaired == repaired
 
 
+def test_names_without_letters(tmp_path):
+    """Beside O, neighbours of one name are one entity; else each word is one."""
+    path = write(tmp_path / "a.tsv", "a\tx\nb\tx\nc\ty\nd\tO\n")
+    data = kf.data.load_tagging(path)
+    assert (data.entity_types, data.labels, data.repaired) == (("x", "y"), ("O", "x", "y"), 0)
+    assert data.tags[0].tolist() == [1, 2, 3, 0]
+    words = kf.data.load_tagging(write(tmp_path / "b.tsv", "a\tx\nb\tx\nc\ty\n"))
+    assert (words.labels, words.tags[0].tolist()) == (("x", "y"), [1, 1, 3])
+    # Of what other data have: no O by chance.
+    again = kf.data.load_tagging(tmp_path / "b.tsv", entity_types=data.entity_types, labels=data.labels)
+    assert (again.labels, again.tags[0].tolist()) == (data.labels, [1, 2, 3])
+    assert again.select([0]).labels == data.labels
+
+
 def test_records_with_names_and_with_numbers(tmp_path):
     rows = [{"tokens": ["a", "b"], "ner_tags": [1, 2]}, {"tokens": [], "ner_tags": []}]
     (tmp_path / "labels.json").write_text('["O", "B-x", "I-x"]')
@@ -81,9 +95,9 @@ def test_several_sources_and_gzip(tmp_path):
     [
         ("a\tO\n\nb\tx\tO\n", ":3: expected 2 columns, as in the lines before. Received 3"),
         ("a\n", ":1: expected columns"),
-        ("a b c\n", ":1: expected a tag"),
+        ("a b B-x\n\na b c\n", ":3: expected a tag"),
         ("\tO\n", ":1: expected columns"),
-        ("a\tO\nb\tQ-x\n", ":2: expected a tag"),
+        ("a\tO\nb\tQ-x\nc\tI-x\n", ":2: expected a tag"),
         ("a\tB-\n", ":1: expected a tag"),
         ("a\tO\n", "no tag but O"),
         ("\n\n", "empty"),

@@ -10,7 +10,6 @@ import tensorflow as tf
 from test_families import ENCODERS, FIXTURES, Recorded
 
 import kerasformer as kf
-from kerasformer.errors import InputError
 from kerasformer.families import open_checkpoint
 from kerasformer.tasks.foreign import task_of
 from kerasformer.text.byte_level import byte_letters
@@ -176,13 +175,3 @@ def test_tags_in_any_order(recorded, labels, tmp_path):
     task.save(tmp_path / "ours")
     model, saved = in_transformers(tmp_path / "ours", recorded.inputs)
     assert [model.config.id2label[tag] for tag in saved.argmax(-1)[mask]] == found
-
-
-@pytest.mark.parametrize(
-    "labels", [["O", "B-PER", "I-PER", "B-LOC", "B-ORG"], ["A", "B", "C", "D", "E"], ["X", "B-A", "I-A", "B-C", "I-C"]]
-)
-def test_other_tags_are_refused_in_one_line(recorded, labels, tmp_path):
-    folder = with_labels(recorded.write(tmp_path / "theirs", "token_classification"), labels)
-    with pytest.raises(InputError, match=r"must be O and, of each type, B- and I-") as error:
-        read(folder)
-    assert "\n" not in str(error.value)
