@@ -1,8 +1,7 @@
-"""Models of KerasHub: a `BertBackbone`, a `RobertaBackbone` or a text classifier of either, in memory or in a preset
-folder (read in keras-hub 0.32, which `keras_nlp` is another name of).
+"""Models of KerasHub, in memory or in a preset folder: backbones and text classifiers of BERT, RoBERTa, XLM-RoBERTa,
+DistilBERT, ALBERT and DeBERTa-v3 (read in keras-hub 0.32, which `keras_nlp` is another name of).
 
-They are read under the names of Hugging Face's families: their position tables begin without padding, RoBERTa's have no
-segments, and kernels of attention are `[inputs, heads, head_dim]`.
+They are read under the names of Hugging Face's families, see `keras_hub_models.py`.
 """
 
 import functools
@@ -11,30 +10,17 @@ import pathlib
 import tempfile
 
 import keras
-import numpy as np
 
-from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
 from kerasformer.families import bert, roberta
 from kerasformer.families.family import Settings
-from kerasformer.families.torch_files import Tensor
+from kerasformer.families.keras_hub_models import HUBS, backbone_tensors, head_tensors, settings_of
+from kerasformer.text.sentencepiece_files import from_sentencepiece
 
-_FAMILIES = {"BertBackbone": bert.FAMILY, "RobertaBackbone": roberta.FAMILY}
-_CLASSIFIERS = ("BertTextClassifier", "RobertaTextClassifier")
-_ACTIVATIONS = {"gelu_approximate": "gelu_new"}
+_BACKBONES = {f"{hub.name}Backbone": hub for hub in HUBS}
+_CLASSIFIERS = {f"{hub.name}TextClassifier": hub for hub in HUBS}
 # What the scores of a classifier are, by the activation that makes them probabilities.
 _PROBLEM_TYPES = {"linear": None, "softmax": "single_label_classification", "sigmoid": "multi_label_classification"}
-# Their names of the layers in a `TransformerEncoder`, and Hugging Face's.
-_BLOCK = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_output": "attention.output.dense",
-    "self_attention_layer_norm": "attention.output.LayerNorm",
-    "feedforward_intermediate_dense": "intermediate.dense",
-    "feedforward_output_dense": "output.dense",
-    "feedforward_layer_norm": "output.LayerNorm",
-}
 
 
 def is_keras_hub_folder(folder):
@@ -46,8 +32,8 @@ def read_keras_hub(source):
     """What a model of KerasHub holds, as the fields of a `Checkpoint`.
 
     Args:
-        source: a preset folder, or a `BertBackbone`, `RobertaBackbone`, `BertTextClassifier` or `RobertaTextClassifier`
-            of `keras_hub.models`.
+        source: a preset folder, or a backbone or text classifier of `keras_hub.models`, such as `BertBackbone` and
+            `DistilBertTextClassifier`.
 
     Returns:
         A dictionary: `folder`, `family`, `settings`, `tensors`, `kind` and `read_tokenizer`. `kind` is
@@ -64,25 +50,25 @@ def read_keras_hub(source):
     hub = _keras_hub()
     is_classifier = type(model) in [getattr(hub.models, known) for known in _CLASSIFIERS]
     backbone = model.backbone if is_classifier else model
-    family = {getattr(hub.models, known): family for known, family in _FAMILIES.items()}.get(type(backbone))
-    if family is None:
+    known = {getattr(hub.models, found): of for found, of in _BACKBONES.items()}.get(type(backbone))
+    if known is None:
         raise _unknown(name, type(backbone).__name__)
     max_length = None
     if is_classifier and model.preprocessor is not None:
         tokenizer, max_length = model.preprocessor.tokenizer, model.preprocessor.sequence_length
     padding = 1 if tokenizer is None else tokenizer.pad_token_id
-    settings = _settings(backbone, family, padding) | {"architectures": [type(model).__name__]}
-    tensors = _tensors(backbone, settings)
+    settings = settings_of(known, backbone, padding) | {"architectures": [type(model).__name__]}
+    tensors = backbone_tensors(known, backbone, settings)
     if is_classifier:
         settings |= _problem_type(model, name)
-        tensors |= _head(model, family, name)
+        tensors |= head_tensors(known, model, name)
     return {
         "folder": pathlib.Path(source) if is_folder else name,
-        "family": family,
+        "family": known.family,
         "settings": Settings(settings, pathlib.Path(name)),
         "tensors": tensors,
         "kind": "sequence_classification" if is_classifier else None,
-        "read_tokenizer": functools.partial(_read_tokenizer, tokenizer, max_length, family, name),
+        "read_tokenizer": functools.partial(_read_tokenizer, tokenizer, max_length, known.family, name),
     }
 
 
@@ -104,7 +90,7 @@ def _registered(path):
 
 def _unknown(name, found):
     return InputError(
-        f"A model of KerasHub must be one of {', '.join([*_FAMILIES, *_CLASSIFIERS])}, or a preset folder of one. "
+        f"A model of KerasHub must be one of {', '.join([*_BACKBONES, *_CLASSIFIERS])}, or a preset folder of one. "
         f"{name} holds: {found}."
     )
 
@@ -112,7 +98,7 @@ def _unknown(name, found):
 def _load(folder):
     """The model in a preset folder, and its tokenizer or None. Other models are refused before anything is loaded."""
     found = _registered(folder / "config.json").partition(">")[2]
-    if found not in _FAMILIES:
+    if found not in _BACKBONES:
         raise _unknown(folder, found or "no preset")
     hub = _keras_hub()
     task = _registered(folder / "task.json").partition(">")[2]
@@ -128,67 +114,6 @@ def _load(folder):
         raise InputError(f"The preset in {folder} cannot be loaded, is it complete? {first_line}") from None
 
 
-def _settings(backbone, family, padding):
-    """The fields of the family's `config.json`."""
-    activation = keras.activations.serialize(backbone.transformer_layers[0].activation)
-    activation = activation if isinstance(activation, str) else backbone.transformer_layers[0].activation.__name__
-    settings = {
-        "model_type": family.model_type,
-        "vocab_size": backbone.vocabulary_size,
-        "hidden_size": backbone.hidden_dim,
-        "num_hidden_layers": backbone.num_layers,
-        "num_attention_heads": backbone.num_heads,
-        "intermediate_size": backbone.intermediate_dim,
-        "max_position_embeddings": backbone.max_sequence_length,
-        "type_vocab_size": getattr(backbone, "num_segments", 1),
-        "hidden_act": _ACTIVATIONS.get(activation, activation),
-        "hidden_dropout_prob": backbone.dropout,
-        "attention_probs_dropout_prob": backbone.dropout,
-        "layer_norm_eps": backbone.embeddings_layer_norm.epsilon,
-    }
-    if family is roberta.FAMILY:
-        settings["max_position_embeddings"] += padding + 1
-        settings["pad_token_id"] = padding
-    return settings
-
-
-def _tensors(backbone, settings):
-    """The tensors of a backbone by Hugging Face's names, `{name: Tensor}`."""
-    embeddings = "embeddings.{}_embeddings.weight".format
-    positions = getattr(backbone, "position_embedding", None) or backbone.embeddings.position_embedding
-    # Rows that no token has: Hugging Face's RoBERTa begins its positions behind that of padding.
-    missing = settings["max_position_embeddings"] - backbone.max_sequence_length
-    tensors = {
-        embeddings("word"): _tensor(backbone.token_embedding.embeddings),
-        embeddings("position"): _tensor(
-            positions.position_embeddings, lambda rows: np.pad(rows, ((missing, 0), (0, 0)))
-        ),
-        embeddings("token_type"): _tensor(np.zeros((1, backbone.hidden_dim), np.float32)),
-    }
-    if hasattr(backbone, "segment_embedding"):
-        tensors[embeddings("token_type")] = _tensor(backbone.segment_embedding.embeddings)
-    tensors |= _norm("embeddings.LayerNorm", backbone.embeddings_layer_norm)
-    for index, block in enumerate(backbone.transformer_layers):
-        for layer in flatten_layers(block):
-            if layer.name in _BLOCK:
-                read = _norm if isinstance(layer, keras.layers.LayerNormalization) else _dense
-                tensors |= read(f"encoder.layer.{index}.{_BLOCK[layer.name]}", layer)
-    if hasattr(backbone, "pooled_dense"):
-        tensors |= _dense("pooler.dense", backbone.pooled_dense)
-    return tensors
-
-
-def _head(model, family, name):
-    if family is bert.FAMILY:
-        return _dense("classifier", model.output_dense)
-    if model.hidden_dim != model.backbone.hidden_dim:
-        raise InputError(
-            "`hidden_dim` of a RobertaTextClassifier must be that of its backbone, "
-            f"{model.backbone.hidden_dim}. {name} has {model.hidden_dim}."
-        )
-    return _dense("classifier.dense", model.pooled_dense) | _dense("classifier.out_proj", model.output_dense)
-
-
 def _problem_type(model, name):
     activation = keras.activations.serialize(model.activation)
     if not isinstance(activation, str) or activation not in _PROBLEM_TYPES:
@@ -197,30 +122,6 @@ def _problem_type(model, name):
         )
     problem_type = _PROBLEM_TYPES[activation]
     return {} if problem_type is None else {"problem_type": problem_type}
-
-
-def _tensor(value, change=lambda array: array):
-    """A Keras variable as a `Tensor` that is read, and changed, when it is asked for."""
-
-    def read():
-        return change(np.asarray(keras.ops.convert_to_numpy(value)))
-
-    shape = change(np.broadcast_to(np.zeros((), np.int8), value.shape)).shape
-    return Tensor(shape, keras.backend.standardize_dtype(value.dtype), read)
-
-
-def _dense(name, layer):
-    """A dense layer, also one of attention, whose heads are an axis of their own; low-rank updates are merged."""
-    kernel, bias = layer.kernel, layer.bias
-    outputs = int(np.prod(bias.shape))
-    return {
-        f"{name}.weight": _tensor(kernel, lambda array: array.reshape(-1, outputs).T),
-        f"{name}.bias": _tensor(bias, lambda array: array.reshape(-1)),
-    }
-
-
-def _norm(name, layer):
-    return {f"{name}.weight": _tensor(layer.gamma), f"{name}.bias": _tensor(layer.beta)}
 
 
 def _read_tokenizer(tokenizer, max_length, family, name):
@@ -235,11 +136,13 @@ def _read_tokenizer(tokenizer, max_length, family, name):
         "cls_token": tokenizer.start_token,
         "sep_token": tokenizer.end_token,
         "pad_token": tokenizer.pad_token,
-        "mask_token": tokenizer.mask_token,
+        "mask_token": getattr(tokenizer, "mask_token", "<mask>"),  # that of XLM-RoBERTa has no name for it
     }
     settings |= {} if max_length is None else {"model_max_length": max_length}
     if family is roberta.FAMILY:
         return _byte_pairs(tokenizer), settings
+    if hasattr(tokenizer, "proto"):
+        return _sentencepiece(tokenizer, family, settings)
     if not tokenizer.split:
         raise InputError(f"The tokenizer must split texts (`split=True`). {name} has split=False.")
     return _wordpiece(tokenizer, settings), settings
@@ -255,6 +158,16 @@ def _byte_pairs(tokenizer):
         "tokenizer_config.json": json.dumps({"add_prefix_space": tokenizer.add_prefix_space, "unk_token": unknown}),
     }
     return _converted(files, roberta.FAMILY)
+
+
+def _sentencepiece(tokenizer, family, settings):
+    # Theirs changes no letter but by the map in the model.
+    plain = json.dumps(settings | {"do_lower_case": False, "keep_accents": True})
+    with tempfile.TemporaryDirectory() as scratch:
+        (pathlib.Path(scratch) / "spiece.model").write_bytes(tokenizer.proto)
+        (pathlib.Path(scratch) / "tokenizer_config.json").write_text(plain, encoding="utf-8")
+        specification, special_tokens = from_sentencepiece(scratch, f"{family.class_name}Tokenizer")
+    return specification, settings | special_tokens
 
 
 def _wordpiece(tokenizer, settings):
