@@ -63,7 +63,9 @@ class CharacterModel:
             self._bytes = np.array([ids.get(f"<0x{byte:02X}>", -1) for byte in range(256)], np.int32)
             if (self._bytes < 0).all():
                 self._bytes = None
-        self._words = SpanTable({token: place for token, place in ids.items() if token}, -1) if ignore_merges else None
+        self._size = max(ids.values(), default=0) + 1
+        whole = {token: place for token, place in ids.items() if token}
+        self._words = SpanTable(whole, self._size) if ignore_merges else None
 
         cut = len(prefix.encode())
         wholes = [left + right.encode()[cut:].decode("utf-8", "replace") for left, right in merges]
@@ -76,7 +78,7 @@ class CharacterModel:
                 )
         pairs = [(ids[left], ids[right]) for left, right in merges]
         merged = [ids[whole] for whole in wholes]
-        self._merges = BytePairMerges(pairs, merged, max(ids.values(), default=0) + 1)
+        self._merges = BytePairMerges(pairs, merged, self._size)
         self._set_table(dict(zip(merged, pairs, strict=True)))
 
     def _set_table(self, made_of):
@@ -106,24 +108,26 @@ class CharacterModel:
                 for (token, symbols), count, one in zip(sequences.items(), counts, found, strict=True)
                 if count == 1 and one == token
             },
-            -1,
+            self._size,
         )
 
     def __call__(self, words):
         """ids, splits and starts of the tokens of Words, see `models`."""
         known, num_words = words.known, tf.size(words.known)
         if self._words is not None:
-            known = tf.where(known < 0, self._words(words.codes, words.splits[:-1], words.splits[1:] - 1), known)
+            found = self._words.reader(words.codes)(words.splits[:-1], words.splits[1:] - 1)
+            known = tf.where((known < 0) & (found < self._size), found, known)
         ids, word_of, starts = self._symbols(words, known)
         # Parts that no merge joins.
         begins = tf.concat([[True], ~self._merges.can_join(ids, word_of)], 0)[: tf.size(ids)]
         first = tf.cast(tf.where(begins)[:, 0], tf.int32)
         last = tf.concat([first[1:] - 1, [tf.size(ids) - 1]], 0)[: tf.size(first)]
         part_of = tf.cumsum(tf.cast(begins, tf.int32)) - 1
-        whole = tf.where(tf.equal(first, last), tf.gather(ids, first), self._table(ids, first, last))
+        whole = tf.where(tf.equal(first, last), tf.gather(ids, first), self._table.reader(ids)(first, last))
         whole = tf.gather(whole, part_of)
-        kept = tf.where((whole < 0) | begins)[:, 0]
-        ids = tf.gather(tf.where(whole < 0, ids, whole), kept)
+        is_whole = whole < self._size
+        kept = tf.where(~is_whole | begins)[:, 0]
+        ids = tf.gather(tf.where(is_whole, whole, ids), kept)
         ids, _, firsts = self._merges(ids, tf.gather(part_of, kept))
         kept = tf.gather(kept, firsts)
         counts = tf.math.bincount(tf.gather(word_of, kept), minlength=num_words, dtype=tf.int32)

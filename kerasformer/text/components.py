@@ -88,11 +88,12 @@ def outer_spaces(vocabulary):
 
 
 def make_tokenizer(specification, settings, path):
-    """The tokenizer of a `tokenizer.json`'s content: a WordPieceTokenizer where the model is one, else a Tokenizer."""
+    """The tokenizer of a `tokenizer.json`'s content: a WordPieceTokenizer where it is BERT's, else a Tokenizer."""
+    from kerasformer.text.huggingface import unlike_bert
     from kerasformer.text.tokenizer import Tokenizer
     from kerasformer.text.wordpiece import WordPieceTokenizer
 
-    if (specification.get("model") or {}).get("type") == "WordPiece":
+    if (specification.get("model") or {}).get("type") == "WordPiece" and not unlike_bert(specification):
         return WordPieceTokenizer.load(path.parent)
     try:
         return Tokenizer(specification, settings)

@@ -136,16 +136,8 @@ def _from_tokenizer_json(path, words):
     if not whole:
         return {}, {}
     model, normalizer = whole.get("model") or {}, whole.get("normalizer") or {}
-    kinds = {
-        "model": (model.get("type", "WordPiece"), "WordPiece"),
-        "normalizer": (normalizer.get("type"), "BertNormalizer"),
-        "pre_tokenizer": ((whole.get("pre_tokenizer") or {}).get("type"), "BertPreTokenizer"),
-        "continuing_subword_prefix": (model.get("continuing_subword_prefix"), "##"),
-        "clean_text": (normalizer.get("clean_text"), True),
-    }
-    for name, (received, expected) in kinds.items():
-        if received != expected:
-            raise InputError(f"{path} must be a BERT tokenizer, with {name} {expected!r}. Received: {received!r}.")
+    for name, received, expected in unlike_bert(whole):
+        raise InputError(f"{path} must be a BERT tokenizer, with {name} {expected!r}. Received: {received!r}.")
     ids = model["vocab"]
     if sorted(ids.values()) != list(range(len(ids))):
         raise InputError(f"{path} must number its vocabulary from 0 without gaps. Received: {len(ids)} other ids.")
@@ -160,6 +152,19 @@ def _from_tokenizer_json(path, words):
     config |= _start_and_end(whole.get("post_processor") or {}, path)
     added = {token["id"]: _checked_added(token, path, words) for token in whole.get("added_tokens", [])}
     return config, added
+
+
+def unlike_bert(specification):
+    """What of a `tokenizer.json` is not as BERT has it: list of a name, what it is and what it should be."""
+    model, normalizer = specification.get("model") or {}, specification.get("normalizer") or {}
+    kinds = {
+        "model": (model.get("type", "WordPiece"), "WordPiece"),
+        "normalizer": (normalizer.get("type"), "BertNormalizer"),
+        "pre_tokenizer": ((specification.get("pre_tokenizer") or {}).get("type"), "BertPreTokenizer"),
+        "continuing_subword_prefix": (model.get("continuing_subword_prefix"), "##"),
+        "clean_text": (normalizer.get("clean_text"), True),
+    }
+    return [(name, *values) for name, values in kinds.items() if values[0] != values[1]]
 
 
 def _start_and_end(processor, path):

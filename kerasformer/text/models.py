@@ -20,6 +20,7 @@ from kerasformer.text.byte_level_model import ByteLevelModel
 from kerasformer.text.character_model import CharacterModel
 from kerasformer.text.components import read_merges
 from kerasformer.text.unigram_model import UnigramModel
+from kerasformer.text.word_models import WordLevelModel, WordPieceModel
 
 
 class Words(NamedTuple):
@@ -85,7 +86,9 @@ def byte_pair(
     return ByteLevelModel(vocab, read_merges(merges), ignore_merges)
 
 
-MODELS = {"BPE": byte_pair, "Unigram": UnigramModel}
+MODELS = {"BPE": byte_pair, "Unigram": UnigramModel, "WordLevel": WordLevelModel, "WordPiece": WordPieceModel}
+# Fields that tell the type in older files, which do not name it.
+_FIELDS = {"merges": "BPE", "unk_id": "Unigram", "max_input_chars_per_word": "WordPiece", "unk_token": "WordLevel"}
 
 
 def read_model(component, byte_level, where):
@@ -97,8 +100,7 @@ def read_model(component, byte_level, where):
         where: str, what a message calls the file.
     """
     if "type" not in component:  # older files
-        kind = next((kind for name, kind in (("merges", "BPE"), ("unk_id", "Unigram")) if name in component), None)
-        component = {"type": kind, **component}
+        component = {"type": next((kind for name, kind in _FIELDS.items() if name in component), None), **component}
     if byte_level and component["type"] == "BPE":
         return registry.make(MODELS, "model", component, where, byte_level=True)
     if byte_level:

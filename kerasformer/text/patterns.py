@@ -1,22 +1,16 @@
-r"""The patterns of `Replace` and `Split` that are found by looking at code points: a text, or one class of characters.
+r"""The patterns of `Replace` and `Split`: a text, one class of characters, or any other regular expression.
 
-A regular expression may be a literal text, with `\` before what has a meaning, or one class, `\s`, `\S`, `\d`, `\p{L}`,
-`[...]` of these and of characters and ranges, with `+`, `{n}` or `{n,}` behind it. Others are refused.
+The first two are found by looking at code points. They are a literal text, with `\` before what has a meaning, and one
+class, `\s`, `\S`, `\p{L}`, `[...]` of these and of characters and ranges, with `+`, `{n}` or `{n,}` behind it.
 """
 
-import re
-
-import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.text.character_classes import CLASS_MASK, LETTER, NUMBER, SPACE, WORD, character_classes
-from kerasformer.text.code_point_table import CODE_POINTS, CodePointTable
+from kerasformer.text.code_point_table import CodePointTable
+from kerasformer.text.expressions import ExpressionMatches, Unreadable, literal, one_class
 from kerasformer.text.special_tokens import find_special_tokens
 from kerasformer.text.splits import neighbours
-
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "0": "\0"}
-_QUANTIFIER = re.compile(r"\{(\d+)(,?)\}$|(\+)$")
 
 
 class Matches:
@@ -31,21 +25,30 @@ class Matches:
     """
 
     def __init__(self, pattern):
-        self._text = self._table = None
+        self._text = self._table = self._expression = None
         if isinstance(pattern, str):
             pattern = {"String": pattern}
         if "String" in pattern:
             self._text = pattern["String"]
         else:
             expression = pattern["Regex"]
-            self._text = _literal(expression)
+            self._text = literal(expression)
             if self._text is None:
-                flags, self._low, self._fixed = _one_class(expression)
-                self._table = CodePointTable(flags)
+                self._read(expression)
         if self._text == "":
             raise InputError(f"`pattern` must not be empty. Received: {pattern!r}.")
 
+    def _read(self, expression):
+        try:
+            flags, self._low, self._fixed = one_class(expression)
+        except Unreadable:
+            self._expression = ExpressionMatches(expression)
+        else:
+            self._table = CodePointTable(flags)
+
     def __call__(self, stream):
+        if self._expression:
+            return self._expression(stream)
         if self._text is not None:
             return self._find_text(stream)
         inside = (self._table(stream.codes) > 0) & (stream.codes >= 0)
@@ -79,89 +82,3 @@ class Matches:
         first, after = tf.scatter_nd(starts[:, None], ones, size), tf.scatter_nd(ends[:, None] - 1, ones, size)
         inside = tf.cumsum(first) - tf.cumsum(after, exclusive=True)
         return tuple(tf.boolean_mask(flags > 0, ~is_room) for flags in (inside, first))
-
-
-def _refuse(expression):
-    return InputError(
-        f"a regular expression must be a text or one class of characters such as {chr(92)}s+ or [a-z]. Received: "
-        f"{expression!r}."
-    )
-
-
-def _literal(expression):
-    """The text that a regular expression is; None where it has a meaning."""
-    text, place = "", 0
-    while place < len(expression):
-        char = expression[place]
-        if char == "\\" and place + 1 < len(expression):
-            following = expression[place + 1]
-            if following.isalnum() and following not in _ESCAPES:
-                return None
-            text += _ESCAPES.get(following, following)
-            place += 2
-            continue
-        if char in "\\^$.|?*+()[]{}":
-            return None
-        text += char
-        place += 1
-    return text
-
-
-def _one_class(expression):
-    """int32 `[0x110000]` flags of a class, the least length of a match, and whether that is the only one."""
-    quantifier = _QUANTIFIER.search(expression)
-    low, fixed, body = 1, True, expression
-    if quantifier and not (expression.endswith("+") and expression.endswith("\\+")):
-        body = expression[: quantifier.start()]
-        low = int(quantifier[1] or 1)
-        fixed = bool(quantifier[1]) and not quantifier[2]
-    if low < 1:
-        raise _refuse(expression)
-    flags, rest = _atom(body, expression)
-    if rest:
-        raise _refuse(expression)
-    return flags.astype(np.int32), low, fixed
-
-
-def _atom(body, expression):
-    """Flags, bool `[0x110000]`, of the class that an expression begins with, and what comes after it."""
-    classes = character_classes()
-    kinds = classes & CLASS_MASK
-    for name, flags in (
-        (r"\s", kinds == SPACE),
-        (r"\w", (classes & WORD) > 0),
-        (r"\p{L}", kinds == LETTER),
-        (r"\p{N}", kinds == NUMBER),
-    ):
-        for written, value in ((name, flags), (f"\\{name[1].upper()}{name[2:]}", ~flags)):
-            if body.startswith(written):
-                return value, body[len(written) :]
-    if body.startswith("["):
-        return _set(body, expression)
-    length = 2 if body.startswith("\\") else 1
-    text = _literal(body[:length])
-    if not text:
-        raise _refuse(expression)
-    flags = np.zeros(CODE_POINTS, bool)
-    flags[ord(text)] = True
-    return flags, body[length:]
-
-
-def _set(body, expression):
-    negated = body.startswith("[^")
-    rest, flags = body[1 + negated :], np.zeros(CODE_POINTS, bool)
-    while rest and rest[0] != "]":
-        if rest[0] in "[&" or rest.startswith("-"):
-            raise _refuse(expression)
-        one, rest = _atom(rest, expression)
-        if rest.startswith("-") and not rest.startswith("-]"):
-            if one.sum() != 1:
-                raise _refuse(expression)
-            last, rest = _atom(rest[1:], expression)
-            if last.sum() != 1:
-                raise _refuse(expression)
-            one[one.argmax() : last.argmax() + 1] = True
-        flags |= one
-    if not rest:
-        raise _refuse(expression)
-    return ~flags if negated else flags, rest[1:]

@@ -43,6 +43,7 @@ NORMALIZERS = [
     N.Replace(Regex(" {2,}"), " "),
     N.Replace(Regex(r"[^\p{L}e-k\n]"), "#"),
     N.Replace(Regex("a{2}"), ""),
+    N.Replace(Regex(r"a+|\s+b?"), "_"),
     N.Sequence([N.NFKD(), N.StripAccents(), N.Lowercase(), N.Strip()]),
 ]
 PRE_TOKENIZERS = [
@@ -58,6 +59,16 @@ PRE_TOKENIZERS = [
         for invert in (False, True)
     ),
     *(P.Split(Regex(pattern), "isolated") for pattern in SPLITS),
+    *(
+        P.Split(Regex(pattern), how, invert)
+        for pattern, how, invert in (
+            (r"(\[[^\]]+]|Br?|é|[a-e]|\.|>>?|-|\%[0-9]{2})", "removed", True),
+            (r"\p{L}+\s*|[^\p{L}\s]+", "isolated", False),
+            (r"a|ab|\S{2,3}?|(?:'s)+", "merged_with_previous", False),
+            (r"\p{L}+[^\p{N}]", "merged_with_next", True),
+            (r"[\p{L}\p{N}]+.?", "contiguous", False),
+        )
+    ),
     P.Sequence([P.WhitespaceSplit(), P.Metaspace(prepend_scheme="first")]),
     P.Sequence([P.Split("s", "isolated"), P.Split(Regex(list(SPLITS)[3]), "removed", True)]),
 ]
@@ -127,10 +138,38 @@ def test_folder(name):
     assert decoded == theirs.decode_batch(ids)
 
 
-@pytest.mark.parametrize("pattern", [r"(?=a)", r"a|b", r"\w+\s*", "[a", "[a-z&&b]"])
+@pytest.mark.parametrize(
+    "pattern", [r"(?=a)", "a*", "a|", r"\w+", "^a|b", r"a++|b", r"(a)\1", r"\bab", "(a", "[a", "[a-z&&b]"]
+)
 def test_expressions_that_are_refused(pattern):
-    with pytest.raises(InputError, match="a text or one class of characters"):
+    with pytest.raises(InputError, match="a regular expression must"):
         read_normalizer({"type": "Replace", "pattern": {"Regex": pattern}, "content": ""}, "x")
+
+
+WORDS = ["<unk>", "a", "ab", "##b", "##abs", "b", "日", "##日本", "##", "é", "'", "1", "12", "##2", "##S", "bs", "d"]
+MODELS = [
+    {"type": "WordLevel", "unk_token": "<unk>"},
+    {"unk_token": "<unk>"},
+    {"type": "WordPiece", "unk_token": "<unk>", "continuing_subword_prefix": "##", "max_input_chars_per_word": 5},
+    {"type": "WordPiece", "unk_token": "<unk>", "continuing_subword_prefix": "", "max_input_chars_per_word": 100},
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("pre_tokenizer", [None, {"type": "Whitespace"}])
+def test_words(model, pre_tokenizer):
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    content = {"version": "1.0", "added_tokens": [{"id": 0, "content": "<unk>", **special}]}
+    content |= dict.fromkeys(("normalizer", "post_processor", "decoder"))
+    content |= {"pre_tokenizer": pre_tokenizer, "model": {**model, "vocab": {w: i for i, w in enumerate(WORDS)}}}
+    ours = kf.text.Tokenizer(content)
+    theirs = tokenizers.Tokenizer.from_str(json.dumps(content))
+    draw = random.Random(1)
+    texts = ["".join(draw.choices("aabbsS日本12d é'", k=draw.randrange(9))) for _ in range(1000)]
+    found = compare_tokenizers.differences(ours, theirs, [*texts, *TEXTS[::7], "ab<unk>日<unk>", "a" * 300])
+    assert not found, found[0]
+    with pytest.raises(InputError, match="`unk_token` must be in the vocabulary"):
+        kf.text.Tokenizer({**content, "model": {**content["model"], "unk_token": "odd"}})
 
 
 def test_fields_that_are_refused():
