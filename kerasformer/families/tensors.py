@@ -6,9 +6,10 @@ import pathlib
 import safetensors
 
 from kerasformer.errors import InputError
+from kerasformer.families.tf_files import open_tf
 from kerasformer.families.torch_files import Tensor, open_torch
 
-_SAFETENSORS, _TORCH = "model.safetensors", "pytorch_model.bin"
+_SAFETENSORS, _TORCH, _TF = "model.safetensors", "pytorch_model.bin", "tf_model.h5"
 _DTYPES = {
     "F16": "float16",
     "BF16": "bfloat16",
@@ -26,7 +27,7 @@ _OTHERS = ("*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ckpt*", "*.pt", "*.pth", 
 
 
 def open_tensors(folder):
-    """The tensors in a folder: `model.safetensors`, `pytorch_model.bin`, or shards of either with their index.
+    """The tensors in a folder: `model.safetensors`, `pytorch_model.bin` or `tf_model.h5`, or shards with their index.
 
     Args:
         folder: path.
@@ -39,14 +40,14 @@ def open_tensors(folder):
             `pytorch_model.bin` asks for anything but tensors.
     """
     folder = pathlib.Path(folder)
-    for name in (_SAFETENSORS, _TORCH):
+    for name in (_SAFETENSORS, _TORCH, _TF):
         if (folder / name).is_file():
             return _open_file(folder / name)
         if (folder / f"{name}.index.json").is_file():
             return _open_shards(folder / f"{name}.index.json")
     others = sorted({path.name for pattern in _OTHERS for path in folder.glob(pattern)})
     raise InputError(
-        f"{folder} must hold {_SAFETENSORS}, {_TORCH}, or shards of either with their index. "
+        f"{folder} must hold {_SAFETENSORS}, {_TORCH} or {_TF}, or shards of one with their index. "
         f"Found: {', '.join(others) or 'no weights'}."
     )
 
@@ -54,7 +55,7 @@ def open_tensors(folder):
 def weight_files(folder):
     """The files that hold the weights of a folder, a sorted list of paths: what `open_tensors` reads, or else files of
     TensorFlow or Keras."""
-    for name in (_SAFETENSORS, _TORCH):
+    for name in (_SAFETENSORS, _TORCH, _TF):
         if (folder / name).is_file():
             return [folder / name]
         if (folder / f"{name}.index.json").is_file():
@@ -64,7 +65,8 @@ def weight_files(folder):
 
 
 def _open_file(path):
-    return open_torch(path) if path.suffix == ".bin" else _open_safetensors(path)
+    openers = {".bin": open_torch, ".h5": open_tf}
+    return openers.get(path.suffix, _open_safetensors)(path)
 
 
 def _open_safetensors(path):
