@@ -48,21 +48,24 @@ def write(path, *rows):
     return str(path)
 
 
+ROWS = [("who saw", ("anna", 0)), ("who left", ("bob", 15)), ("what .",)]
+
+
 @pytest.fixture
 def asked(tmp_path):
-    return write(tmp_path / "train.json", *[("who saw", ("anna", 0)), ("who left", ("bob", 15)), ("what .",)] * 8)
+    return write(tmp_path / "asked.json", *ROWS * 8)
 
 
 def test_trains_reports_saves_and_publishes(tiny, asked, tmp_path, capsys):
     flags = question_answering.Flags(
-        train=asked,
+        train=write(tmp_path / "train.json", *ROWS * 80),
         validation=asked,
         test=asked,
         init=tiny,
         workdir=str(tmp_path / "work"),
         export=str(tmp_path / "models" / "mine"),
-        epochs=60,
-        patience=60,
+        epochs=6,
+        patience=6,
         learning_rate=1e-3,
         batch_size=8,
     )

@@ -1,5 +1,7 @@
 """A classifier learns the same from every form of labels, and weights count wherever a batch is split."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -31,6 +33,11 @@ def trained(*parts, names=("bad", "good"), batch=5, validation=False, **options)
     return history, [np.array(weight) for weight in task.model.trainable_variables]
 
 
+@functools.cache
+def plainly_trained():
+    return trained({"text": TEXTS}, LABELS)
+
+
 def assert_same(first, second):
     np.testing.assert_allclose(first[0]["loss"], second[0]["loss"], rtol=1e-5)
     for one, other in zip(first[1], second[1], strict=True):
@@ -54,7 +61,7 @@ def assert_same(first, second):
     ],
 )
 def test_forms_of_the_same_data_train_alike(parts):
-    assert_same(trained(*parts), trained({"text": TEXTS}, LABELS))
+    assert_same(trained(*parts), plainly_trained())
 
 
 def test_weights_repeat_and_leave_out_examples():

@@ -226,7 +226,7 @@ def test_learns_saves_and_exports(tmp_path):
     data = sentences(*["anna|B-place saw|O romes|B-人 .|I-人", "bob|O in|B-place rome|I-place"] * 8)
     task = make(crf=True)
     trainer = kf.training.Trainer(task, kf.training.adamw(5e-3))
-    trainer.fit(kf.data.tagging_batches(data, 8, shuffle_seed=0), epochs=15)
+    trainer.fit(kf.data.tagging_batches(data, 8, shuffle_seed=0).repeat(15))  # each epoch prepares its data anew
     metrics = trainer.evaluate(kf.data.tagging_batches(data, 8))
     assert metrics["f1"] == 1.0
     texts = ["  Anna saw\tRomes.", "", "bob in ROME"]
