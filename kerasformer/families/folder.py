@@ -36,7 +36,7 @@ from kerasformer.families.tensors import open_tensors
 from kerasformer.families.weights import assign, collect, is_of_pooler, names_in
 from kerasformer.files import local_path
 from kerasformer.models import decoder, encoder
-from kerasformer.text.sentencepiece_files import from_sentencepiece, sentencepiece_path
+from kerasformer.text.components import from_older_files
 
 _MODULES = (bert, roberta, xlm_roberta, distilbert, mpnet, electra, albert, deberta, modernbert, gpt2, llama)
 FAMILIES = {family.model_type: family for family in (*[module.FAMILY for module in _MODULES], xlm_roberta.CAMEMBERT)}
@@ -215,8 +215,9 @@ class Checkpoint:
             return read_settings(self.folder / "tokenizer.json")
         if is_google_folder(self.folder):
             return google_tokenizer(self.folder)
-        if sentencepiece_path(self.folder) is not None and not (self.folder / "vocab.txt").is_file():
-            return from_sentencepiece(self.folder, f"{self.family.class_name}Tokenizer")[0]
+        found = from_older_files(self.folder, f"{self.family.class_name}Tokenizer")
+        if found is not None:
+            return found[1]
         if self.family.tokenizer is None:
             raise InputError(f"{self.folder} must hold tokenizer.json: the family has no other tokenizer files.")
         return self.family.tokenizer(self.folder)

@@ -108,7 +108,6 @@ def load_folder(folder, default_class=None):
         folder: path.
         default_class: what older files are of where `tokenizer_class` does not say.
     """
-    from kerasformer.text.sentencepiece_files import from_sentencepiece, sentencepiece_path
     from kerasformer.text.wordpiece import WordPieceTokenizer
 
     path = folder / "tokenizer.json"
@@ -125,11 +124,40 @@ def load_folder(folder, default_class=None):
         from kerasformer.text.sentencepiece import SentencePieceTokenizer
 
         return SentencePieceTokenizer.load(folder)
-    path = sentencepiece_path(folder)
-    if path is not None and not (folder / "vocab.txt").is_file():
-        specification, special_tokens = from_sentencepiece(folder, default_class)
+    found = from_older_files(folder, default_class)
+    if found is not None:
+        path, specification, special_tokens = found
         return make_tokenizer(specification, settings | special_tokens, path)
     return WordPieceTokenizer.load(folder)
+
+
+def from_older_files(folder, default_class=None):
+    """The file, the content of a `tokenizer.json` and `{name: special token}`, of a folder that has other files.
+
+    None where it has none, or those that a family reads itself.
+
+    Args:
+        folder: path.
+        default_class: the class of the tokenizer where the files do not say.
+
+    Raises:
+        InputError: a file is missing, damaged, or of a kind that is not read.
+    """
+    from kerasformer.text.older_files import fast_bpe
+    from kerasformer.text.sentencepiece_files import from_sentencepiece, sentencepiece_path
+
+    if (folder / "bpe.codes").is_file():
+        return folder / "bpe.codes", *fast_bpe(folder)
+    if (folder / "vocab.txt").is_file():
+        return None
+    if (path := sentencepiece_path(folder)) is not None:
+        return path, *from_sentencepiece(folder, default_class)
+    if (folder / "source.spm").is_file():
+        raise InputError(
+            f"{folder} must have one tokenizer, such as tokenizer.json. Received: Marian's, one for each language "
+            "(source.spm and target.spm)."
+        )
+    return None
 
 
 def _special_tokens_map(folder):

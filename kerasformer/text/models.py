@@ -10,8 +10,10 @@ A word with `known >= 0` is that one token. `MODELS` is the registry, `{type: cl
 component, and has `ids`, dict from token to id.
 """
 
+import functools
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
@@ -52,6 +54,25 @@ def encode(codes, splits):
     )
 
 
+class SharedIds:
+    """A model of a vocabulary in which several tokens have one id.
+
+    Args:
+        vocab: dict from str to int.
+        make: function that gives the model of such a dict, in which no two tokens have one id.
+    """
+
+    def __init__(self, vocab, make):
+        self.ids = vocab
+        self._ids = np.array([*vocab.values()], np.int32)
+        self._model = make({token: number for number, token in enumerate(vocab)})
+
+    def __call__(self, words):
+        ids, splits, starts = self._model(words._replace(known=tf.minimum(words.known, 0)))
+        known = tf.repeat(words.known, splits[1:] - splits[:-1])
+        return tf.where(known >= 0, known, tf.gather(self._ids, ids)), splits, starts
+
+
 def byte_pair(
     vocab,
     merges,
@@ -68,16 +89,17 @@ def byte_pair(
     if dropout:
         raise InputError(f"`dropout` must be none: it makes tokens random. Received: {dropout!r}.")
     if not byte_level:
-        return CharacterModel(
-            vocab,
-            read_merges(merges),
-            unk_token,
-            continuing_subword_prefix or "",
-            end_of_word_suffix or "",
-            bool(fuse_unk),
-            bool(byte_fallback),
-            bool(ignore_merges),
+        make = functools.partial(
+            CharacterModel,
+            merges=read_merges(merges),
+            unk_token=unk_token,
+            prefix=continuing_subword_prefix or "",
+            suffix=end_of_word_suffix or "",
+            fuse_unk=bool(fuse_unk),
+            byte_fallback=bool(byte_fallback),
+            ignore_merges=bool(ignore_merges),
         )
+        return make(vocab) if len({*vocab.values()}) == len(vocab) else SharedIds(vocab, make)
     if continuing_subword_prefix or end_of_word_suffix:
         raise InputError(
             "`continuing_subword_prefix` and `end_of_word_suffix` must be none where words are bytes. Received: "

@@ -36,6 +36,8 @@ MPNET = {
     "special_tokens": FAIRSEQ | {"unk_token": "[UNK]"},
     "post_processor": "RobertaProcessing",
 }
+_WORDS = r"\S+\n?"
+_FAST_BPE = ("PhobertTokenizer", "BertweetTokenizer")
 _WORDPIECE = ("Bert", "DistilBert", "Electra", "MPNet")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 _MAPS = ("special_tokens_map.json", "tokenizer_config.json")
@@ -110,6 +112,76 @@ def byte_level_bpe(folder, classes, special_tokens, post_processor):
         ends = {name: [special[f"{name}_token"], places[special[f"{name}_token"]]] for name in ("cls", "sep")}
         processor = ends | {"type": "RobertaProcessing", "trim_offsets": True, "add_prefix_space": prefix}
     return byte_level_specification(vocabulary, merges, added, processor, add_prefix_space=prefix)
+
+
+def fast_bpe(folder):
+    """PhoBERT's and BERTweet's tokenizer, fastBPE, from `vocab.txt` with a token and its count a line and `bpe.codes`.
+
+    Words are what is between white space. A token that a word goes on after ends with `@@` in the vocabulary. It is one
+    of byte-pair encoding with `</w>` at the end of words; what the codes merge to and the vocabulary lacks is unknown.
+
+    Args:
+        folder: with both, and where there are any the smaller files that `wordpiece` reads too.
+
+    Returns:
+        The content of a `tokenizer.json`, and the special tokens, `{name: token}`.
+
+    Raises:
+        InputError: a file is missing or damaged, the two do not belong together, or tweets are to be normalized.
+    """
+    folder = pathlib.Path(folder)
+    settings = _checked_settings(folder, _FAST_BPE)
+    if settings.get("normalization"):
+        raise InputError(
+            f"{folder} must have normalization false: normalize tweets as BERTweet's authors do, then tokenize them. "
+            f"Received: {settings['normalization']!r}."
+        )
+    first = {token: place for place, token in enumerate(("<s>", "<pad>", "</s>", "<unk>"))}
+    ids = dict(first)
+    for line in _text(folder / "vocab.txt").removesuffix("\n").split("\n"):
+        token, space, _ = line.strip().rpartition(" ")
+        if not space:
+            raise InputError(f"{folder / 'vocab.txt'} must hold a token and its count a line. Received: {line!r}.")
+        ids[token] = len(ids)
+    special, places, added = read_special_tokens(
+        folder, settings, {"<mask>": len(ids)} | ids, FAIRSEQ | {"mask_token": "<mask>"}
+    )
+    merges = [tuple(line.split()[:-1]) for line in _text(folder / "bpe.codes").split("\n")[:-1]]
+    # Of codes that are there twice the last one counts.
+    merges = [*dict.fromkeys(merge for merge in reversed(merges) if len(merge) == 2)][::-1]
+    symbols = {}
+    for token, place in ids.items():
+        if token not in first:
+            symbols[token.removesuffix("@@") if token.endswith("@@") else f"{token}</w>"] = place
+    symbols.pop("", None)
+    # A word may end with "@@" itself.
+    shared = {f"{token}</w>": place for token, place in ids.items() if token.endswith("@@")}
+    merged = {symbol for left, right in merges for symbol in (left, right, left + right)}
+    missing = sorted(merged - symbols.keys() - shared.keys())
+    if 2 * len(missing) > len(merged):
+        raise InputError(
+            f"{folder}: bpe.codes must belong to vocab.txt. Received: codes of {len(merged)} pieces, of which "
+            f"{len(missing)} are not in the vocabulary, such as {missing[0]!r}."
+        )
+    ends = {name: [special[f"{name}_token"], places[special[f"{name}_token"]]] for name in ("cls", "sep")}
+    specification = {
+        "version": "1.0",
+        "added_tokens": added,
+        # Python's white space, which others do not count.
+        "normalizer": {"type": "Replace", "pattern": {"Regex": "[\x1c-\x1f]"}, "content": " "},
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": _WORDS}, "behavior": "Removed", "invert": True},
+        "post_processor": {"type": "RobertaProcessing", **ends, "trim_offsets": False, "add_prefix_space": False},
+        "decoder": {"type": "BPEDecoder", "suffix": "</w>"},
+        "model": {
+            "type": "BPE",
+            "unk_token": special["unk_token"],
+            "end_of_word_suffix": "</w>",
+            # Several have one id, whose name is that of the last.
+            "vocab": dict.fromkeys(missing, first["<unk>"]) | shared | symbols | first,
+            "merges": [list(merge) for merge in merges],
+        },
+    }
+    return specification, special
 
 
 def read_settings(folder):

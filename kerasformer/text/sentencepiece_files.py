@@ -16,8 +16,8 @@ FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.mode
 # Classes that do not tell the family.
 _ANY = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
 # Numbers in sentencepiece_model.proto.
-_UNIGRAM = 1
-_NORMAL, _CONTROL, _UNUSED = 1, 3, 5
+_UNIGRAM, _BPE = 1, 2
+_NORMAL, _CONTROL, _DEFINED, _UNUSED = 1, 3, 4, 5
 
 
 def sentencepiece_path(folder):
@@ -51,26 +51,56 @@ def from_sentencepiece(folder, default_class=None):
         ids.setdefault(token["content"] if isinstance(token, dict) else token, max(ids.values()) + 1)
     control = [piece.piece for piece in model.pieces if piece.type == _CONTROL and piece.piece in ids]
     special, places, added = read_special_tokens(folder, settings, ids, layout.special_tokens, [*layout.more, *control])
+    is_unigram = model.trainer_spec.model_type == _UNIGRAM
+    if not is_unigram:  # Merges do not lead to these.
+        defined = [piece.piece for piece in model.pieces if piece.type == _DEFINED and piece.piece in ids]
+        added += [{"id": ids[token], "content": token, "special": False} for token in defined]
     charsmap = base64.b64encode(model.normalizer_spec.precompiled_charsmap).decode("ascii")
     charsmap = [{"type": "Precompiled", "precompiled_charsmap": charsmap}] if charsmap else []
-    scheme = "never" if settings.get("add_prefix_space") is False else layout.prepend_scheme
-    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": True}
+    spaces = []
+    if layout.prepend_scheme is not None:
+        scheme = "never" if settings.get("add_prefix_space") is False else layout.prepend_scheme
+        spaces = [{"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": layout.splits}]
+    normalizers = [*layout.normalizers, *charsmap, *layout.spaces]
+    pre_tokenizers = [*layout.pre_tokenizers, *spaces]
     specification = {
         "version": "1.0",
         "added_tokens": added,
-        "normalizer": {"type": "Sequence", "normalizers": [*layout.normalizers, *charsmap, *layout.spaces]},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*layout.pre_tokenizers, metaspace]},
+        "normalizer": {"type": "Sequence", "normalizers": normalizers} if normalizers else None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": pre_tokenizers} if pre_tokenizers else None,
         "post_processor": _template_processing(layout, special, places),
-        "decoder": metaspace,
-        "model": {
-            "type": "Unigram",
-            "unk_id": places[special["unk_token"]],
-            # As published: also where the model has pieces of bytes, characters that no piece has are unknown.
-            "byte_fallback": False,
-            "vocab": [[piece, score - 100.0 * layout.penalized(piece)] for piece, score in pieces],
-        },
+        "decoder": layout.decoder or spaces[0],
+        "model": (_unigram if is_unigram else _byte_pair)(pieces, special["unk_token"], layout),
     }
     return specification, special
+
+
+def _unigram(pieces, unknown, layout):
+    return {
+        "type": "Unigram",
+        "unk_id": [piece for piece, _ in pieces].index(unknown),
+        "byte_fallback": layout.byte_fallback,
+        "vocab": [[piece, score - 100.0 * layout.penalized(piece)] for piece, score in pieces],
+    }
+
+
+def _byte_pair(pieces, unknown, layout):
+    """A piece is merged of any two pieces, those of the greatest score first."""
+    ids = {piece: place for place, (piece, _) in enumerate(pieces)}
+    merges = []
+    for whole, score in pieces:
+        halves = [(whole[:place], whole[place:]) for place in range(1, len(whole))]
+        halves = [pair for pair in halves if pair[0] in ids and pair[1] in ids]
+        merges += [(-score, *pair) for pair in sorted(halves, key=lambda pair: (ids[pair[0]], ids[pair[1]]))]
+    merges.sort(key=lambda merge: merge[0])
+    return {
+        "type": "BPE",
+        "unk_token": unknown,
+        "fuse_unk": True,
+        "byte_fallback": layout.byte_fallback,
+        "vocab": ids,
+        "merges": [[left, right] for _, left, right in merges],
+    }
 
 
 def _layout(folder, settings, default_class):
@@ -107,18 +137,20 @@ def _read(path, layout):
     if not model.pieces or not model.HasField("trainer_spec") or not model.HasField("normalizer_spec"):
         raise InputError(f"{path} must be a whole SentencePiece model. Received: one without all of its parts.")
     trainer, normalizer = model.trainer_spec, model.normalizer_spec
-    if trainer.model_type != _UNIGRAM:
+    if trainer.model_type not in (_UNIGRAM, _BPE):
         kind = trainer.ModelType.Name(trainer.model_type).lower()
-        raise InputError(f"{path} must be a unigram model of SentencePiece. Received: a model of the kind {kind!r}.")
+        raise InputError(f"{path} must be a unigram or BPE model of SentencePiece. Received: one of the kind {kind!r}.")
     settings = (
         (trainer, "treat_whitespace_as_suffix", False),
         (normalizer, "add_dummy_prefix", True),
-        (normalizer, "remove_extra_whitespaces", True),
+        (normalizer, "remove_extra_whitespaces", not layout.keeps_spaces),
         (normalizer, "escape_whitespaces", True),
     )
     for part, name, usual in settings:
         if getattr(part, name) != usual:
             raise InputError(f"{path} must have {name} {usual} to be read. Received: {not usual}.")
+    if layout.keeps_spaces and normalizer.precompiled_charsmap:
+        raise InputError(f"{path} must have no map of characters. Received: that of {normalizer.name!r}.")
     kinds = [piece.type for piece in model.pieces]
     if _UNUSED in kinds:
         raise InputError(f"{path} must not hold pieces that are not used. Received: {kinds.count(_UNUSED)} of them.")

@@ -27,7 +27,11 @@ class Layout:
         penalized: function of a piece, whether it gets a score so low that others are preferred.
         normalizers: before the model's map of characters. spaces: behind it.
         pre_tokenizers: before Metaspace.
-        prepend_scheme: of Metaspace.
+        prepend_scheme: of Metaspace; None for no Metaspace.
+        splits: whether Metaspace divides words.
+        decoder: None for that of Metaspace.
+        keeps_spaces: whether several spaces stay several, which the model has to say too.
+        byte_fallback: whether characters without a piece become bytes.
         more: further special tokens.
     """
 
@@ -41,7 +45,11 @@ class Layout:
     normalizers: tuple = ()
     spaces: tuple = ()
     pre_tokenizers: tuple = ({"type": "WhitespaceSplit"},)
-    prepend_scheme: str = "always"
+    prepend_scheme: str | None = "always"
+    splits: bool = True
+    decoder: dict | None = None
+    keeps_spaces: bool = False
+    byte_fallback: bool = False
     more: tuple = ()
 
 
@@ -62,6 +70,13 @@ def _replaced(pattern, content):
 
 def _xlm_roberta(settings):
     return _FAIRSEQ
+
+
+def _barthez(settings):
+    """The model has the special tokens."""
+    return dataclasses.replace(
+        _FAIRSEQ, special_tokens=FAIRSEQ | {"mask_token": "<mask>"}, first=(), last=(), dropped=0
+    )
 
 
 def _camembert(settings):
@@ -146,11 +161,40 @@ def _t5(settings):
     return dataclasses.replace(layout, spaces=spaces, pre_tokenizers=(), prepend_scheme="first")
 
 
+def _llama(settings):
+    """White space stays as it is, and a text begins with a space."""
+    ends = [settings.get(name, usual) for name, usual in (("add_bos_token", True), ("add_eos_token", False))]
+    around = ["bos_token"] * bool(ends[0]), ["eos_token"] * bool(ends[1])
+    single, second = ([*around[0], text, *around[1]] for text in ("$A", "$B"))
+    prefix, is_old = settings.get("add_prefix_space") is not False, settings.get("legacy") is not False
+    decoders = [_replaced({"String": "▁"}, " "), {"type": "ByteFallback"}, {"type": "Fuse"}]
+    return Layout(
+        " ".join(single),
+        " ".join([*single, *(f"{name}:1" for name in second)]),
+        {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+        normalizers=(
+            *([{"type": "Prepend", "prepend": "▁"}] * (prefix and is_old)),
+            *([_replaced({"String": " "}, "▁")] * is_old),
+        ),
+        pre_tokenizers=(),
+        prepend_scheme=None if is_old else "first" if prefix else "never",
+        splits=False,
+        decoder={
+            "type": "Sequence",
+            "decoders": [*decoders, *([{"type": "Strip", "content": " ", "start": 1, "stop": 0}] * prefix)],
+        },
+        keeps_spaces=True,
+        byte_fallback=True,
+    )
+
+
 # By the class of the tokenizer in `transformers`: functions of the settings.
 LAYOUTS = {
     "Albert": _albert,
+    "Barthez": _barthez,
     "Camembert": _camembert,
     "DebertaV2": _deberta,
+    "Llama": _llama,
     "MBart": _mbart,
     "T5": _t5,
     "XLMRoberta": _xlm_roberta,
@@ -160,7 +204,9 @@ MODEL_TYPES = {
     "albert": "Albert",
     "camembert": "Camembert",
     "deberta-v2": "DebertaV2",
+    "llama": "Llama",
     "mbart": "MBart",
+    "mistral": "Llama",
     "mt5": "T5",
     "t5": "T5",
     "xlm-roberta": "XLMRoberta",

@@ -15,6 +15,8 @@ from kerasformer.families.encoders import checkpoint_tokenizer
 from kerasformer.families.family import Settings
 from kerasformer.models import decoder, encoder
 from kerasformer.text.older_files import wordpiece
+from tests.fixtures.record_older_files import TEXTS as RECORDED_TEXTS
+from tests.fixtures.record_older_files import WORDS
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -98,6 +100,61 @@ def test_words_split_by_another_tool(tmp_path):
     folder = older_files("bert-base-japanese-v3", tmp_path)
     with pytest.raises(InputError, match=r"Received: tokenizer_class 'BertJapaneseTokenizer'") as error:
         wordpiece(folder)
+    assert "\n" not in str(error.value)
+
+
+RECORDED = np.load(pathlib.Path(__file__).parents[1] / "fixtures" / "older_files.npz")
+
+
+def write_codes(folder, vocabulary=None, codes=None, **settings):
+    texts = {"vocab.txt": vocabulary or str(RECORDED["phobert/vocabulary"]), "bpe.codes": codes or CODES}
+    for name, text in (texts | {"tokenizer_config.json": json.dumps(settings)}).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+CODES = str(RECORDED["phobert/codes"])
+
+
+def test_codes_of_fast_bpe(tmp_path):
+    """PhoBERT's ids as transformers gives them, and BERTweet's, which has the same files."""
+    tokenizer = kf.text.Tokenizer.from_folder(write_codes(tmp_path, tokenizer_class="BertweetTokenizer"))
+    texts = [*RECORDED_TEXTS, *WORDS]
+    for part, inputs in (("ids", tokenizer(texts)), ("pair_ids", tokenizer(texts, texts[::-1]))):
+        found = np.where(inputs["padding_mask"], inputs["token_ids"], -1)
+        np.testing.assert_array_equal(found, RECORDED[f"phobert/{part}"])
+    text = "cat on the mat,"
+    assert tokenizer.detokenize(tokenizer.tokenize([text])).numpy()[0].decode() == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"normalization": True}, "must have normalization false"),
+        ({"vocabulary": "a 1\nb@@\n"}, r"vocab\.txt must hold a token and its count a line\. Received: 'b@@'"),
+        ({"vocabulary": "a 1\nb@@ 1\n"}, r"bpe\.codes must belong to vocab\.txt.* are not in the vocabulary, such as"),
+        ({"tokenizer_class": "BertTokenizer"}, "read for PhobertTokenizer, BertweetTokenizer"),
+    ],
+)
+def test_codes_that_are_refused(changes, words, tmp_path):
+    with pytest.raises(InputError, match=words) as error:
+        kf.text.Tokenizer.from_folder(write_codes(tmp_path, **changes))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, r"must hold vocab\.txt or tokenizer\.json"),
+        ({"source.spm": "", "vocab.json": "{}"}, "must have one tokenizer.*Received: Marian's"),
+        ({"vocab.txt": "[UNK]\n", "tokenizer_config.json": '{"tokenizer_class": "BertJapaneseTokenizer"}'}, "BERT"),
+    ],
+)
+def test_folders_that_are_not_read(files, words, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=words) as error:
+        kf.text.Tokenizer.from_folder(tmp_path)
     assert "\n" not in str(error.value)
 
 

@@ -16,12 +16,12 @@ from kerasformer.families.encoders import checkpoint_tokenizer
 from kerasformer.families.family import Settings
 from kerasformer.models import encoder
 from kerasformer.text.sentencepiece_files import from_sentencepiece
-from tests.fixtures.record_sentencepiece_files import FOLDERS, TEXTS, make_model
+from tests.fixtures.record_older_files import FOLDERS, TEXTS, make_model
 
 sentencepiece = pytest.importorskip("sentencepiece")
 tokenizers = pytest.importorskip("tokenizers")
 DATA = pathlib.Path(os.environ.get("KF_DATA", "nowhere")) / "tokenizers"
-RECORDED = np.load(pathlib.Path(__file__).parents[1] / "fixtures" / "sentencepiece_files.npz")
+RECORDED = np.load(pathlib.Path(__file__).parents[1] / "fixtures" / "older_files.npz")
 
 
 def write(folder, name, model=None, **settings):
@@ -75,6 +75,48 @@ def test_deberta_v3_as_published(tmp_path):
     assert from_sentencepiece(tmp_path)[0] == {
         name: value for name, value in expected.items() if name not in ("truncation", "padding")
     }
+
+
+@pytest.mark.parametrize("name", ["barthez", "stories260k-llama"])
+def test_byte_pair_as_published(name, tmp_path):
+    expected = published(name)
+    expected["model"]["merges"] = [
+        merge.split(" ") if isinstance(merge, str) else merge for merge in expected["model"]["merges"]
+    ]
+    for file in ("sentencepiece.bpe.model", "tokenizer.model", "tokenizer_config.json"):
+        if (DATA / name / file).is_file():
+            shutil.copy(DATA / name / file, tmp_path)
+    found, _ = from_sentencepiece(tmp_path)
+    for part in ("unk_token", "fuse_unk", "vocab", "merges"):
+        assert found["model"][part] == expected["model"][part]
+    # BARThez has the notation of 2020 for the others.
+    for part in ("added_tokens", "post_processor", *(("normalizer", "pre_tokenizer", "decoder") * ("llama" in name))):
+        assert found[part] == expected[part]
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+@pytest.mark.parametrize("prefix", [True, False])
+def test_llama(legacy, prefix, tmp_path):
+    """What it adds to texts and between them; a space before a text, or before what follows a special token too."""
+    model = make_model("", model_type="bpe", remove_extra_whitespaces=False, normalization_rule_name="identity",
+                       normalization_rule_tsv="", byte_fallback=True, vocab_size=360)  # fmt: skip
+    (tmp_path / "tokenizer.model").write_bytes(model)
+    settings = {
+        "tokenizer_class": "LlamaTokenizer",
+        "legacy": legacy,
+        "add_prefix_space": prefix,
+        "add_eos_token": True,
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer = reference(tmp_path)
+    found = tokenizer.encode("at<s>at  é\U0001f389")
+    start = "▁" if prefix else ""
+    assert "".join(found.tokens) == (f"<s>{start}at<s>{start if legacy else ''}at▁▁é<0xF0><0x9F><0x8E><0x89></s>")
+    assert tokenizer.decode(found.ids) == ("at at  é\U0001f389" if legacy and prefix else "atat  é\U0001f389")
+    pair = tokenizer.encode("at", "at")
+    half = len(pair.tokens) // 2
+    assert "".join(pair.tokens) == f"<s>{start}at</s>" * 2
+    assert pair.type_ids == [0] * half + [1] * half
 
 
 # The file, how many tokens the family adds behind the pieces, and the types of the first pieces.
@@ -185,8 +227,8 @@ def test_settings_that_are_refused(settings, words, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"model_type": "char"}, "Received: a model of the kind 'char'"),
-        ({"model_type": "word"}, "Received: a model of the kind 'word'"),
+        ({"model_type": "char"}, "Received: one of the kind 'char'"),
+        ({"model_type": "word"}, "Received: one of the kind 'word'"),
         ({"add_dummy_prefix": False}, "must have add_dummy_prefix True to be read"),
         ({"remove_extra_whitespaces": False}, "must have remove_extra_whitespaces True to be read"),
         ({"treat_whitespace_as_suffix": True}, "must have treat_whitespace_as_suffix False to be read"),
