@@ -18,7 +18,7 @@ class TokenMasking:
     holds on average for texts of any length. The numbers depend on each text's seed and on nothing else.
 
     Args:
-        tokenizer: a WordPieceTokenizer with a mask token.
+        tokenizer: a `WordPieceTokenizer` or `Tokenizer` with a mask token.
         rate: share of the tokens to choose.
         whole_words: choose all pieces of a word, or none.
         max_masked: most chosen tokens a text, or None.
@@ -31,7 +31,7 @@ class TokenMasking:
         if tokenizer.mask_id is None:
             raise InputError(
                 f"Learning a masked language model needs a mask token. The vocabulary of {tokenizer.vocabulary_size:,} "
-                f"tokens lacks {tokenizer.mask_token!r}: add it, or learn a new vocabulary."
+                "tokens lacks it: add it, or learn a new vocabulary."
             )
         if not 0 < rate < 1 or (max_masked is not None and max_masked < 1):
             raise InputError(

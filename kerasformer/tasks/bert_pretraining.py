@@ -275,7 +275,8 @@ class BertPretraining(Task):
         return functions | ({"next_sentence": next_sentence} if self.next_sentence else {})
 
     def warmup_inputs(self, batch_size):
-        texts = [f"the {self.tokenizer.mask_token} " + "good " * (4 + 6 * i) for i in range(batch_size)]
+        mask = self.tokenizer.vocabulary[self.tokenizer.mask_id]
+        texts = [f"the {mask} " + "good " * (4 + 6 * i) for i in range(batch_size)]
         return {"text": np.array(texts, dtype=object)}
 
 

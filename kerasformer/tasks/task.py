@@ -146,6 +146,9 @@ class Task:
         settings = self.__dict__.get("settings")
         if settings is not None and name in settings.__dataclass_fields__:
             return getattr(settings, name)
+        if hasattr(type(self), name):
+            # A property failed with an AttributeError: this tells which one.
+            return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
 
     def __setattr__(self, name, value):

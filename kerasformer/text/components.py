@@ -87,6 +87,18 @@ def outer_spaces(vocabulary):
     return tuple(np.array([count(token) for token in vocabulary], np.int32).reshape(-1, 2).T)
 
 
+def word_beginnings(vocabulary, prefix):
+    """Which tokens begin a word, bool `[vocabulary]`: those with the mark of a space, or without the prefix of a piece
+    inside of a word; all of them where the vocabulary has neither."""
+    if prefix:
+        return np.array([not token.startswith(prefix) for token in vocabulary])
+    for mark in (byte_letters()[ord(" ")], "\u2581"):
+        begins = np.array([token.startswith(mark) for token in vocabulary])
+        if begins.any():
+            return begins
+    return np.ones(len(vocabulary), bool)
+
+
 def make_tokenizer(specification, settings, path):
     """The tokenizer of a `tokenizer.json`'s content: a WordPieceTokenizer where it is BERT's, else a Tokenizer."""
     from kerasformer.text.huggingface import unlike_bert

@@ -230,6 +230,11 @@ class Tokenizer(BaseTokenizer):
         self.unknown_id = find("unk_token")
         self.mask_id = find("mask_token")
 
+    def begins_word(self, ids):
+        """Whether a token begins a word, as far as it tells by itself: int to bool, of the same shape."""
+        prefix = self.specification["model"].get("continuing_subword_prefix")
+        return tf.gather(components.word_beginnings(self.vocabulary, prefix), ids)
+
     @classmethod
     def from_file(cls, path):
         """Reads a `tokenizer.json`.

@@ -11,8 +11,10 @@ import tensorflow as tf
 import kerasformer as kf
 from kerasformer.errors import InputError
 from kerasformer.models import BertConfig, bert
-from kerasformer.tasks import BertPretraining
-from kerasformer.text import WordPieceTokenizer
+from kerasformer.serving.preview.loaded_model import LoadedModel
+from kerasformer.tasks import BertPretraining, MaskedLanguageModel
+from kerasformer.text import BytePairTokenizer, WordPieceTokenizer
+from kerasformer.text.byte_level import byte_letters
 
 WORDS = [f"w{n}" for n in range(20)]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##s"]
@@ -174,6 +176,30 @@ def test_fill_mask():
     again = static.fill_mask(["w1 [MASK] w2", "no mask", "[MASK] w3 [MASK] w9", ""])
     np.testing.assert_allclose(again["scores"], answers["scores"], rtol=1e-4)
     assert (again["tokens"] == answers["tokens"]).all()
+
+
+def byte_pairs():
+    tokens = dict.fromkeys(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *byte_letters(), "\u0120a", "ab"])
+    names = ("start_token", "padding_token", "end_token", "unknown_token", "mask_token")
+    special = dict(zip(names, list(tokens)[:5], strict=True))
+    return BytePairTokenizer(list(tokens), [("\u0120", "a"), ("a", "b")], max_length=10, **special)
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_any_tokenizer_with_a_mask(whole_words, tmp_path):
+    """Fine-tuned and served with byte-level tokens, of which those with a space begin a word."""
+    tokens = byte_pairs()
+    found = tokens.begins_word(tokens.tokenize(["ab a"]).values).numpy()
+    assert found.tolist() == [False, True]
+    config = dataclasses.replace(CONFIG, vocabulary_size=tokens.vocabulary_size)
+    task = MaskedLanguageModel(bert(config), tokens, whole_words=whole_words, num_candidates=2)
+    kf.serving.export(task, tmp_path / "model")
+    served = LoadedModel(tmp_path / "model").run("fill_mask", {"text": np.array([b"ab <mask>", b"a"], object)})
+    expected = task.predict(["ab <mask>", "a"])
+    assert np.char.decode(served["tokens"].astype(bytes)).tolist() == expected["tokens"].tolist()
+    seeds = tf.stack([tf.fill([4], 5), tf.range(4)], 1)
+    inputs, _ = task.training_batch({**tokens(["ab a ab a"] * 4), "seed": seeds}, {})
+    assert inputs["masked_positions"].shape[0] == 4
 
 
 @pytest.mark.parametrize("texts", [[], ["w1"], ["", " "]])
