@@ -102,6 +102,10 @@ def byte_level_bpe(folder, classes, special_tokens, post_processor):
         InputError: a file is missing or damaged, or a special token is not in the vocabulary.
     """
     folder = pathlib.Path(folder)
+    if missing := [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]:
+        raise InputError(
+            f"{folder} must hold tokenizer.json, or vocab.json and merges.txt. Missing: {' and '.join(missing)}."
+        )
     settings = _checked_settings(folder, classes)
     vocabulary = dict(read_json(folder / "vocab.json", required=True))
     merges = read_merges(folder / "merges.txt")
