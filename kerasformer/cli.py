@@ -49,7 +49,7 @@ def _parser():
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            epilog=f"example:\n  kerasformer {example}",
+            epilog="\n".join(["example:", *(f"  kerasformer {line}" for line in example.split("\n"))]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         new.set_defaults(run=run)
@@ -59,7 +59,8 @@ def _parser():
         "publish",
         _publish,
         "export a task as the next version of a model, checked as a server would meet it",
-        "publish work/sentiment/task savedmodels/sentiment --precision bfloat16",
+        "publish work/sentiment/task savedmodels/sentiment --precision bfloat16\n"
+        "publish distilbert-base-uncased-finetuned-sst-2-english savedmodels/sst2",
     )
     new.add_argument("folder", help="folder of a saved task, or of a fine-tuned model of Hugging Face's or KerasHub's")
     _add_task_options(new)
@@ -103,8 +104,10 @@ def _parser():
     new.add_argument("--output", required=True, metavar="F", help="written as one JSON object a line, in order")
     new.add_argument("--batch-size", type=int, default=32, help="texts computed at a time, default %(default)s")
 
-    new = command("info", _info, "describe what a folder holds", "info work/sentiment/task")
-    new.add_argument("folder", help="folder of a saved task, a version's folder, or a model's folder")
+    new = command("info", _info, "describe what a folder holds", "info work/sentiment/task\ninfo bert-base-cased")
+    new.add_argument(
+        "folder", help="folder of a saved task, of a model of Hugging Face's or KerasHub's, or of exported versions"
+    )
     return parser
 
 

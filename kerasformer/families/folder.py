@@ -320,7 +320,16 @@ def family_of(config):
 
 
 def write_checkpoint(
-    folder, backbone, kind=None, head=None, *, labels=None, problem_type=None, model_type=None, **further
+    folder,
+    backbone,
+    kind=None,
+    head=None,
+    *,
+    labels=None,
+    problem_type=None,
+    head_dropout=None,
+    model_type=None,
+    **further,
 ):
     """Writes `config.json` and `model.safetensors`, which Hugging Face Transformers loads, into a folder.
 
@@ -334,6 +343,7 @@ def write_checkpoint(
         head: an object with the attributes that the family's rows of this kind name, as for `Checkpoint.assign`.
         labels: names of the outputs of a classification head.
         problem_type: of a sequence classifier, as in `Checkpoint`.
+        head_dropout: rate of the head's dropout; None leaves it out.
         model_type: name of the family; by default the first whose config can describe the backbone.
         further: fields of `config.json`, such as `pad_token_id`.
 
@@ -365,6 +375,9 @@ def write_checkpoint(
         settings["label2id"] = {label: place for place, label in enumerate(labels)}
     if problem_type is not None:
         settings["problem_type"] = problem_type
+    if head_dropout is not None:
+        # Where the field is the blocks' too (DistilBERT's token classifier), theirs is kept.
+        settings.setdefault(family.head_dropout.get(kind, "classifier_dropout"), head_dropout)
     description, weights = folder / "config.json", folder / "model.safetensors"
     description.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     # Transformers takes no file that does not say for which library it was written.

@@ -53,6 +53,14 @@ def check_rate(name, value):
         raise InputError(f"`{name}` must be a number in [0, 1). Received: {name}={value!r}.")
 
 
+def check_heads(num_heads, hidden_dim):
+    """Raises InputError unless heads of one width make up `hidden_dim`."""
+    if hidden_dim % num_heads:
+        raise InputError(
+            f"`num_heads` must divide `hidden_dim`. Received: num_heads={num_heads}, hidden_dim={hidden_dim}."
+        )
+
+
 def serialized(value):
     """A config, or a plain value, as JSON takes it."""
     return keras.saving.serialize_keras_object(value) if isinstance(value, Config) else value
@@ -349,7 +357,8 @@ class EmbeddingConfig(Config):
         hidden_dim: width of the model.
         positions: "learned", "sinusoidal", or None where attention knows positions.
         max_sequence_length: number of positions; for learned ones, rows of the table less `position_offset`.
-        position_offset: rows of the learned table before the row of position 0 (RoBERTa: 2).
+        position_offset: rows of the learned table before the row of position 0 (RoBERTa: 2). With these, positions
+            count the tokens that are not padding, also where padding is on the left.
         num_segments: rows of the segment table; 0 for none.
         embedding_dim: width of the tables, which a projection to `hidden_dim` follows; None for tables of width
             `hidden_dim` without one.

@@ -8,7 +8,7 @@ from kerasformer.layers.attention import attention_for_serving, scaled_dot_produ
 from kerasformer.layers.attention_heads import merge_heads, split_heads
 from kerasformer.layers.base import Layer, Relative
 from kerasformer.layers.cache import KeyValueCache
-from kerasformer.layers.configs import AttentionConfig, serialized
+from kerasformer.layers.configs import AttentionConfig, check_heads, serialized
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.feed_forward import project
 from kerasformer.layers.masks import check_attention_mask, check_padding_mask, is_open, joint_mask, window_mask
@@ -103,10 +103,8 @@ class MultiHeadAttention(Layer):
 
     def build(self, query_shape, value_shape=None):
         dim, config = query_shape[-1], self.config
-        if config.head_dim is None and dim % self.num_heads:
-            raise InputError(
-                f"`num_heads` must divide `hidden_dim`. Received: num_heads={self.num_heads}, hidden_dim={dim}."
-            )
+        if config.head_dim is None:
+            check_heads(self.num_heads, dim)
         self.head_dim = config.head_dim or dim // self.num_heads
         queries, keys = self.num_heads * self.head_dim, self.num_key_value_heads * self.head_dim
         self.is_cross_attention = value_shape is not None

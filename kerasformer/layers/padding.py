@@ -172,13 +172,14 @@ class TokenPositions(RowsLayer):
 
     Args:
         packed_sequences: the mask numbers several sequences in a row, see `SequenceMask`; each begins at 0.
+        skip_padding: count tokens alone, so that the first one has position 0 behind padding on the left too.
     """
 
     _input_dtype = "int32"
 
-    def __init__(self, packed_sequences=False, **kwargs):
+    def __init__(self, packed_sequences=False, skip_padding=False, **kwargs):
         super().__init__(**kwargs)
-        self.packed_sequences = packed_sequences
+        self.packed_sequences, self.skip_padding = packed_sequences, skip_padding
 
     def call(self, padding_mask, layout=None):
         if self.packed_sequences:
@@ -186,13 +187,17 @@ class TokenPositions(RowsLayer):
             numbers = tf.where(is_open(padding_mask), padding_mask, padding_mask.dtype.max)
             begin = tf.searchsorted(numbers, numbers)
             return pack(tf.range(tf.shape(padding_mask)[1]) - begin, layout)
+        if self.skip_padding:
+            numbers = tf.cumsum(tf.cast(is_open(padding_mask), tf.int32), axis=1) - 1
+            return pack(tf.maximum(numbers, 0), layout)
         if layout is not None:
             return layout["pack"] % tf.maximum(tf.shape(padding_mask)[1], 1)
         batch, length = tf.unstack(tf.shape(padding_mask))
         return tf.tile(tf.range(length), [batch])
 
     def get_config(self):
-        return {**super().get_config(), "packed_sequences": self.packed_sequences}
+        options = {"packed_sequences": self.packed_sequences, "skip_padding": self.skip_padding}
+        return {**super().get_config(), **options}
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")

@@ -3,7 +3,7 @@
 import keras
 
 from kerasformer.errors import InputError
-from kerasformer.layers.configs import Config, registered
+from kerasformer.layers.configs import Config, check_heads, registered
 from kerasformer.models.backbone import Backbone, encoder
 from kerasformer.models.configs import (
     AttentionConfig,
@@ -51,11 +51,7 @@ class BertConfig(Config):
         self._check_positive("vocabulary_size", "hidden_dim", "num_layers", "num_heads", "intermediate_dim")
         self._check_positive("max_sequence_length", "num_segments")
         self._check_rates("dropout", "attention_dropout")
-        if self.hidden_dim % self.num_heads:
-            raise InputError(
-                "`num_heads` must divide `hidden_dim`. "
-                f"Received: num_heads={self.num_heads}, hidden_dim={self.hidden_dim}."
-            )
+        check_heads(self.num_heads, self.hidden_dim)
 
     @classmethod
     def named(cls, name: str, **changes) -> "BertConfig":

@@ -15,6 +15,7 @@ from kerasformer.layers.configs import (
     RelativeBiasConfig,
     RelativeEmbeddingConfig,
     RotaryConfig,
+    check_heads,
     registered,
 )
 
@@ -94,11 +95,8 @@ class ModelConfig(Config):
         if self.convolution is not None and self.blocks[0].causal:
             raise InputError("A `convolution` reads later tokens too, and needs blocks that are not causal.")
         for block in self.blocks:
-            if block.attention.head_dim is None and self.hidden_dim % block.attention.num_heads:
-                raise InputError(
-                    "`num_heads` must divide `hidden_dim`. "
-                    f"Received: num_heads={block.attention.num_heads}, hidden_dim={self.hidden_dim}."
-                )
+            if block.attention.head_dim is None:
+                check_heads(block.attention.num_heads, self.hidden_dim)
 
     @property
     def hidden_dim(self):

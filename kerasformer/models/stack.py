@@ -119,7 +119,9 @@ class Stack:
         self._layout = PaddingLayout(name=f"{prefix}padding_layout") if remove_padding else None
         self._pack_tokens = PackTokens(name=f"{prefix}pack_token_ids")
         self._pack_segments = PackTokens(name=f"{prefix}pack_segment_ids")
-        self._positions = TokenPositions(packed_sequences, name=f"{prefix}positions")
+        # A table with rows for padding (RoBERTa, MPNet) has the others for tokens alone.
+        skips = config.embedding.position_offset > 0
+        self._positions = TokenPositions(packed_sequences, skips, name=f"{prefix}positions")
         self._sequence_mask = SequenceMask(name=f"{prefix}sequence_mask") if packed_sequences else None
 
     def initializer(self):

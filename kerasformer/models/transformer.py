@@ -3,7 +3,7 @@
 import keras
 
 from kerasformer.errors import InputError
-from kerasformer.layers.configs import Config, registered
+from kerasformer.layers.configs import Config, check_heads, registered
 from kerasformer.models.backbone import Backbone, encoder_decoder
 from kerasformer.models.configs import (
     AttentionConfig,
@@ -69,11 +69,7 @@ class TransformerConfig(Config):
             self._check_positive("target_vocabulary_size")
         self._check_rates("dropout", "attention_dropout")
         self._check_choice("positions", POSITIONS)
-        if self.hidden_dim % self.num_heads:
-            raise InputError(
-                "`num_heads` must divide `hidden_dim`. "
-                f"Received: num_heads={self.num_heads}, hidden_dim={self.hidden_dim}."
-            )
+        check_heads(self.num_heads, self.hidden_dim)
 
     @classmethod
     def named(cls, name: str, **changes) -> "TransformerConfig":

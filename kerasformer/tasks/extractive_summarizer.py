@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.layers import InterSentenceEncoder
+from kerasformer.layers.configs import check_heads
 from kerasformer.metrics.rouge import rouge
 from kerasformer.tasks.selection import select_sentences
 from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task, string_spec
@@ -62,11 +63,7 @@ class ExtractiveSummarizer(Task):
 
     def build(self):
         sequence = encoder_output(self.encoder, "sequence_output", "A summarizer")
-        if sequence.shape[-1] % self.num_heads:
-            raise InputError(
-                f"`num_heads` must divide `hidden_dim`. Received: num_heads={self.num_heads}, "
-                f"hidden_dim={sequence.shape[-1]}."
-            )
+        check_heads(self.num_heads, sequence.shape[-1])
         layer = InterSentenceEncoder(
             self.tokenizer.start_id,
             self.num_layers,

@@ -106,4 +106,5 @@ def _pretraining(checkpoint, tokenizer, settings):
 def _filled(name, checkpoint, tokenizer, settings, pooled=False):
     task = registered_tasks()[name](checkpoint.backbone(pooled=pooled), tokenizer, **settings)
     checkpoint.assign(task.encoder, task.head)
+    task.checkpoint_was_read()
     return task

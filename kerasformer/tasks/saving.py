@@ -81,7 +81,8 @@ def _write_model(task, scratch):
         further = task.checkpoint_settings() if kind else {}
         if hasattr(task.tokenizer, "padding_id"):
             further["pad_token_id"] = task.tokenizer.padding_id
-        write_checkpoint(scratch, backbone, kind, task.head if kind else None, model_type=family.model_type, **further)
+        head = task.checkpoint_head() if kind else None
+        write_checkpoint(scratch, backbone, kind, head, model_type=family.model_type, **further)
         model = {name: backbone.get_config()[name] for name in ("options", "dtype")}
         if kind:
             written = {id(weight) for weight in task.head.variables()}
@@ -182,6 +183,8 @@ def _load_ours(folder, changes):
     task = registered_tasks()[name](made, tokenizer, **{**further, **description["settings"], **changes})
     if checkpoint is not None:
         checkpoint.assign(task.encoder, task.head if kind else None, kind)
+        if kind:
+            task.checkpoint_was_read()
     written = {id(weight) for weight in task.head.variables()} if kind else set()
     if is_sentence_transformers(folder):
         read_embedder_settings(folder).assign(task)

@@ -126,7 +126,7 @@ class Tagger(Task):
         return TagScheme.bio(self.entity_types) if self.labels is None else TagScheme(self.labels)
 
     def checkpoint_settings(self):
-        return {"labels": list(self.tag_names)}
+        return {"labels": list(self.tag_names), "head_dropout": self.dropout}
 
     @property
     def tag_names(self):

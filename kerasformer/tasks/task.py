@@ -341,6 +341,13 @@ class Task:
         """Further arguments of `write_checkpoint`, such as the names of labels."""
         return {}
 
+    def checkpoint_head(self):
+        """The head as it is written into a checkpoint, an object with the attributes of `head`."""
+        return self.head
+
+    def checkpoint_was_read(self):
+        """Called when the head holds what `checkpoint_head` wrote: the reverse of it."""
+
     def vector_settings(self):
         """Arguments of `write_embedder_settings`, for a task that makes vectors of texts; else {}."""
         return {}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 
 import keras
 import numpy as np
@@ -98,8 +99,8 @@ class TextClassifier(Task):
             its tokens, for encoders that were trained so, as sentence-transformers are.
         dropout: rate on that vector, when training.
         target_mean, target_scale: of a regression's numbers, such as mean and standard deviation of the training data.
-            The model computes `(number - target_mean) / target_scale`. Loss, `tokens` and the head in `config.json`'s
-            terms are of these; answers and metrics are of the numbers.
+            The model computes `(number - target_mean) / target_scale`. Loss and `tokens` are of these; answers,
+            metrics and the head in a saved `model.safetensors` are of the numbers.
         activation: of a regression, "linear", or "sigmoid" for numbers between 0 and 1, such as the relevance that a
             reranker (a cross-encoder of pairs) predicts. With "sigmoid" the loss is the binary cross-entropy.
         windows: how a text longer than the tokenizer's `max_length` is classified: None truncates it; otherwise it is
@@ -155,12 +156,31 @@ class TextClassifier(Task):
 
     def checkpoint_settings(self):
         if self.is_regression:
-            settings = {"labels": ["LABEL_0"], "problem_type": "regression"}
+            settings = {"labels": ["LABEL_0"], "problem_type": "regression", "head_dropout": self.dropout}
             if self.pairs:  # what sentence-transformers' CrossEncoder reads
                 settings["sentence_transformers"] = {"activation_fn": ACTIVATION_CLASSES[self.activation]}
             return settings
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
-        return {"labels": list(self.label_names), "problem_type": kind}
+        return {"labels": list(self.label_names), "problem_type": kind, "head_dropout": self.dropout}
+
+    @property
+    def _is_standardized(self):
+        return self.is_regression and (self.target_mean, self.target_scale) != (0.0, 1.0)
+
+    def checkpoint_head(self):
+        """In a checkpoint a regression's head gives the numbers themselves, as others read it."""
+        if not self._is_standardized:
+            return self.head
+        dense, scale = self.head.output, self.target_scale
+        kernel, bias = (keras.ops.convert_to_numpy(value).astype("float64") for value in (dense.kernel, dense.bias))
+        return Head(output=types.SimpleNamespace(kernel=kernel * scale, bias=bias * scale + self.target_mean))
+
+    def checkpoint_was_read(self):
+        if self._is_standardized:
+            dense, scale = self.head.output, self.target_scale
+            dense.kernel.assign(keras.ops.convert_to_numpy(dense.kernel).astype("float64") / scale)
+            bias = keras.ops.convert_to_numpy(dense.bias).astype("float64")
+            dense.bias.assign((bias - self.target_mean) / scale)
 
     def vector_settings(self):
         return {"pooling": "mean"} if self.pooling == "mean" else {}

@@ -60,6 +60,23 @@ def test_hidden_states_and_pooler(recorded, tmp_path):
         np.testing.assert_allclose(outputs["pooled_output"], recorded["pooled"], rtol=0, atol=HIDDEN)
 
 
+@pytest.mark.parametrize("name", ["roberta", "mpnet"])
+def test_padding_on_the_left(name, tmp_path):
+    """Their positions count tokens, and so do transformers': each row says the same, moved to the right."""
+    recorded = Recorded(FIXTURES / f"encoder_{name}.npz")
+    backbone = loaded(recorded.write(tmp_path / "model"))
+    lengths = recorded.inputs["padding_mask"].sum(1)
+    width = recorded.inputs["padding_mask"].shape[1]
+    assert len(set(lengths)) > 1
+
+    def moved(values):
+        return np.stack([np.roll(row, width - length, 0) for row, length in zip(values, lengths, strict=True)])
+
+    outputs = backbone({key: moved(value) for key, value in recorded.inputs.items()})
+    expected = moved(recorded[f"hidden/{len(backbone.blocks)}"] * recorded.mask)
+    np.testing.assert_allclose(outputs["sequence_output"], expected, rtol=0, atol=HIDDEN)
+
+
 def test_a_packed_batch(recorded, tmp_path):
     """The second, third and fourth sequence in one row."""
     checkpoint = open_checkpoint(recorded.write(tmp_path / "model"))

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from safetensors.numpy import load_file
 
 import kerasformer as kf
 from kerasformer.errors import InputError
@@ -131,6 +132,24 @@ def test_numbers_of_any_scale():
         make(None, target_scale=0.0)
     with pytest.raises(InputError, match="for a regression"):
         make(target_mean=1.0)
+
+
+def test_a_saved_regression_gives_the_numbers_themselves(tmp_path):
+    task = make(None, target_mean=50.0, target_scale=8.0, dropout=0.37)
+    task.head.output.bias.assign([0.5])
+    expected = task.predict(["good", "bad movie"])["score"]
+    task.save(tmp_path)
+    found = load_file(tmp_path / "model.safetensors")
+    np.testing.assert_allclose(found["classifier.weight"], task.head.output.kernel.numpy().T * 8, rtol=1e-6)
+    np.testing.assert_allclose(found["classifier.bias"], [54.0], rtol=1e-6)
+    assert json.loads((tmp_path / "config.json").read_text())["classifier_dropout"] == 0.37
+
+    loaded = kf.load(tmp_path)
+    assert (loaded.target_mean, loaded.target_scale) == (50, 8)
+    np.testing.assert_allclose(loaded.head.output.bias, [0.5], rtol=1e-6)
+    np.testing.assert_allclose(loaded.predict(["good", "bad movie"])["score"], expected, rtol=1e-6)
+    (tmp_path / "kerasformer.json").unlink()  # as others read it
+    np.testing.assert_allclose(kf.load(tmp_path).predict(["good", "bad movie"])["score"], expected, rtol=1e-5)
 
 
 def test_metrics_of_a_classification():
