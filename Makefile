@@ -25,7 +25,7 @@ docs: $(VENV)/documentation
 compare: $(VENV)/installed
 	$(BIN)/python -m benchmarks.compare_tokenizers roberta-base gpt2 ModernBERT-base qwen3 xlm-roberta-base \
 		albert-base-v2 deberta-v3 deberta-v2-large-japanese t5-small flan-t5-small bergamot-enpt-tiny mistral-7b \
-		stories260k-llama barthez
+		stories260k-llama barthez ../checkpoints/rxnmapper-albert
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m exhaustive
 
 lint: $(VENV)/installed

@@ -167,7 +167,8 @@ def main():
         theirs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         theirs.no_padding()
         theirs.no_truncation()
-        is_unigram = "unk_id" in ours.specification["model"]
+        # Where one character replaces two, it has the place of only one of them.
+        replaces = "unk_id" in ours.specification["model"] or "Precompiled" in str(ours.specification["normalizer"])
         kinds = {
             "mixtures": lambda ours=ours: mixtures(20_000, ours.special_tokens),
             "code points": code_points,
@@ -177,7 +178,7 @@ def main():
         }
         for kind, texts in kinds.items():
             texts = texts()[:: flags.step]
-            found = differences(ours, theirs, texts, offsets=not is_unigram)
+            found = differences(ours, theirs, texts, offsets=not replaces)
             print(f"{name}: {kind}: {len(texts):,} texts, {len(found):,} differ", flush=True)
             for text, row, expected in found[:2]:
                 print(f"    {text[:60]!r}\n    {row}\n    {expected}")
