@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from kerasformer.text.stream import copies
+
 CODE_POINTS = 0x110000
 _BLOCK_BITS = 7
 
@@ -51,8 +53,7 @@ class Replacements:
             counts: int32 `[chars]`, 0 to leave out a code point, else `self.counts(rows)`.
         """
         counts = self.counts(rows) if counts is None else counts
-        chars = tf.repeat(tf.range(tf.size(rows)), counts)
-        turns = tf.range(tf.size(chars)) - tf.gather(tf.cumsum(counts, exclusive=True), chars)
+        chars, turns = copies(counts)
         rows = tf.gather(rows, chars)
         codes = tf.gather(self._codes, tf.gather(self._starts, rows) + turns)
         return stream.take(chars, tf.where(rows > 0, codes, tf.gather(stream.codes, chars)))

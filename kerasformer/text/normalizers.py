@@ -14,6 +14,7 @@ from kerasformer.text.code_point_table import CODE_POINTS, CodePointTable, Repla
 from kerasformer.text.normal_forms import NormalForm, flags
 from kerasformer.text.patterns import Matches
 from kerasformer.text.precompiled import Precompiled
+from kerasformer.text.stream import copies
 from kerasformer.text.unicode_rules import CJK, CONTROL, MARK, recorded_rules
 from kerasformer.text.unicode_rules import SPACE as BLANK
 
@@ -32,12 +33,18 @@ class Lowercase:
     def __init__(self):
         rules = recorded_rules()
         new = ["".join(chr(code) for code in row if code > 0) for row in rules["lowercase"].tolist()]
-        rows = np.zeros(CODE_POINTS, np.int32)
-        rows[rules["lowered"]] = 1 + np.arange(len(new))
-        self._rows, self._replacements = CodePointTable(rows), Replacements(new)
+        lowered = dict(zip(rules["lowered"].tolist(), new, strict=True))
+        changes = np.zeros(CODE_POINTS, np.int32)
+        for code, letters in lowered.items():
+            if len(letters) == 1:
+                changes[code] = ord(letters) - code
+        self._changes = CodePointTable(changes)
+        self._several = [code for code, letters in lowered.items() if len(letters) > 1]
+        self._replacements = Replacements([lowered[code] for code in self._several])
 
     def __call__(self, stream):
-        rows = tf.where(stream.codes >= 0, self._rows(stream.codes), 0)
+        rows = sum(row * tf.cast(tf.equal(stream.codes, code), tf.int32) for row, code in enumerate(self._several, 1))
+        stream = stream.replace(stream.codes + self._changes(stream.codes))
         return tf.cond(tf.reduce_any(rows > 0), lambda: self._replacements.apply(stream, rows), lambda: stream)
 
 
@@ -97,10 +104,9 @@ class Replace:
         ends = inside & tf.concat([~inside[1:] | begins[1:], [True]], 0)
         size = len(self._content)
         counts = tf.where(inside, tf.where(ends, size, 0), 1)
-        chars = tf.repeat(tf.range(tf.size(counts)), counts)
+        chars, turns = copies(counts)
         codes = tf.gather(stream.codes, chars)
         if size:
-            turns = tf.range(tf.size(chars)) - tf.gather(tf.cumsum(counts, exclusive=True), chars)
             codes = tf.where(tf.gather(ends, chars), tf.gather(self._content, tf.minimum(turns, size - 1)), codes)
         return stream.take(chars, codes)
 

@@ -45,19 +45,27 @@ class Matches:
             self._expression = ExpressionMatches(expression)
         else:
             self._table = CodePointTable(flags)
+            self._only = int(flags.argmax()) if flags.sum() == 1 else None
 
     def __call__(self, stream):
         if self._expression:
             return self._expression(stream)
         if self._text is not None:
             return self._find_text(stream)
-        inside = (self._table(stream.codes) > 0) & (stream.codes >= 0)
+        if self._only is not None:
+            inside = tf.equal(stream.codes, self._only)
+        else:
+            inside = (self._table(stream.codes) > 0) & (stream.codes >= 0)
         if self._fixed and self._low == 1:
             return inside, inside
         before, _ = neighbours(stream, inside, False)
         begins = inside & ~before
         if self._low == 1:
             return inside, begins
+        return tf.cond(tf.reduce_any(inside & before), lambda: self._runs(inside, begins), lambda: _nowhere(inside))
+
+    def _runs(self, inside, begins):
+        """Those of the runs that are long enough."""
         # The place of each code point in its run, and the length of the run.
         runs = tf.cumsum(tf.cast(begins | ~inside, tf.int32)) - 1
         places = tf.range(tf.size(runs))
@@ -73,6 +81,12 @@ class Matches:
         if len(self._text) == 1:
             inside = tf.equal(stream.codes, ord(self._text))
             return inside, inside
+        first, second = (tf.equal(stream.codes, ord(char)) for char in self._text[:2])
+        return tf.cond(
+            tf.reduce_any(first[:-1] & second[1:]), lambda: self._find_whole(stream), lambda: _nowhere(first)
+        )
+
+    def _find_whole(self, stream):
         # Room between pieces, so that no match goes over it.
         begins = stream.begins
         spaced, chars, turns = stream.insert(tf.cast(begins, tf.int32))
@@ -82,3 +96,7 @@ class Matches:
         first, after = tf.scatter_nd(starts[:, None], ones, size), tf.scatter_nd(ends[:, None] - 1, ones, size)
         inside = tf.cumsum(first) - tf.cumsum(after, exclusive=True)
         return tuple(tf.boolean_mask(flags > 0, ~is_room) for flags in (inside, first))
+
+
+def _nowhere(flags):
+    return (tf.zeros_like(flags),) * 2

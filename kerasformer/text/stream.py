@@ -23,6 +23,22 @@ def added_code(token_id):
     return -2 - token_id
 
 
+def copies(counts):
+    """Each code point as often as `counts`, int32 `[chars]`, says.
+
+    `tf.repeat` makes a mask of all code points by the greatest count; two running sums take less time.
+
+    Returns:
+        chars: int32 `[copies]`, the code point that each is a copy of.
+        turns: int32 `[copies]`, 0 for the first copy of each, then 1 and so on.
+    """
+    ends = tf.cumsum(counts)
+    starts = ends - counts
+    begun = tf.math.unsorted_segment_sum(tf.ones_like(starts), starts, ends[-1] + 1)[:-1]
+    chars = tf.cumsum(begun) - 1
+    return chars, tf.range(tf.size(chars)) - tf.gather(starts, chars)
+
+
 class Stream(NamedTuple):
     """Code points of a batch of texts, an edge before each text and one at the end: no tensor is ever empty.
 
@@ -80,9 +96,7 @@ class Stream(NamedTuple):
             chars: int32 `[new chars]`, the code points of this stream.
             turns: int32 `[new chars]`, 0 for the first copy of each, then 1 and so on.
         """
-        repeats = 1 + counts
-        chars = tf.repeat(tf.range(tf.size(counts)), repeats)
-        turns = tf.range(tf.size(chars)) - tf.gather(tf.cumsum(repeats, exclusive=True), chars)
+        chars, turns = copies(1 + counts)
         return self.take(chars), chars, turns
 
 
