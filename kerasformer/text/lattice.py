@@ -73,8 +73,12 @@ def _best_sums(edges, size):
     before, ends = (tf.concat([nodes, node], 0) for nodes in (edges.before, edges.ends))
     scores = tf.concat([edges.scores, [0.0]], 0)
 
+    def relaxed(best):
+        return tf.math.unsorted_segment_max(tf.gather(best, before) + scores, ends, size + 1)
+
     def step(best, _):
-        return tf.math.unsorted_segment_max(tf.gather(best, before) + scores, ends, size + 1), best
+        best = relaxed(best)
+        return relaxed(best), best
 
     start = tf.concat([tf.fill([size], np.float64(-np.inf)), [0.0]], 0)
     return tf.while_loop(

@@ -6,6 +6,7 @@ import tensorflow as tf
 _BASE = 0x5851F42D4C957F2D  # odd, and so it has an inverse modulo 2 ** 64
 _INVERSE = pow(_BASE, -1, 2**64) - 2**64  # as a signed number
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64).view(np.int64)
+_ROW = 256
 _LEFT, _RIGHT = np.array([0x9E3779B1, 0x85EBCA6B], np.uint32).view(np.int32)
 
 
@@ -57,9 +58,8 @@ class SpanTable:
 
         It takes int32 or int64 `[spans]`, where spans begin and their last code points, and returns their ids, int32.
         """
-        ones = tf.ones_like(codes, tf.int64)
-        sums = tf.cumsum(_numbers(tf.cast(codes, tf.int64)) * tf.math.cumprod(ones * _BASE, exclusive=True))
-        inverse = tf.math.cumprod(ones * _INVERSE, exclusive=True)
+        sums = tf.cumsum(_numbers(tf.cast(codes, tf.int64)) * _powers(_BASE, tf.size(codes)))
+        inverse = _powers(_INVERSE, tf.size(codes))
         before = tf.concat([[0], sums], 0)
         values = tf.constant(self._values)  # once in a graph
 
@@ -79,6 +79,13 @@ class SpanTable:
                 yield number.view(np.int32)[1::2] & self._mask
             else:
                 yield tf.bitwise.bitwise_and(tf.bitcast(number, tf.int32)[:, 1], self._mask)
+
+
+def _powers(base, size):
+    """The first powers of a number modulo 2 ** 64, int64 `[size]`; rows of them are made at once."""
+    row = np.cumprod(np.append(1, np.full(_ROW, base)))
+    heads = tf.math.cumprod(tf.fill([size // _ROW + 1], row[-1]), exclusive=True)
+    return tf.reshape(heads[:, None] * row[:-1], [-1])[:size]
 
 
 def _numbers(codes):

@@ -110,7 +110,8 @@ class UnigramModel:
     def _pieces(self, codes, splits):
         """The best pieces of words: where they begin, int `[pieces]`, and their ids, int32 `[pieces]`."""
         size, num_words = tf.size(codes), tf.size(splits) - 1
-        is_first = tf.scatter_nd(splits[:-1, None], tf.ones([num_words], tf.bool), [size])
+        # Segment sums take less time than scattering.
+        is_first = tf.math.unsorted_segment_sum(tf.ones([num_words], tf.int32), splits[:-1], size) > 0
         # Parts end where no piece goes on. One that is a sure piece, or a character, is never taken otherwise.
         begins = is_first | ~self._joins(tf.concat([[-1], codes[:-1]], 0)[:size], codes)
         firsts = tf.where(begins)[:, 0]
@@ -131,7 +132,7 @@ class UnigramModel:
             kept = tf.where(~rest)[:, 0]
             places = tf.concat([tf.gather(firsts, kept), firsts_of_rest], 0)
             values = tf.concat([tf.gather(ids, kept), ids_of_rest], 0)
-            marks = tf.scatter_nd(places[:, None], values + 1, tf.cast([size], tf.int64))
+            marks = tf.math.unsorted_segment_sum(values + 1, places, size)
             places = tf.where(marks)[:, 0]
             return places, tf.gather(marks, places) - 1
 
