@@ -72,7 +72,7 @@ class ByteLevelModel:
     def __call__(self, batch):
         """ids, splits and starts of the tokens of Words, see `models`."""
         words, known = batch.strings, batch.known
-        places = tf.searchsorted(self._hashes, tf.strings.to_hash_bucket_fast(words, _BUCKETS))
+        places = tf.searchsorted(tf.constant(self._hashes), tf.strings.to_hash_bucket_fast(words, _BUCKETS))
         is_whole = tf.equal(tf.gather(self._words, places), words)
         whole = tf.where((known < 0) & is_whole, tf.gather(self._ids, places), known)
         unknown = tf.cast(tf.where(whole < 0)[:, 0], tf.int32)

@@ -59,27 +59,32 @@ class BytePairMerges:
             ids, words, firsts: int32 `[merged symbols]`; `firsts` is the place of a symbol's first part in the
             arguments.
         """
-        firsts = tf.range(tf.size(ids))
+        firsts, table = tf.range(tf.size(ids)), self._table()
         return tf.while_loop(
             lambda _ids, _words, _firsts, values: tf.reduce_any(values < _LATER),
-            self._step,
-            (ids, words, firsts, self._look_up(ids, words)),
+            lambda *symbols: self._step(*symbols, table),
+            (ids, words, firsts, self._look_up(ids, words, table)),
             shape_invariants=(tf.TensorShape([None]),) * 4,
         )[:3]
 
     def can_join(self, ids, words):
         """bool `[symbols]`: a merge joins each symbol and the next one, or what they become part of."""
-        return self._look_up(ids, words) < _NEVER
+        return self._look_up(ids, words, self._table()) < _NEVER
 
-    def _look_up(self, ids, words):
+    def _table(self):
+        """Keys and values, once in a graph: an operation would hold a copy of each array that it is given."""
+        return tf.constant(self._keys), tf.constant(self._values)
+
+    def _look_up(self, ids, words, table):
         """int64 `[symbols]`: rank and id of what each symbol and the next one become."""
+        known, values = table
         left = tf.cast(ids, tf.int64) * self._num_symbols
         keys = left + tf.cast(tf.concat([ids[1:], [0]], 0), tf.int64)
-        places = tf.searchsorted(self._keys, keys)
-        is_pair = tf.equal(words, tf.concat([words[1:], [-1]], 0)) & tf.equal(tf.gather(self._keys, places), keys)
-        return tf.where(is_pair, tf.gather(self._values, places), _NEVER)
+        places = tf.searchsorted(known, keys)
+        is_pair = tf.equal(words, tf.concat([words[1:], [-1]], 0)) & tf.equal(tf.gather(known, places), keys)
+        return tf.where(is_pair, tf.gather(values, places), _NEVER)
 
-    def _step(self, ids, words, firsts, values):
+    def _step(self, ids, words, firsts, values, table):
         parts = tf.cumsum(tf.cast(tf.equal(values, _NEVER), tf.int32), exclusive=True)
         best = tf.gather(tf.math.segment_min(values, parts), parts)
         merges = tf.equal(values, best) & (values < _LATER)
@@ -92,7 +97,7 @@ class BytePairMerges:
         ids = tf.where(merges, new, ids)
         kept = tf.where(tf.concat([[True], ~merges[:-1]], 0))[:, 0]
         ids, words, firsts = (tf.gather(value, kept) for value in (ids, words, firsts))
-        return ids, words, firsts, self._look_up(ids, words)
+        return ids, words, firsts, self._look_up(ids, words, table)
 
 
 def _every_other(flags):
