@@ -27,7 +27,8 @@ _OTHERS = ("*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ckpt*", "*.pt", "*.pth", 
 
 
 def open_tensors(folder):
-    """The tensors in a folder: `model.safetensors`, `pytorch_model.bin` or `tf_model.h5`, or shards with their index.
+    """The tensors in a folder: `model.safetensors` or `pytorch_model.bin`, or shards of either with their index; or
+    `tf_model.h5`.
 
     Args:
         folder: path.
@@ -40,14 +41,16 @@ def open_tensors(folder):
             `pytorch_model.bin` asks for anything but tensors.
     """
     folder = pathlib.Path(folder)
-    for name in (_SAFETENSORS, _TORCH, _TF):
+    for name in (_SAFETENSORS, _TORCH):
         if (folder / name).is_file():
             return _open_file(folder / name)
         if (folder / f"{name}.index.json").is_file():
             return _open_shards(folder / f"{name}.index.json")
+    if (folder / _TF).is_file():
+        return open_tf(folder / _TF)
     others = sorted({path.name for pattern in _OTHERS for path in folder.glob(pattern)})
     raise InputError(
-        f"{folder} must hold {_SAFETENSORS}, {_TORCH} or {_TF}, or shards of one with their index. "
+        f"{folder} must hold {_SAFETENSORS} or {_TORCH}, or shards of either with their index, or {_TF}. "
         f"Found: {', '.join(others) or 'no weights'}."
     )
 
@@ -55,18 +58,17 @@ def open_tensors(folder):
 def weight_files(folder):
     """The files that hold the weights of a folder, a sorted list of paths: what `open_tensors` reads, or else files of
     TensorFlow or Keras."""
-    for name in (_SAFETENSORS, _TORCH, _TF):
+    for name in (_SAFETENSORS, _TORCH):
         if (folder / name).is_file():
             return [folder / name]
         if (folder / f"{name}.index.json").is_file():
             places = json.loads((folder / f"{name}.index.json").read_text(encoding="utf-8"))["weight_map"]
             return sorted(folder / shard for shard in set(places.values()))
-    return sorted(path for pattern in ("*.weights.h5", "*.ckpt*.data-*") for path in folder.glob(pattern))
+    return sorted(path for pattern in (_TF, "*.weights.h5", "*.ckpt*.data-*") for path in folder.glob(pattern))
 
 
 def _open_file(path):
-    openers = {".bin": open_torch, ".h5": open_tf}
-    return openers.get(path.suffix, _open_safetensors)(path)
+    return open_torch(path) if path.suffix == ".bin" else _open_safetensors(path)
 
 
 def _open_safetensors(path):

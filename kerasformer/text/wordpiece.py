@@ -9,6 +9,7 @@ import tensorflow_text as tf_text
 
 from kerasformer.errors import InputError
 from kerasformer.text import huggingface
+from kerasformer.text.components import word_beginnings
 from kerasformer.text.detokenizing import Detokenizer
 from kerasformer.text.inputs import checked_max_length
 from kerasformer.text.templates import bert_templates, roberta_templates
@@ -134,8 +135,7 @@ class WordPieceTokenizer(BaseTokenizer):
     def begins_word(self, ids):
         """Whether a piece begins a word, what is between white space and punctuation marks: int to bool, of the
         same shape."""
-        begins = np.array([not token.startswith(SUFFIX_INDICATOR) for token in self.vocabulary])
-        return tf.gather(begins, ids)
+        return tf.gather(word_beginnings(self.vocabulary, SUFFIX_INDICATOR), ids)
 
     def detokenize(self, ids):
         """Texts of ids, as the reference decodes them: pieces joined, punctuation and contractions closed up.

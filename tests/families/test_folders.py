@@ -302,7 +302,7 @@ BAD = {
     "heads": (config_of(num_attention_heads=3), "must divide `hidden_dim`"),
     "no weights": (
         lambda folder: (folder / "model.safetensors").unlink(),
-        "must hold model.safetensors, pytorch",
+        "must hold model.safetensors or pytorch",
     ),
     "tensor missing": (without(QUERY), f"lacks the tensor '{QUERY}'"),
     "norm missing": (without("embeddings.LayerNorm.bias"), "lacks the tensor 'embeddings.LayerNorm.bias'"),

@@ -193,7 +193,7 @@ SPOILED = {
     "an unknown module": (with_module("sentence_transformers.models.CNN"), "'sentence_transformers.models.CNN', which"),
     "code of its own": (with_module("custom.Dense"), "'custom.Dense', which is not read. Read: a Transformer, a Pool"),
     "two poolings": (with_module("sentence_transformers.models.Pooling"), "must be a Transformer, a Pooling, then any"),
-    "no weights": (without_dense, "5_Dense must hold model.safetensors, pytorch_model.bin"),
+    "no weights": (without_dense, "5_Dense must hold model.safetensors or pytorch_model.bin"),
     "another shape": (
         with_settings("5_Dense/config.json", out_features=41),
         r"of shape \(41, 64\). Received: \(40, 64\)",

@@ -1,0 +1,68 @@
+"""Exports' weights: folded once, held by variables, and never in a graph."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasformer.serving.shared_weights import with_shared_weights
+
+SPECS = {"x": tf.TensorSpec([None, 64], tf.float32, name="x")}
+
+
+class Weights(keras.layers.Layer):
+    """One weight as it is, one of which parts are read, in a loop too, and a small one."""
+
+    def build(self):
+        self.whole = self.add_weight(shape=(64, 64), name="whole", initializer="glorot_uniform")
+        self.halves = self.add_weight(shape=(64, 128), name="halves", initializer="glorot_uniform")
+        self.small = self.add_weight(shape=(64,), name="small", initializer="ones")
+        self.unread = self.add_weight(shape=(64, 64), name="unread", initializer="ones")
+        self.built = True
+
+
+def made():
+    keras.utils.set_random_seed(1)
+    layer = Weights()
+    layer.build()
+
+    def forward(inputs):
+        halves = tf.convert_to_tensor(layer.halves)
+        left, right = halves[:, :64], halves[:, 64:]
+
+        def step(turn, x):
+            # The right half, what is computed of it, and a row so small that it is a constant.
+            return turn + 1, tf.tanh(x @ right + 2.0 * right[:1] * tf.range(64, dtype=tf.float32))
+
+        x = inputs["x"] @ tf.convert_to_tensor(layer.whole) + layer.small
+        _, looped = tf.while_loop(lambda turn, _: turn < 3, step, (0, x @ left))
+        return [x, looped]
+
+    return layer, forward
+
+
+def nodes_of(graph):
+    definition = graph.as_graph_def()
+    return [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+
+
+def test_outputs_and_variables():
+    layer, forward = made()
+    x = tf.constant(np.random.default_rng(0).normal(size=(3, 64)).astype("float32"))
+    expected = forward({"x": x})
+    function, weights, shapes = with_shared_weights(forward, SPECS, layer.variables)
+    for found, wanted in zip(function(x), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+    assert [shape.as_list() for shape in shapes] == [[None, 64], [None, 64]]
+    assert any(weight is layer.whole.value for weight in weights), "what is not changed is not copied"
+    assert not any(weight is layer.unread.value for weight in weights)
+    assert sorted(weight.shape.as_list() for weight in weights) == [[64, 64]] * 3, "whole, left and right"
+    for weight in weights:  # what is served is read from these, and from nothing else
+        weight.assign(tf.zeros_like(weight))
+    np.testing.assert_array_equal(function(x)[0], np.ones((3, 64), "float32"))
+
+
+def test_no_graph_holds_a_large_weight():
+    layer, forward = made()
+    function, _, _ = with_shared_weights(forward, SPECS, layer.variables)
+    sizes = [node.ByteSize() for node in nodes_of(function.graph) if node.op == "Const"]
+    assert max(sizes) < 4096
