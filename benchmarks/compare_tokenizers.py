@@ -25,6 +25,7 @@ import tensorflow as tf
 import tokenizers
 
 import kerasformer as kf
+from benchmarks.measure import surroundings
 from kerasformer.text.graphemes import JOINS, grapheme_flags
 
 _BATCH = 1000
@@ -143,6 +144,7 @@ def _speed(tokenizer):
         print(f"{name}: median {1e3 * statistics.median(values):.2f} ms, best {1e3 * min(values):.2f} ms")
     best = min(times["tokenizer"]) / min(times["wordpiece"])
     print(f"ratio: median {ratio:.2f}, of the best times {best:.2f}")
+    print(surroundings(("kerasformer", "tensorflow", "tensorflow-text"), threads=1))
 
 
 def _data():

@@ -17,7 +17,16 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from benchmarks.measure import interleave, markdown_table, surroundings, usable_cores, warn_if_busy
+from benchmarks.measure import (
+    PRECISIONS,
+    Precision,
+    chosen,
+    interleave,
+    markdown_table,
+    surroundings,
+    usable_cores,
+    warn_if_busy,
+)
 from benchmarks.translator import LENGTH
 from benchmarks.worker import Worker, missing_for, run_alone
 
@@ -42,6 +51,7 @@ class Arguments:
         texts: pairs of sentences, or texts, from which the sources are chosen: a file with a field of that name.
         field: of the file.
         systems: which to measure.
+        precision: leaves out the systems that compute in another one.
         sizes: of the model: tiny (4 layers, 128 wide, 8,000 pieces), base (6, 512, 16,000).
         beams: beam sizes.
         batches: batch sizes.
@@ -55,6 +65,7 @@ class Arguments:
     texts: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     field: str = "en"
     systems: tuple[str, ...] = tuple(SYSTEMS)
+    precision: tuple[Precision, ...] = PRECISIONS
     sizes: tuple[str, ...] = ("tiny", "base")
     beams: tuple[int, ...] = (1, 4)
     batches: tuple[int, ...] = (1, 8, 32)
@@ -66,9 +77,9 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
-    unknown = [name for name in arguments.systems if name not in SYSTEMS]
-    if unknown or set(arguments.sizes) - set(VOCABULARIES):
-        raise SystemExit(f"`--systems` must be of: {' '.join(SYSTEMS)}; `--sizes` of: {' '.join(VOCABULARIES)}.")
+    names = chosen(SYSTEMS, arguments.systems, arguments.precision)
+    if set(arguments.sizes) - set(VOCABULARIES):
+        raise SystemExit(f"`--sizes` must be of: {' '.join(VOCABULARIES)}. Received: {' '.join(arguments.sizes)}.")
     warn_if_busy()
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as scratch:
@@ -80,14 +91,14 @@ def main(arguments: Arguments) -> None:
                 folder.mkdir(parents=True, exist_ok=True)
                 run_alone(_OURS, "prepare", folder, read_texts(arguments), size, VOCABULARIES[size], beams)
             for beam in () if arguments.prepare_only else arguments.beams:
-                measure(arguments, folder, size, beam)
+                measure(arguments, names, folder, size, beam)
     print(f"\n{surroundings(DISTRIBUTIONS, arguments.threads)}; {arguments.repetitions} repetitions in turn.")
 
 
-def measure(arguments: Arguments, folder: Path, size: str, beam: int) -> None:
+def measure(arguments: Arguments, names: list[str], folder: Path, size: str, beam: int) -> None:
     """Prints one table: batches across, systems down."""
     workers = {}
-    for name in arguments.systems:
+    for name in names:
         title, module, options = SYSTEMS[name]
         if missing := missing_for(module):
             print(f"Passed over: {title} ({', '.join(missing)} not installed).", file=sys.stderr)

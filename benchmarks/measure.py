@@ -9,14 +9,20 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.worker import Worker
+
+Precision = Literal["float32", "bfloat16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
+# What decides whether bfloat16 and int8 are computed or only emulated.
+_CPU_FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 # Thread pools spin for a moment after their last work; the next system must not pay for that.
 _SETTLE_SECONDS = 0.1
@@ -46,6 +52,26 @@ class Passes:
         calls = min(self.calls, other.calls)
         pairs = zip(self.totals(calls), other.totals(calls), strict=True)
         return statistics.median(mine / others for mine, others in pairs)
+
+
+def chosen(systems: Collection[str], names: Sequence[str], precisions: Sequence[Precision]) -> list[str]:
+    """Those of `names` that compute in one of `precisions`: what a name ends with, float32 where it ends otherwise.
+
+    Raises:
+        SystemExit: a name is not one of `systems`, or none is left.
+    """
+    unknown = [name for name in names if name not in systems]
+    if unknown:
+        raise SystemExit(f"`--systems` must be of: {' '.join(systems)}. Received: {' '.join(unknown)}.")
+    found = [name for name in names if _ending(name) in precisions]
+    if not found:
+        raise SystemExit(f"No system of `--systems` ({' '.join(names)}) computes in {' or '.join(precisions)}.")
+    return found
+
+
+def _ending(name):
+    last = name.rpartition("-")[2]
+    return last if last in PRECISIONS else "float32"
 
 
 def interleave(
@@ -85,7 +111,7 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 
 def surroundings(distributions: Sequence[str], threads: int) -> str:
-    """One line: date, CPU, threads, Python, and the version of each installed one of `distributions`."""
+    """One line: date, CPU, its vector features, threads, Python, versions of the installed ones of `distributions`."""
     versions = [f"Python {platform.python_version()}"]
     for name in distributions:
         try:
@@ -101,9 +127,10 @@ def _cpu() -> str:
     except OSError:
         return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     model = re.search(r"model name\s*:\s*(.+)", info)
-    # What decides whether bfloat16 and int8 are computed or only emulated.
-    flags = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16") if f" {flag} " in info]
-    return f"{model[1] if model else platform.machine()} ({' '.join(flags)}), {os.cpu_count()} cores"
+    words = set(info.split())
+    features = " ".join(feature for feature in _CPU_FEATURES if feature in words)
+    name = model[1] if model else platform.machine()
+    return f"{name}{f' ({features})' if features else ''}, {os.cpu_count()} cores"
 
 
 def warn_if_busy() -> None:

