@@ -106,16 +106,21 @@ def _is_pure(operation):
 def _evaluate(folded, weights):
     """What others read of the folded operations: `{operation: tf.Variable or tf.Tensor}`.
 
-    Small values that come from constants alone are left out. They stay where they are, as what is in a loop has to.
+    What comes from constants alone is left out if it is small or in a loop, which no `Enter` leads it into. It stays
+    where it is.
 
     Args:
         folded: see `_folded`.
         weights: `{name of a placeholder: tf.Variable}`.
     """
-    definition, depend = tf.compat.v1.GraphDef(), set()
+    definition, depend, looped = tf.compat.v1.GraphDef(), set(), set()
     for operation in folded:
-        if operation.name in weights or any(tensor.op in depend for tensor in operation.inputs):
+        sources = {tensor.op for tensor in operation.inputs}
+        if operation.name in weights or sources & depend:
             depend.add(operation)
+        # A constant that belongs into a loop has a control input from there.
+        if (operation.type == "Const" and operation.control_inputs) or sources & looped:
+            looped.add(operation)
         node = definition.node.add()
         node.CopyFrom(operation.node_def)
         _drop_control_inputs(node, kept=())
@@ -134,7 +139,9 @@ def _evaluate(folded, weights):
     specs = [tf.TensorSpec(weight.shape, weight.dtype) for weight in weights.values()]
     found = zip(computed, tf.compat.v1.wrap_function(compute, specs)(*weights.values()), strict=True)
     values = {operation: weights[operation.name] for operation in read if operation.name in weights}
-    return values | {op: value for op, value in found if op in depend or _bytes(value) >= _SMALLEST_VARIABLE}
+    return values | {
+        op: value for op, value in found if op in depend or (op not in looped and _bytes(value) >= _SMALLEST_VARIABLE)
+    }
 
 
 def _rewritten(flat, folded, values):

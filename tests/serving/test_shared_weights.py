@@ -31,7 +31,10 @@ def made():
 
         def step(turn, x):
             # The right half, what is computed of it, and a row so small that it is a constant.
-            return turn + 1, tf.tanh(x @ right + 2.0 * right[:1] * tf.range(64, dtype=tf.float32))
+            x = tf.tanh(x @ right + 2.0 * right[:1] * tf.range(64, dtype=tf.float32))
+            # A large vector that comes from the loop's own small constants.
+            seventh = tf.cast(tf.range(5000) == 7, tf.float32)
+            return turn + 1, x + tf.reduce_sum(seventh * tf.cast(turn, tf.float32))
 
         x = inputs["x"] @ tf.convert_to_tensor(layer.whole) + layer.small
         _, looped = tf.while_loop(lambda turn, _: turn < 3, step, (0, x @ left))
