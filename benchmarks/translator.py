@@ -10,7 +10,14 @@ EPSILON = 1e-5  # of the normalizations: that of Marian in transformers, which c
 LENGTH = 20
 
 
-def prepare(folder: Path, texts: list[str], size: str, vocabulary: int, beams: tuple[int, ...]) -> None:
+def prepare(
+    folder: Path,
+    texts: list[str],
+    size: str,
+    vocabulary: int,
+    beams: tuple[int, ...],
+    precisions: tuple[str, ...] = ("float32", "bfloat16"),
+) -> None:
     """Writes `float32-4` and so on, exports that say exactly `LENGTH` tokens, `sources.txt`, texts of `LENGTH` tokens,
     `sources.npy`, their ids, and `weights.npz`."""
     import keras
@@ -19,15 +26,15 @@ def prepare(folder: Path, texts: list[str], size: str, vocabulary: int, beams: t
 
     keras.utils.set_random_seed(0)
     pieces = min(vocabulary, 8000)
-    tokenizer = kf.text.SentencePieceTokenizer(kf.text.learn_sentencepiece(texts, pieces, kind="bpe"), max_length=64)
+    learned = kf.text.learn_sentencepiece(texts, pieces, kind="bpe", at_most=True)
+    tokenizer = kf.text.SentencePieceTokenizer(learned, max_length=64)
     config = kf.models.TransformerConfig.named(
         size, vocabulary_size=vocabulary, epsilon=EPSILON, max_sequence_length=64
     )
     model = kf.models.transformer(config)
     for beam in beams:
-        task = kf.tasks.Translator(model, tokenizer, beam_size=beam)
-        task.min_length = LENGTH
-        for precision in ("float32", "bfloat16"):
+        task = kf.tasks.Translator(model, tokenizer, beam_size=beam, min_length=LENGTH)
+        for precision in precisions:
             kf.serving.export(task, folder / f"{precision}-{beam}", precision=precision)
     tokenizer.save(folder)
     rows = tokenizer.tokenize(texts).to_list()

@@ -45,8 +45,10 @@ class Worker:
         RuntimeError: a call raised in the process; the message is its traceback.
     """
 
+    environment = ENVIRONMENT
+
     def __init__(self, module: str, function: str, *args, **kwargs):
-        os.environ.update(ENVIRONMENT)
+        os.environ.update(self.environment)
         self._connection, theirs = _CONTEXT.Pipe()
         target = (theirs, module, function, args, kwargs)
         self._process = _CONTEXT.Process(target=_serve, args=target, daemon=True)
