@@ -11,6 +11,8 @@ from benchmarks.saved_model import open_signature
 
 PACKAGES = ("kerasformer",)
 
+SAMPLES = Path(__file__).parent.parent / "recipes" / "samples"
+
 
 def load_task(checkpoint: Path, head: Head, policy: str = "float32"):
     """A `TextClassifier` of the checkpoint with `head`, under a Keras dtype policy."""
@@ -23,10 +25,13 @@ def load_task(checkpoint: Path, head: Head, policy: str = "float32"):
 
 
 def prepare(checkpoint: Path, head: Head, folder: Path, precision: str) -> None:
-    """Exports the task as it would be served, `precision` "float32" or "bfloat16"."""
+    """Exports the task as it would be served, `precision` "float32", "bfloat16" or "int8"."""
     import kerasformer as kf
 
-    kf.serving.export(load_task(checkpoint, head), folder / "1", precision=precision)
+    # Texts of other people and another kind than those that are measured.
+    texts = kf.data.load_classification(SAMPLES / "reviews" / "train.jsonl").texts
+    data = kf.data.batches(kf.data.from_lists(texts, [LABELS[0]] * len(texts), label_names=LABELS), 32)
+    kf.serving.export(load_task(checkpoint, head), folder / "1", precision=precision, data=data)
 
 
 def prepare_folder(checkpoint: Path, folder: Path) -> None:

@@ -67,11 +67,13 @@ _KERASHUB, _ONNX, _OPENVINO = (f"benchmarks.peers.{name}" for name in ("kerashub
 # KerasHub computes GELU by its tanh approximation whatever the checkpoint says, which moves logits by some 1e-3.
 SYSTEMS = {
     "ours-float32": System("kerasformer float32", "benchmarks.ours", {"precision": "float32"}, {}, 1e-3),
+    "ours-int8": System("kerasformer int8", "benchmarks.ours", {"precision": "int8"}, {}, 0.6),
     "ours-bfloat16": System("kerasformer bfloat16", "benchmarks.ours", {"precision": "bfloat16"}, {}, 0.15),
     "kerashub": System("KerasHub, its preset's length", _KERASHUB, {"sequence_length": None}, {}, 0.01),
     "kerashub-64": System("KerasHub, 64 tokens", _KERASHUB, {"sequence_length": 64}, {}, 0.01),
     "onnxruntime": System("ONNX Runtime float32", _ONNX, {"fused": False}, {}, 1e-3),
     "onnxruntime-fused": System("ONNX Runtime float32, fused for BERT", _ONNX, {"fused": True}, {}, 1e-3),
+    "onnxruntime-int8": System("ONNX Runtime int8, dynamic", _ONNX, {"fused": False, "int8": True}, {}, 0.6),
     "openvino-float32": System("OpenVINO float32", _OPENVINO, {}, {"precision": "f32"}, 1e-3),
     "openvino-bfloat16": System("OpenVINO bfloat16", _OPENVINO, {}, {"precision": "bf16"}, 0.15),
 }

@@ -65,7 +65,26 @@ def _parser():
     new.add_argument("folder", help="folder of a saved task, or of a fine-tuned model of Hugging Face's or KerasHub's")
     _add_task_options(new)
     new.add_argument("model", help="base folder of the model's versions, such as savedmodels/NAME or gs://BUCKET/NAME")
-    new.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default: %(default)s")
+    new.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "int8", "auto"),
+        default="float32",
+        help="default: %(default)s; auto measures each on this machine and takes the fastest",
+    )
+    new.add_argument(
+        "--data", metavar="F", help="labelled examples, for int8 and auto: typical inputs, and what the answers must be"
+    )
+    new.add_argument(
+        "--max-loss",
+        type=float,
+        default=0.005,
+        help="with auto, by how much the metric of --data may be below that of float32, default %(default)s",
+    )
+    new.add_argument(
+        "--machine",
+        choices=("avx2", "avx512_bf16"),
+        help="with auto, the kind of processor that will serve, if it is another than this one",
+    )
 
     new = command(
         "serve",
@@ -151,12 +170,25 @@ def _load_task(folder, options):
 
 def _publish(options):
     load_tensorflow()
+    from kerasformer.serving.precision import describe_choice
     from kerasformer.serving.publishing import publish
 
+    measured = []
     with _status(f"loading {options.folder}") as status:
         task = _load_task(options.folder, options)
         status(f"exporting and checking {type(task).__name__}")
-        version = publish(task, options.model, precision=options.precision)
+        data = task.labelled_batches(options.data) if options.data else None
+        version = publish(
+            task,
+            options.model,
+            precision=options.precision,
+            data=data,
+            max_loss=options.max_loss,
+            machine=options.machine,
+            tell=lambda *found: measured.append(found),
+        )
+    for found in measured:
+        print(describe_choice(*found))
     print(version)
 
 

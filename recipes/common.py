@@ -21,7 +21,9 @@ from kerasformer.errors import InputError, one_line_errors
 
 SAMPLES = pathlib.Path(__file__).parent / "samples"
 # Flags that may differ between a training that was killed and the one that resumes it.
-CHANGEABLE = {"workdir", "export", "export_precision", "test", "strategy", "microbatches", "resume_with"}
+CHANGEABLE = {
+    *("workdir", "export", "export_precision", "max_loss", "test", "strategy", "microbatches", "resume_with"),
+}
 # Texts that are tokenized to estimate how many are too long.
 _TEXTS_MEASURED = 2000
 
@@ -43,8 +45,11 @@ class Flags:
     """Folder of metrics.json, the checkpoints and the trained task."""
     export: str | None = None
     """Base folder to publish a SavedModel in, such as savedmodels/NAME."""
-    export_precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the exported weights and computation."""
+    export_precision: Literal["float32", "bfloat16", "int8", "auto"] = "float32"
+    """Precision of the exported weights and computation; auto measures each and takes the fastest that is good
+    enough."""
+    max_loss: float = 0.005
+    """With auto, by how much the validation metric may be below that of float32."""
     epochs: int = 3
     """Maximum number of epochs."""
     seed: int = 0
@@ -267,12 +272,13 @@ def evaluate(trainer, **splits):
     return results
 
 
-def finish(flags, task, results, show=None):
+def finish(flags, task, results, show=None, validation=None):
     """Writes metrics.json and the task, prints the results, and publishes the task where asked.
 
     Args:
         results: `{"validation": metrics, "test": metrics, "train": {...}}`.
         show: a function that prints more, called after the table of results; or None for the plain table.
+        validation: batches of the validation data, which show what an export in another precision loses.
     """
     if not kf.training.is_chief():
         return
@@ -284,7 +290,15 @@ def finish(flags, task, results, show=None):
         show()
     if flags.export:
         say(f"publishing in {flags.export}")
-        say(f"published {kf.serving.publish(task, flags.export, precision=flags.export_precision)}")
+        folder = kf.serving.publish(
+            task,
+            flags.export,
+            precision=flags.export_precision,
+            data=validation,
+            max_loss=flags.max_loss,
+            tell=lambda *found: say(kf.serving.describe_choice(*found)),
+        )
+        say(f"published {folder}")
     # Last of all: a publication that fails is not worth training again.
     shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 

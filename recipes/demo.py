@@ -21,7 +21,9 @@ def main(flags=()):
     """Trains, publishes, serves and asks; `flags` are further ones of the recipe."""
     print("training a classifier of reviews; TensorFlow takes some seconds to start", flush=True)
     recipe = [sys.executable, str(PROJECT / "recipes" / "sentiment.py"), "--workdir", str(WORKDIR)]
-    if subprocess.run([*recipe, "--export", str(MODELS / "sentiment"), *flags]).returncode:
+    if subprocess.run(
+        [*recipe, "--export", str(MODELS / "sentiment"), "--export-precision", "auto", *flags]
+    ).returncode:
         raise InputError("The recipe failed; its last lines say why.")
     metrics = json.loads((WORKDIR / "metrics.json").read_text())
     test = (PROJECT / "recipes" / "samples" / "reviews" / "test.jsonl").read_text(encoding="utf-8")

@@ -67,7 +67,7 @@ def main(flags):
             monitor="spearman" if np.ptp(validation.targets) else "accuracy",
         )
     batches = {name: part and kf.data.batches(part, 64) for name, part in (("validation", validation), ("test", test))}
-    common.finish(flags, task, results | common.evaluate(trainer, **batches))
+    common.finish(flags, task, results | common.evaluate(trainer, **batches), validation=batches["validation"])
 
 
 def load_data(flags):

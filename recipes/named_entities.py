@@ -60,7 +60,7 @@ def main(flags):
         validation=kf.data.tagging_batches(validation, 64),
         test=test and kf.data.tagging_batches(test, 64),
     )
-    common.finish(flags, task, results | {"train": speed})
+    common.finish(flags, task, results | {"train": speed}, validation=kf.data.tagging_batches(validation, 64))
 
 
 def load_data(flags):

@@ -18,7 +18,17 @@ import kerasformer as kf
 from kerasformer.errors import InputError
 
 # Flags that mean something with --average.
-OF_AVERAGE = {"average", "validation", "test", "offsets", "workdir", "export", "export_precision", "strategy"}
+OF_AVERAGE = {
+    "average",
+    "validation",
+    "test",
+    "offsets",
+    "workdir",
+    "export",
+    "export_precision",
+    "max_loss",
+    "strategy",
+}
 
 
 @dataclasses.dataclass
@@ -87,7 +97,7 @@ def main(flags):
         trainer.task = trainer.task.replace(no_answer_threshold=results["validation"]["best_threshold"])
         results = common.evaluate(trainer, validation=batches(validation))
     results |= common.evaluate(trainer, test=batches(test)) | ({"train": speed} if speed else {})
-    common.finish(flags, trainer.task, results)
+    common.finish(flags, trainer.task, results, validation=batches(validation))
 
 
 def check_average(flags):

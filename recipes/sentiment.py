@@ -97,7 +97,9 @@ def main(flags):
         part = kf.data.batches(load_labelled(path, train, flags), 64)
         results.setdefault("test_files", {})[name] = trainer.evaluate(part)
     results["train"] = speed
-    common.finish(flags, task, results, lambda: print_details(flags, results, task, validation, test))
+    common.finish(
+        flags, task, results, lambda: print_details(flags, results, task, validation, test), batches["validation"]
+    )
 
 
 def load_data(flags):

@@ -70,7 +70,13 @@ def main(flags):
         validation=kf.data.document_batches(validation, 32),
         test=test and kf.data.document_batches(test, 32),
     )
-    common.finish(flags, task, results | {"train": speed}, lambda: print_baseline(flags, validation, test))
+    common.finish(
+        flags,
+        task,
+        results | {"train": speed},
+        lambda: print_baseline(flags, validation, test),
+        kf.data.document_batches(validation, 32),
+    )
 
 
 def load_data(flags):

@@ -124,6 +124,7 @@ def main(flags):
         task,
         results | {"train": speed},
         lambda: print(f"BLEU: {task.bleu_signature}\nchrF: {task.chrf_signature}"),
+        batches["validation"],
     )
 
 

@@ -13,16 +13,23 @@ from benchmarks.peers.reference_tokenizer import load_tokenizer
 PACKAGES = ("onnxruntime", "onnx", "tokenizers", "torch", "transformers")
 
 
-def prepare(checkpoint: Path, head: Head, folder: Path, fused: bool) -> None:
+def prepare(checkpoint: Path, head: Head, folder: Path, fused: bool, int8: bool = False) -> None:
     """Writes `folder`/served.onnx.
 
     Args:
         fused: apply `onnxruntime.transformers.optimizer`, which makes one operator each of attention, of the embedding
             with its normalization, and of residual with normalization, beside what every session optimizes by itself.
             On the CPU this helps short single texts and costs large batches some percent: measure both.
+        int8: multiply in 8-bit integers, weights by column, inputs by the range of each tensor, as ONNX Runtime's
+            documentation advises for Transformers.
     """
     path = export_classifier(checkpoint, head, folder)
     served = folder / "served.onnx"
+    if int8:
+        from onnxruntime.quantization import quantize_dynamic
+
+        quantize_dynamic(path, served, per_channel=True)
+        return
     if not fused:
         path.rename(served)
         return

@@ -7,10 +7,10 @@ from kerasformer.layers.activations import get_activation
 from kerasformer.layers.base import Layer
 from kerasformer.layers.configs import ConvolutionConfig, serialized
 from kerasformer.layers.dropout import Dropout
-from kerasformer.layers.feed_forward import project
 from kerasformer.layers.masks import is_open
 from kerasformer.layers.normalization import normalization
 from kerasformer.layers.padding import pack, unpack
+from kerasformer.layers.projection import project
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")

@@ -8,6 +8,7 @@ from kerasformer.errors import InputError
 from kerasformer.layers.base import Layer
 from kerasformer.layers.configs import EmbeddingConfig, serialized
 from kerasformer.layers.dropout import Dropout
+from kerasformer.layers.int8 import rounded
 from kerasformer.layers.normalization import normalization
 from kerasformer.layers.positions import LearnedPositionEmbedding, SinusoidalPositionEmbedding
 
@@ -28,6 +29,8 @@ class TokenEmbedding(Layer):
     """
 
     _input_dtype = "int32"
+    # Whether the table is kept as 8-bit integers, see `use_int8`.
+    int8 = False
 
     def __init__(self, vocabulary_size, dim, initializer="uniform", **kwargs):
         super().__init__(**kwargs)
@@ -41,6 +44,10 @@ class TokenEmbedding(Layer):
         )
 
     def call(self, token_ids):
+        if self.int8:
+            table, steps = rounded(tf.cast(self.embeddings, tf.float32), axis=1)
+            rows = tf.cast(tf.gather(table, token_ids), tf.float32) * tf.gather(steps, token_ids)[..., None]
+            return tf.cast(rows, self.compute_dtype)
         return tf.cast(tf.gather(tf.convert_to_tensor(self.embeddings), token_ids), self.compute_dtype)
 
     def get_config(self):

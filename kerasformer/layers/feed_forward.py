@@ -1,4 +1,4 @@
-"""The position-wise feed-forward network, and projections with weights that are not a whole layer's."""
+"""The position-wise feed-forward network."""
 
 import keras
 import tensorflow as tf
@@ -6,18 +6,7 @@ import tensorflow as tf
 from kerasformer.layers.activations import get_activation
 from kerasformer.layers.base import Layer
 from kerasformer.layers.dropout import Dropout
-
-
-def project(rows, kernel, bias=None):
-    """`rows · kernel + bias`, in the form that TensorFlow fuses.
-
-    Args:
-        rows: `[rows, input dim]`, of the dtype to compute in.
-        kernel: `[input dim, dim]`.
-        bias: `[dim]` or None.
-    """
-    outputs = tf.matmul(rows, tf.cast(kernel, rows.dtype))
-    return outputs if bias is None else tf.nn.bias_add(outputs, tf.cast(bias, rows.dtype))
+from kerasformer.layers.projection import Projection, project
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -68,16 +57,18 @@ class FeedForward(Layer):
 
     def _projection(self, units, name, input_dim):
         initializer = self.kernel_initializer.clone()
-        dense = keras.layers.Dense(
+        projection = Projection(
             units, use_bias=self.use_bias, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
         )
-        dense.build((None, input_dim))
-        return dense
+        projection.build((None, input_dim))
+        return projection
 
     def call(self, inputs, training=None):
         # Two dimensions, since TensorFlow fuses projection, bias and activation in this form only.
         rows = inputs if len(inputs.shape) == 2 else tf.reshape(inputs, [-1, inputs.shape[-1]])
-        if self.serving_form and not training and not self.gated and self.use_bias and self.intermediate_dim > 1:
+        if not training and (self.inner.int8 or self.outer.int8):
+            outputs = self._int8(rows)
+        elif self.serving_form and not training and not self.gated and self.use_bias and self.intermediate_dim > 1:
             middle = self.intermediate_dim // 2
             outputs = self._half(rows, slice(middle)) + self._half(rows, slice(middle, None))
         else:
@@ -87,6 +78,19 @@ class FeedForward(Layer):
         if len(inputs.shape) == 2:
             return outputs
         return tf.ensure_shape(tf.reshape(outputs, tf.shape(inputs)), inputs.shape)
+
+    def _int8(self, rows):
+        if self.gated:
+            return self.outer.apply(self.gate.apply(rows, activation=self.activation) * self.inner.apply(rows))
+        outputs = self.outer.apply(self.inner.apply(rows, activation=self.activation, into=self.outer))
+        if self.outer.int8 and self.outer.int8.wide:
+            # The units that the product in integers leaves out, in floats.
+            kernel, bias = (
+                tf.gather(weight, self.outer.int8.wide, axis=-1) for weight in (self.inner.kernel, self.inner.bias)
+            )
+            hidden = self._activation(project(rows, kernel, bias), training=False)
+            outputs += project(hidden, tf.gather(self.outer.kernel, self.outer.int8.wide))
+        return outputs
 
     def _half(self, rows, units):
         """What some of the inner units add to the output. Half of the bias comes with each half, since TensorFlow

@@ -10,10 +10,10 @@ from kerasformer.layers.base import Layer, Relative
 from kerasformer.layers.cache import KeyValueCache
 from kerasformer.layers.configs import AttentionConfig, check_heads, serialized
 from kerasformer.layers.dropout import Dropout
-from kerasformer.layers.feed_forward import project
 from kerasformer.layers.masks import check_attention_mask, check_padding_mask, is_open, joint_mask, window_mask
 from kerasformer.layers.padding import first_rows
 from kerasformer.layers.positions import attention_positions
+from kerasformer.layers.projection import Projection, project
 from kerasformer.layers.window_attention import window_attention
 
 _FIELDS = (
@@ -121,15 +121,15 @@ class MultiHeadAttention(Layer):
             self.positions.build(query_shape)
 
     def _projection(self, units, name, input_dim, use_bias=None):
-        dense = keras.layers.Dense(
+        projection = Projection(
             units,
             use_bias=self.config.use_bias if use_bias is None else use_bias,
             kernel_initializer=self.kernel_initializer.clone(),
             dtype=self.dtype_policy,
             name=name,
         )
-        dense.build((None, input_dim))
-        return dense
+        projection.build((None, input_dim))
+        return projection
 
     def project_key_value(self, value, padding_mask=None, layout=None):
         """The keys and values of cross-attention, a pair of `[batch, key heads, key length, head_dim]`, to be computed
@@ -167,11 +167,10 @@ class MultiHeadAttention(Layer):
         if padding_mask is None:
             raise _needs_mask("An input", "`padding_mask`", inputs)
         self._check_relative(relative)
-        kernel, all_bias = self.query_key_value.kernel, self.query_key_value.bias
         shape, split = tf.shape(padding_mask), self.num_heads * self.head_dim
         first = first_rows(inputs, padding_mask, layout)
-        queries = project(first, kernel[:, :split], None if all_bias is None else all_bias[:split])
-        keys_values = project(inputs, kernel[:, split:], None if all_bias is None else all_bias[split:])
+        queries = self.query_key_value.apply(first, units=slice(split))
+        keys_values = self.query_key_value.apply(inputs, units=slice(split, None))
         keys, values = split_heads(keys_values, 2, self.num_key_value_heads, layout, shape)
         if layout is not None and attention_mask is not None:
             keys, values = _only_real(keys, values, padding_mask)

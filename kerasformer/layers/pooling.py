@@ -6,9 +6,9 @@ import tensorflow as tf
 from kerasformer.layers.activations import activation_config, get_activation
 from kerasformer.layers.base import Layer, RowsLayer
 from kerasformer.layers.configs import serialized
-from kerasformer.layers.feed_forward import project
 from kerasformer.layers.masks import check_padding_mask, is_open
 from kerasformer.layers.normalization import normalization
+from kerasformer.layers.projection import project
 
 
 class _Pooling(RowsLayer):

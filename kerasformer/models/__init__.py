@@ -19,6 +19,7 @@ from kerasformer.models.configs import (
     RelativeEmbeddingConfig,
     RotaryConfig,
 )
+from kerasformer.models.int8 import Int8Plan, int8_plan, use_int8
 from kerasformer.models.steps import DecoderSteps
 from kerasformer.models.transformer import TransformerConfig, transformer
 from kerasformer.models.transforms import enable_lora, freeze, with_precision
@@ -34,6 +35,7 @@ __all__ = [
     "EmbeddingConfig",
     "EncoderDecoderConfig",
     "FeedForwardConfig",
+    "Int8Plan",
     "MaskedHeadConfig",
     "ModelConfig",
     "NormConfig",
@@ -48,7 +50,9 @@ __all__ = [
     "encoder",
     "encoder_decoder",
     "freeze",
+    "int8_plan",
     "transformer",
     "transforms",
+    "use_int8",
     "with_precision",
 ]

@@ -8,6 +8,8 @@ _EXPORTS = {
     "PreviewServer": "preview",
     "ServingError": "errors",
     "check": "checking",
+    "choose_precision": "precision",
+    "describe_choice": "precision",
     "export": "exporting",
     "publish": "publishing",
 }

@@ -57,31 +57,48 @@ def check(folder, *, timeout=600):
 def _check(folder, timeout):
     if not (folder / "saved_model.pb").is_file():
         raise InputError(f"A SavedModel's folder holds saved_model.pb. Not found in: {folder}")
-    requests = json.dumps([_encode(*asked(log)) for log in read_warmup(folder)])
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    requests = [_encode(*asked(log)) for log in read_warmup(folder)]
     try:
-        # -I: isolated, so that neither this package nor the user's files can be imported by accident.
-        process = subprocess.run(
-            [sys.executable, "-I", str(_PROCESS), str(folder.absolute())],
-            input=requests,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
-        raise InputError(f"{folder} did not pass its check: no end within {timeout} seconds.") from None
-    lines = process.stdout.strip().splitlines()
-    try:
-        result = json.loads(lines[-1])
-    except (IndexError, ValueError):
-        reason = (process.stderr.strip().splitlines() or ["no output"])[-1]
-        raise InputError(
-            f"{folder} did not pass its check: the process ended with {process.returncode}: {reason}"
-        ) from None
+        result = run_alone(_PROCESS, requests, timeout, folder.absolute())
+    except InputError as error:
+        raise InputError(f"{folder} did not pass its check: {error}") from None
     if "error" in result:
         raise InputError(f"{folder} did not pass its check: {result['error']}")
     return Report(**result)
+
+
+def run_alone(program, payload, timeout, *arguments, **environment):
+    """Runs a program in a fresh process that knows only TensorFlow, and returns what its last line says, in JSON.
+
+    Args:
+        program: path of a Python file.
+        payload: what it reads on its input, in JSON.
+        timeout: seconds.
+        arguments: of its command line.
+        environment: further variables.
+
+    Raises:
+        InputError: it does not end in time, or not well; why, in one line.
+    """
+    own = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    try:
+        # -I: isolated, so that neither this package nor the user's files can be imported by accident.
+        process = subprocess.run(
+            [sys.executable, "-I", str(program), *map(str, arguments)],
+            input=json.dumps(payload),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **own, **environment},
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"no end within {timeout} seconds.") from None
+    lines = process.stdout.strip().splitlines()
+    try:
+        return json.loads(lines[-1])
+    except (IndexError, ValueError):
+        reason = (process.stderr.strip().splitlines() or ["no output"])[-1]
+        raise InputError(f"the process ended with {process.returncode}: {reason}") from None
 
 
 def _encode(kind, signature, inputs, outputs):

@@ -8,17 +8,19 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.files import written_beside
 from kerasformer.layers.serving_form import use_serving_form
+from kerasformer.models.int8 import use_int8
+from kerasformer.serving.precision import PRECISIONS, plan_for
 from kerasformer.serving.shared_weights import with_shared_weights
 from kerasformer.serving.warmup import warmup_logs, write_warmup
 from kerasformer.tasks import Task
-
-PRECISIONS = ("float32", "bfloat16")
 
 # Texts in the largest batch of the warmup file.
 _WARMUP_BATCH = 8
 
 
-def export(task: Task, folder: str | os.PathLike, *, precision: str = "float32") -> None:
+def export(
+    task: Task, folder: str | os.PathLike, *, precision: str = "float32", data: tf.data.Dataset | None = None
+) -> None:
     """Writes `task` as a SavedModel with the signatures of `task.serving_functions`.
 
     All signatures call one function. Its weights are variables: stored once, restored once, and shared by all
@@ -28,21 +30,25 @@ def export(task: Task, folder: str | os.PathLike, *, precision: str = "float32")
     Args:
         task: as in `kerasformer.tasks`.
         folder: written atomically; an older SavedModel is replaced.
-        precision: "float32", or "bfloat16" to store and multiply in bfloat16.
+        precision: "float32"; "bfloat16" to store and multiply in bfloat16; or "int8" to store and multiply in 8-bit
+            integers, where that loses little.
+        data: for "int8", batches of labelled examples, such as the validation data.
 
     Raises:
-        InputError: an unknown precision, or `folder` holds something else than a SavedModel.
+        InputError: an unknown precision, int8 without `data` or on a processor that is no x86, or `folder` holds
+            something else than a SavedModel.
         OSError: the folder cannot be written, for example because the disk is full.
     """
     with written_beside(folder, replaces="saved_model.pb") as scratch:
-        write_saved_model(task, scratch, precision)
+        write_saved_model(task, scratch, precision, plan_for(task, precision, data))
 
 
-def write_saved_model(task, folder, precision):
-    """`export` without the renaming: writes into a folder that exists."""
+def write_saved_model(task, folder, precision, plan=None):
+    """`export` without the renaming: writes into a folder that exists; `plan` is an `Int8Plan` for "int8"."""
     if precision not in PRECISIONS:
         raise InputError(f"`precision` must be one of {list(PRECISIONS)}. Received: precision={precision!r}.")
-    model = task.serving_model(precision)
+    model = task.serving_model("float32" if precision == "int8" else precision)
+    use_int8(model, plan)
     module = tf.Module()
     core = _core(task, model, module)
     signatures = {

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -10,10 +11,20 @@ from kerasformer.errors import InputError
 from kerasformer.files import check_scheme, is_url, join, written_beside
 from kerasformer.serving.checking import check
 from kerasformer.serving.exporting import write_saved_model
+from kerasformer.serving.precision import Measured, choose_precision, plan_for
 from kerasformer.tasks import Task
 
 
-def publish(task: Task, base_folder: str | os.PathLike, *, precision: str = "float32") -> pathlib.Path | str:
+def publish(
+    task: Task,
+    base_folder: str | os.PathLike,
+    *,
+    precision: str = "float32",
+    data: tf.data.Dataset | None = None,
+    max_loss: float = 0.005,
+    machine: str | None = None,
+    tell: Callable[[list[Measured], str], object] | None = None,
+) -> pathlib.Path | str:
     """Exports `task` as the next version of a model, visible to a server only when it is complete and checked.
 
     It is written beside the versions under a name that is not a version, checked in a fresh process (see `check`),
@@ -23,7 +34,11 @@ def publish(task: Task, base_folder: str | os.PathLike, *, precision: str = "flo
     Args:
         task: as in `kerasformer.tasks`.
         base_folder: of the model, such as `savedmodels/sentiment` or `gs://bucket/sentiment`; made when missing.
-        precision: as in `export`.
+        precision: as in `export`; or "auto" for the fastest on this machine whose metrics are good enough, see
+            `choose_precision`.
+        data: batches of labelled examples, such as the validation data, for "int8" and "auto"; see `export`.
+        max_loss, machine: see `choose_precision`.
+        tell: with "auto" called with what was measured, and with what was chosen.
 
     Returns:
         The version's folder, a `pathlib.Path`; for a URL a str.
@@ -39,10 +54,16 @@ def publish(task: Task, base_folder: str | os.PathLike, *, precision: str = "flo
         if base.exists() and not base.is_dir():
             raise InputError(f"`base_folder` must be a folder of versions. Received a file: {base}")
         base.mkdir(parents=True, exist_ok=True)
+    if precision == "auto":
+        precision, plan, measured = choose_precision(task, data, max_loss=max_loss, machine=machine)
+        if tell is not None:
+            tell(measured, precision)
+    else:
+        plan = plan_for(task, precision, data)
     folder = join(base_folder, str(next_version(base_folder)))
     try:
         with written_beside(folder) as scratch:
-            write_saved_model(task, scratch, precision)
+            write_saved_model(task, scratch, precision, plan)
             check(scratch)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):

@@ -99,7 +99,9 @@ def _folded(graph, weights):
 
 def _is_pure(operation):
     definition = operation.op_def
-    is_value = operation.outputs[0].dtype not in (tf.resource, tf.variant)
+    dtype = operation.outputs[0].dtype
+    # A bitcast to a quantized type costs nothing, and variables of these types cannot be saved.
+    is_value = dtype not in (tf.resource, tf.variant) and not dtype.is_quantized
     return is_value and definition is not None and not definition.is_stateful and "Call" not in operation.type
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from kerasformer import data
 from kerasformer.errors import InputError
 from kerasformer.layers import InterSentenceEncoder
 from kerasformer.layers.configs import check_heads
@@ -123,6 +124,9 @@ class ExtractiveSummarizer(Task):
         labels, weights = targets["labels"][:, :width], targets["weights"][:, :width]
         losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits[:, :width])
         return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
+
+    def labelled_batches(self, source):
+        return data.document_batches(data.load_documents(source), 32)
 
     def evaluate_batches(self, batches):
         """`loss` where there are labels, and `rouge1`, `rouge2`, `rougeL` of the chosen sentences where there are

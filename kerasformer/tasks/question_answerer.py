@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasformer import data
 from kerasformer.data.questions import NO_ANSWER
 from kerasformer.errors import InputError
 from kerasformer.layers.masks import mask_to_bias
@@ -225,6 +226,9 @@ class QuestionAnswerer(Task):
             "score": tf.where(answered, tf.exp(tf.minimum(spans.best - spans.total, 0.0)), 0.0),
             "no_answer_score": tf.where(answered, tf.exp(tf.minimum(spans.nothing - spans.total, 0.0)), 1.0),
         }
+
+    def labelled_batches(self, source):
+        return data.question_batches(data.load_questions(source), 32)
 
     def evaluation_batch(self, features, targets, core):
         """The best span's text of each question, by how much no answer exceeds it, and the loss with its count."""

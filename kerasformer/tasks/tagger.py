@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasformer import data
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, Transitions
 from kerasformer.metrics.entities import count_entities, entities_of, precision_recall_f1
@@ -278,6 +279,10 @@ class Tagger(Task):
             [dict(zip(names, entity, strict=True)) for entity in zip(*row, strict=True) if entity[2] >= 0]
             for row in rows
         ]
+
+    def labelled_batches(self, source):
+        names = {"entity_types": self.entity_types, "labels": self.labels}
+        return data.tagging_batches(data.load_tagging(source, **names), 32)
 
     def evaluate_batches(self, batches):
         """Metrics of a data set.

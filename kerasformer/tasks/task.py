@@ -193,6 +193,16 @@ class Task:
         """
         raise NotImplementedError(f"{type(self).__name__} must define evaluate_batches.")
 
+    def labelled_batches(self, source):
+        """Labelled examples of what `kf.data` reads, as a data set of batches for `Trainer.evaluate`.
+
+        Raises:
+            InputError: the task has no such reader, or the source cannot be read.
+        """
+        raise InputError(
+            f"{type(self).__name__} reads no labelled examples from a file alone: publish it from Python, with `data`."
+        )
+
     # ---- answers ----
 
     def answer(self, outputs):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasformer import metrics
+from kerasformer import data, metrics
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, MeanPooling
 from kerasformer.tasks.arrays import concatenate
@@ -192,6 +192,15 @@ class TextClassifier(Task):
         if not self.normalize_tweets:
             return features
         return {name: normalize_tweets(texts) for name, texts in features.items()}
+
+    def labelled_batches(self, source):
+        examples = data.load_classification(
+            source,
+            label_names=self.label_names,
+            regression=self.label_names is None,
+            multi_label=self.multi_label or None,
+        )
+        return data.batches(examples, 32)
 
     def evaluation_batch(self, features, targets, core):
         return self._outputs(features, core)

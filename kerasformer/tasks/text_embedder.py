@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasformer import data
 from kerasformer.errors import InputError
 from kerasformer.layers import (
     FirstToken,
@@ -241,6 +242,11 @@ class TextEmbedder(Task):
         if self.symmetric:
             losses = (losses + tf.nn.sparse_softmax_cross_entropy_with_logits(own, tf.transpose(logits))) / 2
         return losses
+
+    def labelled_batches(self, source):
+        pairs = data.load_classification(source, regression=True)
+        highest = max(float(pairs.targets.max()), 1e-9)
+        return data.batches(dataclasses.replace(pairs, targets=(pairs.targets / highest).astype(np.float32)), 32)
 
     def evaluate_batches(self, batches):
         """`loss`, `spearman` and `pearson` of the pairs' cosines and scores; where all scores are the same, `loss` and

@@ -222,8 +222,8 @@ def test_two_publishers_never_overwrite_each_other(task, tmp_path, monkeypatch):
 
 
 def test_bad_arguments_are_named(task, tmp_path):
-    with pytest.raises(InputError, match="precision='int8'"):
-        kf.serving.publish(task, tmp_path / "m", precision="int8")
+    with pytest.raises(InputError, match="precision='int4'"):
+        kf.serving.publish(task, tmp_path / "m", precision="int4")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Received a file"):
         kf.serving.publish(task, tmp_path / "file")

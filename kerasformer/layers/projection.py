@@ -1,0 +1,64 @@
+"""Projections: the products with matrices of weights that attention and feed-forward networks consist of."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from kerasformer.layers.activations import get_activation
+from kerasformer.layers.int8 import FUSED_ACTIVATIONS, Int8
+
+
+def project(rows, kernel, bias=None):
+    """`rows · kernel + bias`, in the form that TensorFlow fuses.
+
+    Args:
+        rows: `[rows, input dim]`, of the dtype to compute in.
+        kernel: `[input dim, dim]`.
+        bias: `[dim]` or None.
+    """
+    outputs = tf.matmul(rows, tf.cast(kernel, rows.dtype))
+    return outputs if bias is None else tf.nn.bias_add(outputs, tf.cast(bias, rows.dtype))
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class Projection(keras.layers.Dense):
+    """A dense layer of rows, which may compute some of its units alone, and in 8-bit integers.
+
+    Args:
+        those of `keras.layers.Dense`.
+
+    Attributes:
+        int8: None to compute in floats, or an `Int8`; see `kf.models.use_int8`.
+        observer: None, or a function that is given all inputs.
+    """
+
+    int8: Int8 | None = None
+    observer: Callable[[tf.Tensor], object] | None = None
+
+    def call(self, inputs, training=None):
+        return self.apply(inputs) if len(inputs.shape) == 2 else super().call(inputs, training=training)
+
+    def apply(self, rows, units=slice(None), activation=None, into=None):
+        """Some of the units.
+
+        Args:
+            rows: `[rows, input dim]`, floats, or qint8 in the range of this layer.
+            units: slice of the outputs.
+            activation: None, or a name or function as in `FeedForward`.
+            into: None, or the `Projection` that alone reads the outputs.
+
+        Returns:
+            `[rows, units]`; qint8 in the range of `into` where that and this layer compute in 8-bit integers.
+        """
+        if self.observer is not None:
+            self.observer(rows)
+        kernel, bias = self.kernel[:, units], self.bias[units] if self.use_bias else None
+        if self.int8 is None:
+            outputs = project(rows, kernel, bias)
+        else:
+            fused = activation if activation in FUSED_ACTIVATIONS else None
+            output = into.int8.largest if fused == activation and into is not None and into.int8 else None
+            outputs = self.int8.product(rows, kernel, bias, fused, output, self.compute_dtype)
+            activation = None if fused == activation else activation
+        return outputs if activation is None else get_activation(activation)(outputs, training=False)

@@ -1,0 +1,130 @@
+"""Which precision is chosen, and exports in 8-bit integers."""
+
+import dataclasses
+import platform
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasformer as kf
+from kerasformer.errors import InputError
+from kerasformer.serving import precision as precisions
+from kerasformer.serving.preview.loaded_model import LoadedModel
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "fine", "day", "##ly"]
+TEXTS = ["good day", "bad", "", "fine fine finely good bad day", "bad bad day", "finely"] * 6
+
+
+@pytest.fixture(scope="module")
+def task():
+    tf.random.set_seed(0)
+    config = kf.models.BertConfig(len(WORDS), 64, 2, 4, 128, 16, initializer_range=0.3)
+    tokenizer = kf.text.WordPieceTokenizer(WORDS, max_length=16)
+    return kf.tasks.TextClassifier(kf.models.bert(config, pooled=True), tokenizer, ("no", "yes"))
+
+
+@pytest.fixture(scope="module")
+def data(task):
+    """Labels are what the task says itself."""
+    return kf.data.batches(
+        kf.data.from_lists(TEXTS, list(task.predict(TEXTS)["label"]), label_names=task.label_names), 16
+    )
+
+
+def test_an_export_in_integers(task, data, tmp_path):
+    before = task.predict(TEXTS)
+    version = kf.serving.publish(task, tmp_path / "m", precision="int8", data=data)
+    served = LoadedModel(version).run("", {"text": np.array([text.encode() for text in TEXTS], object)})
+    difference = np.abs(served["scores"] - before["scores"]).max()
+    assert 1e-6 < difference < 0.05
+    # The task itself stays as it was, and so does what it had traced.
+    np.testing.assert_array_equal(task.predict(TEXTS)["scores"], before["scores"])
+    np.testing.assert_array_equal(task.replace().predict(TEXTS)["scores"], before["scores"])
+    kf.serving.export(task, tmp_path / "float32")
+    sizes = [
+        sum(file.stat().st_size for file in (folder / "variables").iterdir())
+        for folder in (version, tmp_path / "float32")
+    ]
+    # Weights are a quarter, biases and what belongs to norms whole.
+    assert sizes[0] < 0.45 * sizes[1]
+
+
+def test_auto_measures_and_publishes(task, data, tmp_path):
+    told = []
+    version = kf.serving.publish(
+        task, tmp_path / "m", precision="auto", data=data, max_loss=0.1, tell=lambda *found: told.append(found)
+    )
+    [(measured, chosen)] = told
+    assert [found.precision for found in measured] == ["float32", "bfloat16", "int8"]
+    assert all(0 < found.single < found.batch < 10_000 and found.megabytes > 0 for found in measured)
+    assert measured[0].lost == 0
+    assert measured[0].metrics["accuracy"] == 1
+    assert kf.serving.check(version).requests
+    lines = kf.serving.describe_choice(measured, chosen).splitlines()
+    assert lines[0].split()[0] == "precision"
+    assert lines[-1] == f"chosen: {chosen}"
+
+
+def found(precision, single, batch, lost=0.0):
+    return precisions.Measured(precision, single, batch, 1.0, {"accuracy": 0.9 - lost}, lost)
+
+
+@pytest.mark.parametrize(
+    ("times", "lost", "expected"),
+    [
+        ({"float32": (10, 100), "bfloat16": (8, 60), "int8": (7, 50)}, {}, "int8"),
+        ({"float32": (10, 100), "bfloat16": (8, 60), "int8": (7, 50)}, {"int8": 0.006}, "bfloat16"),
+        ({"float32": (10, 100), "bfloat16": (8, 60), "int8": (7, 50)}, {"int8": 0.006, "bfloat16": 0.006}, "float32"),
+        ({"float32": (10, 100), "bfloat16": (13, 130), "int8": (20, 60)}, {}, "float32"),
+        # Too little to give up exactness for.
+        ({"float32": (10, 100), "bfloat16": (9.8, 98), "int8": (9.9, 97)}, {}, "float32"),
+    ],
+)
+def test_the_fastest_that_is_good_enough(task, data, monkeypatch, times, lost, expected):
+    monkeypatch.setattr(precisions, "_times", lambda *_: (times, dict.fromkeys(times, 1.0)))
+    monkeypatch.setattr(precisions, "_metrics", lambda _, name, *__: {"loss": 0.3, "f1": 0.9 - lost.get(name, 0)})
+    monkeypatch.setattr(precisions, "plan_for", lambda task, name, data: (name == "int8" and _Plan()) or None)
+    monkeypatch.setattr(precisions, "_has", lambda feature: False)
+    chosen, plan, measured = kf.serving.choose_precision(task, data)
+    assert chosen == expected
+    assert (plan is not None) == (chosen == "int8")
+    assert "1 projections in floats: block_0/outer" in kf.serving.describe_choice(measured, chosen)
+
+
+@dataclasses.dataclass
+class _Plan:
+    kept: tuple = ("block_0/outer",)
+
+
+def test_without_data_integers_are_left_out(task, monkeypatch):
+    monkeypatch.setattr(
+        precisions,
+        "_times",
+        lambda task, data, plans, machine: (dict.fromkeys(plans, (1, 2)), dict.fromkeys(plans, 1.0)),
+    )
+    chosen, plan, measured = kf.serving.choose_precision(task, None)
+    assert chosen == "float32"
+    assert plan is None
+    assert [found.precision for found in measured] == ["float32", "bfloat16"]
+    assert "int8 is left out: it needs labelled examples" in kf.serving.describe_choice(measured, chosen)
+
+
+def test_bad_arguments_are_named(task, data, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="int8 needs `data`"):
+        kf.serving.publish(task, tmp_path / "m", precision="int8")
+    with pytest.raises(InputError, match="precision='int4'"):
+        kf.serving.publish(task, tmp_path / "m", precision="int4")
+    with pytest.raises(InputError, match="max_loss=-1"):
+        kf.serving.publish(task, tmp_path / "m", precision="auto", data=data, max_loss=-1)
+    with pytest.raises(InputError, match="machine='m1'"):
+        kf.serving.publish(task, tmp_path / "m", precision="auto", data=data, machine="m1")
+    with pytest.raises(InputError, match="reach the model"):
+        kf.serving.publish(task, tmp_path / "m", precision="int8", data=data.take(0))
+    monkeypatch.setattr(precisions, "_has", lambda feature: False)
+    with pytest.raises(InputError, match="no AVX512-BF16"):
+        kf.serving.publish(task, tmp_path / "m", precision="auto", data=data, machine="avx512_bf16")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    with pytest.raises(InputError, match="Received: aarch64"):
+        kf.serving.publish(task, tmp_path / "m", precision="int8", data=data)
+    assert not list(tmp_path.rglob("saved_model.pb"))
