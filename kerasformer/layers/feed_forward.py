@@ -82,15 +82,25 @@ class FeedForward(Layer):
     def _int8(self, rows):
         if self.gated:
             return self.outer.apply(self.gate.apply(rows, activation=self.activation) * self.inner.apply(rows))
-        outputs = self.outer.apply(self.inner.apply(rows, activation=self.activation, into=self.outer))
+        outputs = [self._int8_units(rows, units) for units in self._streams()]
         if self.outer.int8 and self.outer.int8.wide:
             # The units that the product in integers leaves out, in floats.
-            kernel, bias = (
-                tf.gather(weight, self.outer.int8.wide, axis=-1) for weight in (self.inner.kernel, self.inner.bias)
-            )
-            hidden = self._activation(project(rows, kernel, bias), training=False)
-            outputs += project(hidden, tf.gather(self.outer.kernel, self.outer.int8.wide))
-        return outputs
+            wide = self.outer.int8.wide
+            bias = tf.gather(self.inner.bias, wide) if self.use_bias else None
+            hidden = project(rows, tf.gather(self.inner.kernel, wide, axis=1), bias)
+            outputs.append(project(self._activation(hidden, training=False), tf.gather(self.outer.kernel, wide)))
+        return tf.add_n(outputs)
+
+    def _streams(self):
+        """Parts of the units that are computed side by side."""
+        if not self.serving_form or self.intermediate_dim < 2:
+            return [slice(0, self.intermediate_dim)]
+        middle = self.intermediate_dim // 2
+        return [slice(0, middle), slice(middle, self.intermediate_dim)]
+
+    def _int8_units(self, rows, units):
+        hidden = self.inner.apply(rows, units=units, activation=self.activation, into=self.outer)
+        return self.outer.apply(hidden, inputs=units)
 
     def _half(self, rows, units):
         """What some of the inner units add to the output. Half of the bias comes with each half, since TensorFlow

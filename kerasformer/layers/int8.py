@@ -48,6 +48,11 @@ class Int8:
     scales: np.ndarray | None = None
     wide: tuple[int, ...] = ()
 
+    def of_inputs(self, inputs):
+        """The form for a slice of the inputs."""
+        wide = tuple(place - inputs.start for place in self.wide if inputs.start <= place < inputs.stop)
+        return Int8(self.largest, None if self.scales is None else self.scales[inputs], wide)
+
     def quantized_inputs(self, rows):
         """Floats `[rows, input dim]` as qint8, `-largest` to `largest` as -127 to 127."""
         rows = tf.cast(rows, tf.float32)

@@ -11,6 +11,8 @@ the batch is real. `None` is the trivial layout: every slot is a token, `T = B *
 The technique is known as effective or variable-length Transformers (ByteTransformer, Zhai et al. 2023, section III-D).
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -35,6 +37,19 @@ def padding_layout(padding_mask):
     # Exclusive, since the rank of a kept slot is the number of kept slots before it.
     unpack = tf.cumsum(kept, exclusive=True) * kept
     return {"pack": pack, "unpack": tf.reshape(unpack, tf.shape(real))}
+
+
+def with_round_number(layout):
+    """A layout with a few more tokens, so that their number is a multiple of 8, and from 128 on one of 16 numbers
+    between two powers of 2.
+
+    oneDNN sets up each product in 8-bit integers anew for each number of rows, which takes half as long as computing
+    it. What is added is the first token again, in no slot.
+    """
+    count = tf.size(layout["pack"])
+    bits = tf.math.floor(tf.math.log(tf.cast(tf.maximum(count, 1), tf.float32)) / math.log(2))
+    step = tf.maximum(tf.cast(2.0 ** (bits - 4), tf.int32), 8)
+    return {"pack": tf.pad(layout["pack"], [[0, -count % step]]), "unpack": layout["unpack"]}
 
 
 def unpack_rows(rows, unpack_index, pack_index):
@@ -144,10 +159,13 @@ class PaddingLayout(RowsLayer):
     """`padding_layout` as a layer: `[batch, length]` padding mask in, the layout's two index tensors out."""
 
     _input_dtype = "int32"
+    # Whether there are few numbers of tokens, see `with_round_number`; for inference.
+    round_number = False
 
     def call(self, padding_mask):
         check_padding_mask(padding_mask, None)
-        return padding_layout(padding_mask)
+        layout = padding_layout(padding_mask)
+        return with_round_number(layout) if self.round_number else layout
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")

@@ -39,13 +39,14 @@ class Projection(keras.layers.Dense):
     def call(self, inputs, training=None):
         return self.apply(inputs) if len(inputs.shape) == 2 else super().call(inputs, training=training)
 
-    def apply(self, rows, units=slice(None), activation=None, into=None):
+    def apply(self, rows, units=slice(None), activation=None, into=None, inputs=None):
         """Some of the units.
 
         Args:
             rows: `[rows, input dim]`, floats, or qint8 in the range of this layer.
             units: slice of the outputs.
             activation: None, or a name or function as in `FeedForward`.
+            inputs: None, or a slice of the inputs that `rows` are; the bias belongs to the first of them.
             into: None, or the `Projection` that alone reads the outputs.
 
         Returns:
@@ -53,12 +54,15 @@ class Projection(keras.layers.Dense):
         """
         if self.observer is not None:
             self.observer(rows)
-        kernel, bias = self.kernel[:, units], self.bias[units] if self.use_bias else None
-        if self.int8 is None:
+        kernel, bias, form = self.kernel[:, units], self.bias[units] if self.use_bias else None, self.int8
+        if inputs is not None:
+            kernel, form = kernel[inputs], form and form.of_inputs(inputs)
+            bias = bias if inputs.start == 0 else None
+        if form is None:
             outputs = project(rows, kernel, bias)
         else:
             fused = activation if activation in FUSED_ACTIVATIONS else None
             output = into.int8.largest if fused == activation and into is not None and into.int8 else None
-            outputs = self.int8.product(rows, kernel, bias, fused, output, self.compute_dtype)
+            outputs = form.product(rows, kernel, bias, fused, output, self.compute_dtype)
             activation = None if fused == activation else activation
         return outputs if activation is None else get_activation(activation)(outputs, training=False)

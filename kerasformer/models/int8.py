@@ -11,6 +11,7 @@ from kerasformer.errors import InputError
 from kerasformer.layers.embeddings import TokenEmbedding
 from kerasformer.layers.feed_forward import FeedForward
 from kerasformer.layers.int8 import Int8
+from kerasformer.layers.padding import PaddingLayout
 from kerasformer.layers.projection import Projection
 
 # Rows of each projection's inputs that are looked at.
@@ -95,6 +96,8 @@ def use_int8(model: keras.Model, plan: Int8Plan | None) -> None:
     for layer in flatten_layers(model):
         if isinstance(layer, Projection):
             layer.int8 = plan.forms.get(layer.path) if plan else None
+        elif isinstance(layer, PaddingLayout):
+            layer.round_number = plan is not None
         elif isinstance(layer, TokenEmbedding):
             layer.int8 = plan is not None
 

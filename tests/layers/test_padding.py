@@ -16,7 +16,7 @@ from kerasformer.layers import (
     UnpackTokens,
     padding_layout,
 )
-from kerasformer.layers.padding import first_rows, pack, unpack
+from kerasformer.layers.padding import first_rows, pack, unpack, with_round_number
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=5))
 few = settings(max_examples=15, deadline=None, derandomize=True)
@@ -51,6 +51,26 @@ def test_the_layout_and_back(mask):
     positions = np.arange(mask.size) % mask.shape[1]
     np.testing.assert_array_equal(TokenPositions()(tf.constant(mask), layout=layout), positions[pack_index])
     np.testing.assert_array_equal(TokenPositions()(tf.constant(mask)), positions)
+
+
+@given(MASKS)
+@example(np.zeros((2, 3), bool))
+@example(np.zeros((0, 3), bool))
+@few
+def test_a_round_number_of_tokens_and_back(mask):
+    layout = with_round_number(padding_layout(tf.constant(mask)))
+    rows = np.random.default_rng(0).normal(size=(*mask.shape, 2)).astype("float32")
+    packed = pack(tf.constant(rows), layout)
+    assert len(packed) % 8 == 0
+    np.testing.assert_array_equal(unpack(packed, layout, tf.constant(mask)), rows * mask[..., None])
+
+
+def test_round_numbers_are_few_and_near():
+    counts = np.concatenate([np.arange(1, 140), np.arange(140, 5000, 37)])
+    found = np.array([len(with_round_number({"pack": tf.zeros(n, tf.int32), "unpack": None})["pack"]) for n in counts])
+    assert np.all(found >= counts)
+    assert np.all(found - counts < np.maximum(8, counts / 16))
+    assert len(set(found)) < 16 + 16 * 6
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "bool", "float32"])

@@ -9,6 +9,7 @@ from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
 from kerasformer.layers import FeedForward
 from kerasformer.layers.projection import Projection
+from kerasformer.layers.serving_form import use_serving_form
 from kerasformer.models import (
     AttentionConfig,
     BertConfig,
@@ -123,6 +124,15 @@ def test_what_is_wide_does_not_make_the_rest_coarse(disturb, inner, outer):
     use_int8(model, plan)
     error = np.sqrt(np.mean((tf.function(model)(rows) - exact) ** 2)) / exact.std()
     assert error < 0.05, "without its form it would be 0.2 or more"
+
+
+def test_the_serving_form_is_the_same_in_two_streams():
+    model, layer, rows = network(wide_unit)
+    use_int8(model, int8_plan(model, lambda: model(rows)))
+    before = tf.function(model)(rows).numpy()
+    use_serving_form(model)
+    np.testing.assert_allclose(tf.function(lambda rows: model(rows))(rows), before, atol=0.02 * before.std())
+    assert len(layer.outer.int8.wide) == 2, "in one of the streams alone"
 
 
 def test_what_loses_too_much_stays_in_floats():

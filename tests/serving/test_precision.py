@@ -19,7 +19,7 @@ TEXTS = ["good day", "bad", "", "fine fine finely good bad day", "bad bad day", 
 @pytest.fixture(scope="module")
 def task():
     tf.random.set_seed(0)
-    config = kf.models.BertConfig(len(WORDS), 64, 2, 4, 128, 16, initializer_range=0.3)
+    config = kf.models.BertConfig(len(WORDS), 64, 1, 4, 128, 16, initializer_range=0.3)
     tokenizer = kf.text.WordPieceTokenizer(WORDS, max_length=16)
     return kf.tasks.TextClassifier(kf.models.bert(config, pooled=True), tokenizer, ("no", "yes"))
 
@@ -52,7 +52,7 @@ def test_an_export_in_integers(task, data, tmp_path):
 
 def test_auto_measures_and_publishes(task, data, tmp_path):
     told = []
-    version = kf.serving.publish(
+    kf.serving.publish(
         task, tmp_path / "m", precision="auto", data=data, max_loss=0.1, tell=lambda *found: told.append(found)
     )
     [(measured, chosen)] = told
@@ -60,7 +60,6 @@ def test_auto_measures_and_publishes(task, data, tmp_path):
     assert all(0 < found.single < found.batch < 10_000 and found.megabytes > 0 for found in measured)
     assert measured[0].lost == 0
     assert measured[0].metrics["accuracy"] == 1
-    assert kf.serving.check(version).requests
     lines = kf.serving.describe_choice(measured, chosen).splitlines()
     assert lines[0].split()[0] == "precision"
     assert lines[-1] == f"chosen: {chosen}"
