@@ -3,10 +3,16 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import gc
+import subprocess
+import sys
+import types
 
+import fresh
 import keras
 import pytest
 from tensorflow.python.framework import ops
+
+from kerasformer.serving import checking
 
 
 def pytest_collection_finish():
@@ -32,3 +38,24 @@ def no_graph_outlives_its_owner():
 def seeded():
     """A fixed global seed, for tests whose tolerances were chosen for the numbers that it gives."""
     keras.utils.set_random_seed(7)
+
+
+def forked(command, *, input, timeout, env, **options):
+    assert command[:2] == [sys.executable, "-I"]
+    assert options == {"capture_output": True, "text": True}
+    return fresh.run(*command[2:], input=input, timeout=timeout, env=env)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def forked_checks():
+    """Exports are checked in forks of a process that has imported TensorFlow, which spares each check 5 seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        replaced = types.SimpleNamespace(run=forked, TimeoutExpired=subprocess.TimeoutExpired)
+        patch.setattr(checking, "subprocess", replaced)
+        yield
+
+
+@pytest.fixture
+def started_checks(monkeypatch):
+    """Exports are checked in a process that is started for it, as those of users."""
+    monkeypatch.setattr(checking, "subprocess", subprocess)

@@ -51,7 +51,7 @@ def test_served_answers_are_those_of_python(task, version):
     np.testing.assert_allclose(served["score"], expected["scores"].max(-1), atol=2e-5)
 
 
-def test_signatures_of_the_contract(version):
+def test_signatures_of_the_contract(version, started_checks):
     report = kf.serving.check(version)
     assert report.signatures["serving_default"] == {
         "inputs": {"text": "string [-1]"},
