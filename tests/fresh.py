@@ -35,7 +35,8 @@ class Process:
             command = [sys.executable, "-I", __file__]
             environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
             pipe = subprocess.PIPE
-            Process._parent = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)
+            # Without a buffer: `select` knows only of what was not read.
+            Process._parent = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, env=environment)
             atexit.register(Process._parent.stdin.close)
         self._folder = tempfile.TemporaryDirectory()
         streams = [os.path.join(self._folder.name, name) for name in ("stdin", "stdout", "stderr")]
