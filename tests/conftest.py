@@ -34,6 +34,16 @@ def no_graph_outlives_its_owner():
         del registered[name]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_cache_outlives_its_module(request):
+    """Empties the `functools.cache` of a module's functions: tokenizers with their tables and graphs, tasks."""
+    yield
+    for value in vars(request.module).values():
+        if getattr(value, "__module__", None) == request.module.__name__ and hasattr(value, "cache_clear"):
+            value.cache_clear()
+    gc.collect()
+
+
 @pytest.fixture
 def seeded():
     """A fixed global seed, for tests whose tolerances were chosen for the numbers that it gives."""
