@@ -2,7 +2,7 @@
 
     python -m benchmarks.memory
 
-A `TextClassifier` of MiniLM is exported in float32 and in bfloat16.
+A `TextClassifier` of MiniLM is exported in float32, bfloat16 and int8.
 Each export is loaded in a process of its own that imports nothing but TensorFlow and tensorflow-text. Memory is the
 process's resident set over that after these imports.
 """
@@ -22,19 +22,20 @@ from benchmarks.measure import markdown_table, surroundings, usable_cores, warn_
 from benchmarks.worker import ENVIRONMENT, run_alone
 
 DISTRIBUTIONS = ("kerasformer", "tensorflow", "tensorflow-text", "keras")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 def prepare(folder: str, precision: str, constants: bool) -> None:
     """Exports MiniLM with a random head; `constants`: with all weights in the graph."""
     import kerasformer as kf
-    from benchmarks.ours import load_task
+    from benchmarks.ours import load_task, sample_batches
     from kerasformer.serving import shared_weights
 
     if constants:
         shared_weights._SMALLEST_VARIABLE = sys.maxsize
     checkpoint = default_checkpoint()
-    kf.serving.export(load_task(checkpoint, random_head(checkpoint)), folder, precision=precision)
+    task = load_task(checkpoint, random_head(checkpoint))
+    kf.serving.export(task, folder, precision=precision, data=sample_batches())
 
 
 def main() -> None:

@@ -28,10 +28,15 @@ def prepare(checkpoint: Path, head: Head, folder: Path, precision: str) -> None:
     """Exports the task as it would be served, `precision` "float32", "bfloat16" or "int8"."""
     import kerasformer as kf
 
-    # Texts of other people and another kind than those that are measured.
+    kf.serving.export(load_task(checkpoint, head), folder / "1", precision=precision, data=sample_batches())
+
+
+def sample_batches():
+    """Texts that show an int8 export its ranges, of another kind than those that are measured."""
+    import kerasformer as kf
+
     texts = kf.data.load_classification(SAMPLES / "reviews" / "train.jsonl").texts
-    data = kf.data.batches(kf.data.from_lists(texts, [LABELS[0]] * len(texts), label_names=LABELS), 32)
-    kf.serving.export(load_task(checkpoint, head), folder / "1", precision=precision, data=data)
+    return kf.data.batches(kf.data.from_lists(texts, [LABELS[0]] * len(texts), label_names=LABELS), 32)
 
 
 def prepare_folder(checkpoint: Path, folder: Path) -> None:
