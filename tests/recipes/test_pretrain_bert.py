@@ -142,7 +142,7 @@ def test_all_of_the_test_text_is_evaluated(text, tmp_path, monkeypatch):
         return evaluate(trainer, batches)
 
     monkeypatch.setattr(kf.training.Trainer, "evaluate", count)
-    flags = SMALL | {"steps": 1, "validation": text, "test": text, "workdir": str(tmp_path / "work")}
+    flags = ONE_LENGTH | {"steps": 1, "validation": text, "test": text, "workdir": str(tmp_path / "work")}
     pretrain.main(pretrain.Flags(train=[text], **flags))
     *validations, test = seen
     assert set(validations) == {64}
@@ -158,8 +158,9 @@ def test_other_workers_do_not_wait_forever_for_the_cache(text, tmp_path, monkeyp
 
 def test_packed_running_text_from_a_cache(text, tmp_path):
     flags = SMALL | {"steps": 2, "next_sentence": False, "pack": True, "cache": str(tmp_path / "cache")}
-    for _ in range(2):  # written once, read twice
-        pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "work"), **flags))
+    # Written once, read twice.
+    pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "first"), **flags))
+    pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "work"), **flags | ONE_LENGTH))
     task = kf.load(tmp_path / "work" / "task")
     encoder, tokenizer = kf.load_encoder(tmp_path / "work" / "huggingface")
     inputs = tokenizer(["sun and sea", "moon"])
