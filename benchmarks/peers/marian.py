@@ -46,16 +46,15 @@ def marian(folder: Path):
         state[f"model.{side}.embed_positions.weight"] = _sinusoids(64, width)
         for layer in range(layers):
             theirs, ours = f"model.{side}.layers.{layer}", f"{side}_block_{layer}"
-            first = "attention" if side == "encoder" else "self_attention"
-            state |= _attention(weights, f"{ours}/{first}", f"{theirs}.self_attn", fused=("query_key_value", "qkv"))
-            state |= _norm(weights, f"{ours}/{first}_norm", f"{theirs}.self_attn_layer_norm")
+            state |= _attention(weights, f"{ours}/attention", f"{theirs}.self_attn", fused=("query_key_value", "qkv"))
+            state |= _norm(weights, f"{ours}/attention_norm", f"{theirs}.self_attn_layer_norm")
             if side == "decoder":
-                memory = f"{ours}/memory_attention"
+                memory = f"{ours}/cross_attention"
                 state |= _attention(weights, memory, f"{theirs}.encoder_attn", fused=("key_value", "kv"))
                 state |= _linear(
                     weights[f"{memory}/query/kernel"], weights[f"{memory}/query/bias"], f"{theirs}.encoder_attn.q_proj"
                 )
-                state |= _norm(weights, f"{ours}/memory_attention_norm", f"{theirs}.encoder_attn_layer_norm")
+                state |= _norm(weights, f"{ours}/cross_attention_norm", f"{theirs}.encoder_attn_layer_norm")
             for mine, name in (("inner", "fc1"), ("outer", "fc2")):
                 dense = f"{ours}/feed_forward/{mine}"
                 state |= _linear(weights[f"{dense}/kernel"], weights[f"{dense}/bias"], f"{theirs}.{name}")
