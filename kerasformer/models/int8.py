@@ -92,8 +92,15 @@ def use_int8(model: keras.Model, plan: Int8Plan | None) -> None:
     Args:
         model: the model of `int8_plan`, or a copy of it.
         plan: an `Int8Plan`, or None to compute in floats.
+
+    Raises:
+        InputError: the plan is of another model.
     """
-    for layer in flatten_layers(model):
+    layers = flatten_layers(model)
+    known = {layer.path for layer in layers if isinstance(layer, Projection)}
+    if plan and (unknown := sorted(set(plan.forms) - known)):
+        raise InputError(f"The plan must be of this model. It has projections that the model lacks: {unknown[:5]}.")
+    for layer in layers:
         if isinstance(layer, Projection):
             layer.int8 = plan.forms.get(layer.path) if plan else None
         elif isinstance(layer, PaddingLayout):

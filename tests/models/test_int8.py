@@ -152,6 +152,15 @@ def test_what_loses_too_much_stays_in_floats():
     assert 1e-4 < error < 0.05
 
 
+def test_a_plan_of_another_model():
+    model, _, rows = network(nothing)
+    plan = int8_plan(model, lambda: model(rows))
+    other = FeedForward(128, name="another")
+    inputs = keras.Input((32,))
+    with pytest.raises(InputError, match=r"the model lacks: \['feed_forward"):
+        use_int8(keras.Model(inputs, other(inputs)), plan)
+
+
 def test_needs_inputs():
     model, _, _ = network(nothing)
     with pytest.raises(InputError, match="reach the model's projections"):

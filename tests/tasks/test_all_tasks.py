@@ -10,8 +10,11 @@ import tensorflow as tf
 from tiny_tasks import CASES, TEXTS, encoder, tokenizer
 
 import kerasformer as kf
+from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
-from kerasformer.models import with_precision
+from kerasformer.layers.projection import Projection
+from kerasformer.models import use_int8, with_precision
+from kerasformer.serving.precision import plan_for
 from kerasformer.tasks import Head, Task, built_in, register_task
 from kerasformer.tasks import task as task_module
 from kerasformer.text import SentencePieceTokenizer, WordPieceTokenizer
@@ -234,6 +237,36 @@ def test_evaluation_tokenizes_each_text_once(name, tokenized):
     metrics = trainer.evaluate(tf.data.Dataset.from_tensors((features, targets)).repeat(2))
     assert np.isfinite(list(metrics.values())).all()
     assert sorted(tokenized) == sorted(given * 2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("one label", "tagger", "translator") else pytest.mark.exhaustive)
+        for name in CASES
+    ],
+)
+def test_served_in_integers(name):
+    task = made(name)
+    plan = plan_for(task, "int8", tf.data.Dataset.from_tensors(CASES[name].batch()))
+    model = task.serving_model("float32")
+    use_int8(model, plan)
+    projections = [layer for layer in flatten_layers(model) if isinstance(layer, Projection)]
+    assert [layer.path for layer in projections if layer.int8] == [
+        layer.path for layer in projections if layer.path in plan.forms
+    ]
+    assert plan.forms
+    features = {
+        key: tf.constant(np.asarray(column, object))
+        for key, column in zip(task.feature_names, CASES[name].columns, strict=True)
+    }
+    answer = tf.function(lambda: task.answer_features(features, lambda inputs: task.core_outputs(model, inputs)))
+    graph = answer.get_concrete_function().graph
+    functions = [graph.as_graph_def().node, *[each.node_def for each in graph.as_graph_def().library.function]]
+    assert any(node.op == "_QuantizedMatMul" for nodes in functions for node in nodes)
+    for key, value in answer().items():
+        assert value.shape == expected(name)[key].shape
+        assert value.dtype == tf.string or np.isfinite(value).all()
 
 
 # ---- tasks and encoders of one's own ----
