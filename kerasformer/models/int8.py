@@ -56,10 +56,14 @@ def int8_plan(model: keras.Model, run: Callable[[], object], *, largest_error: f
         largest_error: projections that lose more keep computing in floats.
 
     Raises:
-        InputError: `run` reaches no projection.
+        InputError: `run` reaches no projection, or two projections have the same path.
     """
     layers = flatten_layers(model)
     projections = {layer.path: layer for layer in layers if isinstance(layer, Projection)}
+    if len(projections) < sum(isinstance(layer, Projection) for layer in layers):
+        raise InputError(
+            "Projections are told apart by their paths. Received: a model in which two have the same path."
+        )
     samples = {path: _Sample() for path in projections}
     for path, projection in projections.items():
         projection.observer = samples[path].add

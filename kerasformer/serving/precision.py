@@ -188,7 +188,10 @@ def _times(task, data, plans, machine):
             folders[name] = str(folder)
             sizes[name] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
         environment = {} if machine is None else {"ONEDNN_MAX_CPU_ISA": MACHINES[machine]}
-        seconds = run_alone(_PROCESS, {"folders": folders, "batches": [*single, columns]}, 600, **environment)
+        try:
+            seconds = run_alone(_PROCESS, {"folders": folders, "batches": [*single, columns]}, 600, **environment)
+        except InputError as error:
+            raise InputError(f"The exports could not be measured: {error}") from None
     times = {name: (1e3 * sum(each[:-1]) / len(single), 1e3 * each[-1]) for name, each in seconds.items()}
     return times, sizes
 

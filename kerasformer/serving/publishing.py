@@ -53,13 +53,14 @@ def publish(
         base = pathlib.Path(base_folder)
         if base.exists() and not base.is_dir():
             raise InputError(f"`base_folder` must be a folder of versions. Received a file: {base}")
-        base.mkdir(parents=True, exist_ok=True)
     if precision == "auto":
         precision, plan, measured = choose_precision(task, data, max_loss=max_loss, machine=machine)
         if tell is not None:
             tell(measured, precision)
     else:
         plan = plan_for(task, precision, data)
+    if not is_url(base_folder):
+        pathlib.Path(base_folder).mkdir(parents=True, exist_ok=True)
     folder = join(base_folder, str(next_version(base_folder)))
     try:
         with written_beside(folder) as scratch:

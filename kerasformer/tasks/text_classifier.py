@@ -200,6 +200,9 @@ class TextClassifier(Task):
             regression=self.label_names is None,
             multi_label=self.multi_label or None,
         )
+        if examples.targets is None or (examples.pairs is not None) != self.pairs:
+            what = "pairs of texts" if self.pairs else "single texts"
+            raise InputError(f"The task needs {what}, each with a label or score. Not in: {source}")
         return data.batches(examples, 32)
 
     def evaluation_batch(self, features, targets, core):

@@ -245,6 +245,10 @@ class TextEmbedder(Task):
 
     def labelled_batches(self, source):
         pairs = data.load_classification(source, regression=True)
+        if pairs.pairs is None or pairs.targets is None:
+            raise InputError(
+                f"Pairs of texts with scores are needed, such as text_a, text_b and score. Not in: {source}"
+            )
         highest = max(float(pairs.targets.max()), 1e-9)
         return data.batches(dataclasses.replace(pairs, targets=(pairs.targets / highest).astype(np.float32)), 32)
 

@@ -57,7 +57,7 @@ def test_auto_measures_and_publishes(task, data, tmp_path):
     )
     [(measured, chosen)] = told
     assert [found.precision for found in measured] == ["float32", "bfloat16", "int8"]
-    assert all(0 < found.single < found.batch < 10_000 and found.megabytes > 0 for found in measured)
+    assert all(min(found.single, found.batch, found.megabytes) > 0 for found in measured)
     assert measured[0].lost == 0
     assert measured[0].metrics["accuracy"] == 1
     lines = kf.serving.describe_choice(measured, chosen).splitlines()

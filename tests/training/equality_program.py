@@ -149,10 +149,9 @@ def train(strategy, variant, path):
     folder = f"{path}.{variant}"
     callbacks = [kf.training.MetricsLog(folder, every=5)] if variant == "plain" else []
     history = trainer.fit(data, data.take(3), callbacks=callbacks, checkpoint_folder=folder).history
-    if variant in ("plain", "translator"):
-        # A training that is over already comes back with its weights.
-        model.trainable_weights[0].assign(model.trainable_weights[0] * 0)
-        trainer.fit(data, callbacks=callbacks, checkpoint_folder=folder)
+    # A training that is over already comes back with its weights.
+    model.trainable_weights[0].assign(model.trainable_weights[0] * 0)
+    trainer.fit(data, callbacks=callbacks, checkpoint_folder=folder)
     return {
         f"{variant}/{index}": keras.ops.convert_to_numpy(weight) for index, weight in enumerate(model.trainable_weights)
     } | {f"{variant}/{name}": np.array(history[name]) for name in ("loss", "val_loss")}

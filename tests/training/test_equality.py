@@ -23,10 +23,17 @@ WAYS = {
     "weights": "weights",
     "weights_microbatches": "weights",
 }
-# In `make test` each option and each loss is trained on one kind of devices, and the plain way on both.
+# In `make test` each way is trained on one kind of devices, and the plain one on both.
 FEW = {
-    "two_replicas": ["plain", "steps", "xla", "dropout", "two_means_microbatches"],
-    "two_workers": ["plain", "dropout_microbatches", "translator", "weights_microbatches"],
+    "two_replicas": ["plain", "steps", "xla", "dropout", "two_means_microbatches", "weights"],
+    "two_workers": [
+        "plain",
+        "microbatches",
+        "dropout_microbatches",
+        "two_means_xla",
+        "translator",
+        "weights_microbatches",
+    ],
 }
 CASES = [
     pytest.param(devices, way, marks=() if way in FEW[devices] else pytest.mark.exhaustive)
