@@ -84,7 +84,7 @@ print(*(set(sys.modules) - before))
     assert {name.partition(".")[0] for name in added} == {"kerasformer"}
     rooms = {name.split(".")[1] for name in added if "." in name}
     assert {"layers", "models"} <= rooms
-    assert rooms.isdisjoint({"cli", "data", "families", "serving", "tasks", "text", "training"})
+    assert rooms.isdisjoint({"cli", "data", "explain", "families", "serving", "tasks", "text", "training"})
 
 
 def test_a_client_loads_neither_tasks_nor_servers():
@@ -96,8 +96,8 @@ def test_a_client_loads_neither_tasks_nor_servers():
 
 def test_submodules_load_when_touched():
     assert set(kf.__all__) == set(dir(kf))
-    submodules = {"data", "decoding", "errors", "families", "layers", "metrics", "models", "serving", "tasks", "text"}
-    for name in submodules | {"training"}:
+    submodules = {"data", "decoding", "errors", "explain", "families", "layers", "metrics", "models", "serving"}
+    for name in submodules | {"tasks", "text", "training"}:
         assert getattr(kf, name).__name__ == f"kerasformer.{name}"
         for public in getattr(getattr(kf, name), "__all__", []):
             assert hasattr(getattr(kf, name), public)
