@@ -11,7 +11,7 @@ with Keras as soon as Keras is imported, so that `keras.models.load_model` finds
 - `kf.metrics`: of classification, answers, entities, ROUGE and translation
 - `kf.data`: examples from files, folders, TFDS and Hugging Face data sets
 - `kf.tasks`: preprocess, model, postprocess
-- `kf.explain`: which words made a task answer as it does
+- `kf.explain`: why a task answers as it does, and where it is wrong
 - `kf.training`: the trainer, optimizers and schedules
 - `kf.serving`: export, publish, check, preview and client
 - `kf.load`, `kf.load_encoder`, `kf.publish`: a folder to a task, to an encoder and tokenizer; a task to a served model

@@ -5,6 +5,7 @@ import functools
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import keras
 import numpy as np
@@ -121,7 +122,7 @@ class Task:
         """Sets `self.head`; returns `(outputs, inputs)`, dictionaries of symbolic tensors."""
         raise NotImplementedError(f"{type(self).__name__} must define build.")
 
-    def replace(self, **changes) -> "Task":
+    def replace(self, **changes) -> Self:
         """The task with other settings; model and weights are shared.
 
         Raises:

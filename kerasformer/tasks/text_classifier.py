@@ -36,6 +36,7 @@ class TextClassifierSettings:
     _: dataclasses.KW_ONLY
     multi_label: bool = False
     threshold: float = 0.5
+    temperature: float = 1.0
     pairs: bool = False
     pooling: str = built_in("first")
     dropout: float = built_in(0.1)
@@ -69,6 +70,10 @@ class TextClassifierSettings:
             )
         if not 0 < self.threshold < 1:
             raise InputError(f"`threshold` must be in (0, 1). Received: threshold={self.threshold}.")
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"`temperature` must be finite and above 0. Received: temperature={self.temperature}.")
+        if self.label_names is None and self.temperature != 1:
+            raise InputError("`temperature` is of probabilities. Received: a regression, without `label_names`.")
         if not (0 < self.target_scale < math.inf and math.isfinite(self.target_mean)):
             raise InputError(
                 "`target_mean` must be finite and `target_scale` above 0. "
@@ -94,6 +99,9 @@ class TextClassifier(Task):
             regression.
         multi_label: whether a text has any number of labels.
         threshold: lowest probability at which one of several labels is returned.
+        temperature: divides the logits before they become the probabilities that are answered, so that these say how
+            often the answer is right (Guo et al. 2017, arXiv:1706.04599, section 4.2); `kf.explain.calibrate` finds it.
+            `loss` and `tokens` are of the logits themselves.
         pairs: whether it reads pairs, `text` and `text_pair`.
         pooling: the vector of a text: "first", the encoder's `pooled_output` (BERT's pooler of `[CLS]`), or "mean" of
             its tokens, for encoders that were trained so, as sentence-transformers are.
@@ -193,7 +201,12 @@ class TextClassifier(Task):
             return features
         return {name: normalize_tweets(texts) for name, texts in features.items()}
 
-    def labelled_batches(self, source):
+    def labelled_examples(self, source) -> data.Examples:
+        """Labelled examples of what `kf.data` reads, with the labels' numbers of this task.
+
+        Raises:
+            InputError: the source cannot be read, or holds others than the task answers.
+        """
         examples = data.load_classification(
             source,
             label_names=self.label_names,
@@ -203,7 +216,10 @@ class TextClassifier(Task):
         if examples.targets is None or (examples.pairs is not None) != self.pairs:
             what = "pairs of texts" if self.pairs else "single texts"
             raise InputError(f"The task needs {what}, each with a label or score. Not in: {source}")
-        return data.batches(examples, 32)
+        return examples
+
+    def labelled_batches(self, source):
+        return data.batches(self.labelled_examples(source), 32)
 
     def evaluation_batch(self, features, targets, core):
         return self._outputs(features, core)
@@ -285,7 +301,7 @@ class TextClassifier(Task):
             numbers = self._number(tf.constant(outputs["logits"])).numpy()
             return result | metrics.regression_metrics(targets, numbers)
         if self.multi_label:
-            found = outputs["logits"] >= np.log(self.threshold / (1 - self.threshold))
+            found = outputs["logits"] >= self.temperature * np.log(self.threshold / (1 - self.threshold))
             return result | metrics.multi_label_metrics(np.asarray(targets) > 0, found)
         predictions = outputs["logits"].argmax(-1)
         return result | metrics.classification_metrics(targets, predictions, len(self.label_names))
@@ -309,7 +325,7 @@ class TextClassifier(Task):
         logits = tf.cast(outputs["logits"], tf.float32)
         if self.is_regression:
             return {"score": self._number(logits)}
-        names, scores = tf.constant(self.label_names), self._scores(logits)
+        names, scores = tf.constant(self.label_names), self._scores(logits / self.temperature)
         if self.multi_label:
             given = scores >= self.threshold
             rows = tf.RaggedTensor.from_row_lengths(
