@@ -1,4 +1,4 @@
-"""Why a task answers as it does: the words that count; where it is wrong, and how far its probabilities can be believed."""
+"""Why a task answers as it does: the words that count; where it is wrong; how far its probabilities can be believed."""
 
 from kerasformer.explain.calibration import (
     Bin,

@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ NAMES = ("bad", "good")
 
 @functools.cache
 def encoder_and_tokenizer():
+    keras.utils.set_random_seed(0)
     return kf.families.random_encoder(TEXTS, "tiny", vocabulary_size=60, max_length=16)
 
 
@@ -163,11 +165,18 @@ def test_calibration_reports_what_a_temperature_brings():
 @pytest.mark.parametrize("settings", [{}, {"multi_label": True, "threshold": 0.3}])
 def test_a_calibrated_task_keeps_its_labels_and_is_saved(settings, tmp_path):
     task = make(**settings)
-    task.head.output.kernel.assign(task.head.output.kernel * 100)
+    # Logits of both signs, around 0.
+    vectors = kf.explain.text_vectors(task, TEXTS)
+    centred = vectors - vectors.mean(0)
+    direction = np.linalg.svd(centred, full_matrices=False)[2][0]
+    logits = centred @ direction
+    kernel = np.outer(direction, [1, -1]) * 2 / logits.std()
+    task.head.output.kernel.assign(kernel)
+    task.head.output.bias.assign(-vectors.mean(0) @ kernel)
     answers = task.predict(TEXTS)
     labels = [[label for label in row if label] for row in answers["labels"]] if settings else answers["label"].tolist()
     # Every fourth label is another than the answer.
-    labels[::4] = [["good"]] * 8 if settings else [NAMES[label == "bad"] for label in labels[::4]]
+    labels[::4] = [[n for n in NAMES if n not in row] if settings else NAMES[row == "bad"] for row in labels[::4]]
     examples = labelled(labels, label_names=NAMES)
     calibrated = kf.explain.calibrate(task, examples)
     assert 0.06 < calibrated.temperature < 19
