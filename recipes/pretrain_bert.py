@@ -106,6 +106,7 @@ def main(flags):
     train, held_out, test = common.sources(flags)
     common.say(f"reading training data: {', '.join(train)}")
     corpora = [open_corpus(source, bool(held_out)) for source in cached(flags)]
+    held_out, test = (source and kf.data.Corpus(source) for source in (held_out, test))
     with strategy.scope():
         task = starting_point(flags, corpora)
         data = pretraining_data(flags, corpora, task.tokenizer)
@@ -273,9 +274,9 @@ def pretraining_data(flags, corpora, tokenizer):
     return kf.data.PretrainingData(corpora, tokenizer, **settings, seed=flags.seed)
 
 
-def evaluation_batches(flags, source, tokenizer):
-    data = pretraining_data(flags, [kf.data.Corpus(source)], tokenizer)
-    return not_empty(data.batches(64, flags.length, shuffle=False), source)
+def evaluation_batches(flags, corpus, tokenizer):
+    data = pretraining_data(flags, [corpus], tokenizer)
+    return not_empty(data.batches(64, flags.length, shuffle=False), corpus.sources[0])
 
 
 def not_empty(batches, name):

@@ -54,6 +54,7 @@ class PretrainingData:
         corpora = (self.corpora,) if isinstance(self.corpora, Corpus) else tuple(self.corpora)
         object.__setattr__(self, "corpora", corpora)
         object.__setattr__(self, "_counts", {})
+        object.__setattr__(self, "_sequences", {})
         if self.pack and self.next_sentence:
             raise InputError("`pack` is for running text: set `next_sentence=False`.")
         if not corpora or not 0 <= self.short_probability <= 1 or not 0 < self.smoothing <= 1:
@@ -135,20 +136,31 @@ class PretrainingData:
         parts = corpus.documents(held_out=held_out)
         if shuffle:
             parts = parts.shuffle(_SHUFFLED_PARTS, seed, reshuffle_each_iteration=False)
-        special_ids = (self.tokenizer.start_id, self.tokenizer.end_id, self.tokenizer.padding_id)
+        sequences = self._sequences_of(max_length)
 
-        def sequences(pool, elements):
-            pieces = tokenized_sentences(elements["text"], self.tokenizer)
-            own_seed = tf.stack([tf.constant(seed), tf.cast(pool, tf.int32)])
-            settings = max_length, self.short_probability, special_ids
-            if self.next_sentence:
-                return sentence_pairs(pieces, elements["document"], own_seed, *settings)
-            return text_runs(pieces, own_seed, *settings)
+        def of_epoch(pool, elements):
+            return sequences(tf.stack([tf.constant(seed), tf.cast(pool, tf.int32)]), **elements)
 
-        rows = parts.batch(_POOL).enumerate().map(_plain(sequences), tf.data.AUTOTUNE).prefetch(1).unbatch()
+        rows = parts.batch(_POOL).enumerate().map(_plain(of_epoch), tf.data.AUTOTUNE).prefetch(1).unbatch()
         if self.pack:
             rows = rows.batch(_PACKED_ROWS).map(_plain(pack_sequences), tf.data.AUTOTUNE).prefetch(1).unbatch()
         return rows.shuffle(_SHUFFLED_ROWS, seed, reshuffle_each_iteration=False) if shuffle and shuffle_rows else rows
+
+    def _sequences_of(self, max_length):
+        """From a seed and a pool of parts to rows: a function that is traced once for all epochs."""
+        if max_length not in self._sequences:
+            special_ids = (self.tokenizer.start_id, self.tokenizer.end_id, self.tokenizer.padding_id)
+            options = max_length, self.short_probability, special_ids
+
+            @tf.function(autograph=False)
+            def sequences(seed, text, document):
+                pieces = tokenized_sentences(text, self.tokenizer)
+                if self.next_sentence:
+                    return sentence_pairs(pieces, document, seed, *options)
+                return text_runs(pieces, seed, *options)
+
+            self._sequences[max_length] = sequences
+        return self._sequences[max_length]
 
 
 # Nothing here has Python control flow on tensors; AutoGraph would take long to find that out.

@@ -178,9 +178,9 @@ def corpus(tmp_path_factory):
 
 def texts_of(data, tokenizer):
     found = []
-    for features, targets in data:
+    for features, targets in data.as_numpy_iterator():
         for row in range(len(features["token_ids"])):
-            ids = features["token_ids"][row][features["padding_mask"][row] > 0].numpy()
+            ids = features["token_ids"][row][features["padding_mask"][row] > 0]
             found.append((" ".join(tokenizer.vocabulary[i] for i in ids), *[int(t[row]) for t in targets.values()]))
     return found
 

@@ -76,16 +76,25 @@ def test_trains_reports_and_saves(pretrained):
         np.testing.assert_array_equal(read, trained)
 
 
-@pytest.mark.parametrize("kind", ["huggingface", "task"])
-def test_goes_on_from_what_it_wrote(pretrained, kind, text, tmp_path, capsys):
+def test_goes_on_from_what_it_wrote(pretrained, text, tmp_path, capsys):
     flags = ONE_LENGTH | {"steps": 1, "learning_rate": 1e-9, "next_sentence": False, "whole_words": True}
-    init = str(pretrained / kind)
+    init = str(pretrained / "huggingface")
     pretrain.main(pretrain.Flags(train=[text], init=init, workdir=str(tmp_path / "more"), **flags))
     assert "randomly initialized:" not in capsys.readouterr().out
     before, after = (kf.load(folder / "task").head for folder in (pretrained, tmp_path / "more"))
     np.testing.assert_allclose(after.transform.kernel, before.transform.kernel, atol=1e-6)
     metrics = json.loads((tmp_path / "more" / "metrics.json").read_text())
     assert metrics["validation"].keys() == {"loss", "mlm_accuracy", "perplexity"}
+
+
+def test_goes_on_from_a_task(pretrained, text, capsys):
+    """As from the folder, once it is read."""
+    init = str(pretrained / "task")
+    task = pretrain.starting_point(pretrain.Flags(train=[text], init=init, **ONE_LENGTH), [])
+    assert "randomly initialized:" not in capsys.readouterr().out
+    before = kf.load(init)
+    for read, written in zip(task.model.get_weights(), before.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(read, written)
 
 
 def test_the_share_of_masked_tokens_goes_down_in_a_line():
@@ -121,17 +130,7 @@ def test_a_new_bert_sees_short_sequences_first(change, expected):
     assert [part for part in plan if part[1] != 512] == expected
 
 
-def test_more_is_masked_at_first(text, tmp_path):
-    flags = pretrain.Flags(train=[text], workdir=str(tmp_path), steps=4, first_mask_rate=0.6, dropout=0.0, **ONE_LENGTH)
-    pretrain.main(flags)
-    task = kf.load(tmp_path / "task")
-    assert task.mask_rate == 0.15
-    # Who goes on from here finds the usual dropout.
-    config = json.loads((tmp_path / "huggingface" / "config.json").read_text())
-    assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.1
-
-
-def test_all_of_the_test_text_is_evaluated(text, tmp_path, monkeypatch):
+def test_more_is_masked_at_first_and_all_of_the_test_text_is_evaluated(text, tmp_path, monkeypatch):
     """Of validation text a part will do."""
     monkeypatch.setattr(pretrain, "VALIDATION_BATCHES", 1)
     seen = []
@@ -142,11 +141,16 @@ def test_all_of_the_test_text_is_evaluated(text, tmp_path, monkeypatch):
         return evaluate(trainer, batches)
 
     monkeypatch.setattr(kf.training.Trainer, "evaluate", count)
-    flags = ONE_LENGTH | {"steps": 1, "validation": text, "test": text, "workdir": str(tmp_path / "work")}
-    pretrain.main(pretrain.Flags(train=[text], **flags))
+    flags = ONE_LENGTH | {"steps": 4, "first_mask_rate": 0.6, "dropout": 0.0, "workdir": str(tmp_path)}
+    pretrain.main(pretrain.Flags(train=[text], validation=text, test=text, **flags))
     *validations, test = seen
     assert set(validations) == {64}
     assert test > 64
+    task = kf.load(tmp_path / "task")
+    assert task.mask_rate == 0.15
+    # Who goes on from here finds the usual dropout.
+    config = json.loads((tmp_path / "huggingface" / "config.json").read_text())
+    assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.1
 
 
 def test_other_workers_do_not_wait_forever_for_the_cache(text, tmp_path, monkeypatch):
@@ -157,10 +161,12 @@ def test_other_workers_do_not_wait_forever_for_the_cache(text, tmp_path, monkeyp
 
 
 def test_packed_running_text_from_a_cache(text, tmp_path):
-    flags = SMALL | {"steps": 2, "next_sentence": False, "pack": True, "cache": str(tmp_path / "cache")}
+    flags = ONE_LENGTH | {"steps": 2, "next_sentence": False, "pack": True, "cache": str(tmp_path / "cache")}
     # Written once, read twice.
-    pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "first"), **flags))
-    pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "work"), **flags | ONE_LENGTH))
+    [written] = pretrain.cached(pretrain.Flags(train=[text], **flags))
+    before = {path: path.stat().st_mtime_ns for path in written.iterdir()}
+    pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "work"), **flags))
+    assert {path: path.stat().st_mtime_ns for path in written.iterdir()} == before
     task = kf.load(tmp_path / "work" / "task")
     encoder, tokenizer = kf.load_encoder(tmp_path / "work" / "huggingface")
     inputs = tokenizer(["sun and sea", "moon"])
@@ -180,8 +186,9 @@ def test_heads_that_are_missing_start_fresh_and_are_named(text, tmp_path, capsys
     encoder = kf.models.bert(kf.models.BertConfig(8, 16, 1, 2, 32, 40), pooled=True)
     folder = tmp_path / "bare"
     save_encoder(encoder, kf.text.WordPieceTokenizer(words, max_length=40), folder)
-    flags = ONE_LENGTH | {"steps": 1, "init": str(folder), "workdir": str(tmp_path / "work")}
-    pretrain.main(pretrain.Flags(train=[text], **flags))
+    task = pretrain.starting_point(pretrain.Flags(train=[text], init=str(folder), **ONE_LENGTH), [])
+    for read, written in zip(task.encoder.get_weights(), encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(read, written)
     shown = capsys.readouterr().out
     assert all(f"randomly initialized: the {head} head" in shown for head in ("masked_lm", "next_sentence"))
 
@@ -227,7 +234,9 @@ def test_mistakes_are_told_in_one_line(change, told, text, tmp_path):
             return [filled(item) for item in value]
         return value.format(**files, folder=tmp_path, short=tmp_path / "short") if isinstance(value, str) else value
 
-    flags = SMALL | {"train": [text], "workdir": str(tmp_path / "work")} | {k: filled(v) for k, v in change.items()}
+    flags = (
+        ONE_LENGTH | {"train": [text], "workdir": str(tmp_path / "work")} | {k: filled(v) for k, v in change.items()}
+    )
     with pytest.raises(InputError, match=told):
         pretrain.main(pretrain.Flags(**flags))
     assert not (tmp_path / "work" / "task").exists()
