@@ -72,7 +72,10 @@ def _parser():
         help="default: %(default)s; auto measures each on this machine and takes the fastest",
     )
     new.add_argument(
-        "--data", metavar="F", help="labelled examples, for int8 and auto: typical inputs, and what the answers must be"
+        "--data",
+        metavar="F",
+        help="labelled examples: for the figures in the model card, and for int8 and auto typical inputs and what the "
+        "answers must be",
     )
     new.add_argument(
         "--max-loss",
@@ -183,6 +186,7 @@ def _publish(options):
             options.model,
             precision=options.precision,
             data=data,
+            data_source=options.data,
             max_loss=options.max_loss,
             machine=options.machine,
             tell=lambda *found: measured.append(found),

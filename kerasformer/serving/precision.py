@@ -125,7 +125,7 @@ def choose_precision(
         names.remove("bfloat16")
     plans = {name: plan_for(task, name, data) for name in names}
     times, sizes = _times(task, data, plans, machine)
-    metrics = {name: _metrics(task, name, plans[name], data) for name in names} if data is not None else {}
+    metrics = {name: metrics_in(task, name, plans[name], data) for name in names} if data is not None else {}
     measured = [
         Measured(
             precision=name,
@@ -204,8 +204,8 @@ def _texts(task, data):
     return {name: features[name].numpy()[:_BATCH] for name in task.feature_names}
 
 
-def _metrics(task, precision, plan, data):
-    """The metrics of the task's model in a precision."""
+def metrics_in(task, precision, plan, data):
+    """The metrics of the task's model in a precision, `{name: float}`; `plan` is an `Int8Plan` for "int8"."""
     # A task of its own: what it traces must not stay with the user's.
     trainer = Trainer(task.replace(), keras.optimizers.SGD())
     if precision == "bfloat16":

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.files import check_scheme, is_url, join, written_beside
+from kerasformer.serving.card import card_of, measured_figures, write_card
 from kerasformer.serving.checking import check
 from kerasformer.serving.exporting import write_saved_model
 from kerasformer.serving.precision import Measured, choose_precision, plan_for
@@ -21,6 +22,7 @@ def publish(
     *,
     precision: str = "float32",
     data: tf.data.Dataset | None = None,
+    data_source: str | None = None,
     max_loss: float = 0.005,
     machine: str | None = None,
     tell: Callable[[list[Measured], str], object] | None = None,
@@ -29,14 +31,16 @@ def publish(
 
     It is written beside the versions under a name that is not a version, checked in a fresh process (see `check`),
     flushed to the disk, and renamed to the next integer. For a URL it is written and checked in a local folder and then
-    copied, `saved_model.pb` last.
+    copied, `saved_model.pb` last. Beside it lies a model card, see `kerasformer.serving.card`.
 
     Args:
         task: as in `kerasformer.tasks`.
         base_folder: of the model, such as `savedmodels/sentiment` or `gs://bucket/sentiment`; made when missing.
         precision: as in `export`; or "auto" for the fastest on this machine whose metrics are good enough, see
             `choose_precision`.
-        data: batches of labelled examples, such as the validation data, for "int8" and "auto"; see `export`.
+        data: batches of labelled examples, such as the validation data, for "int8" and "auto" (see `export`) and for
+            the figures in the model card.
+        data_source: where `data` are from, for the model card.
         max_loss, machine: see `choose_precision`.
         tell: with "auto" called with what was measured, and with what was chosen.
 
@@ -53,19 +57,35 @@ def publish(
         base = pathlib.Path(base_folder)
         if base.exists() and not base.is_dir():
             raise InputError(f"`base_folder` must be a folder of versions. Received a file: {base}")
+    measured = []
     if precision == "auto":
         precision, plan, measured = choose_precision(task, data, max_loss=max_loss, machine=machine)
         if tell is not None:
             tell(measured, precision)
     else:
         plan = plan_for(task, precision, data)
+    figures = None if data is None else measured_figures(task, precision, plan, data)
     if not is_url(base_folder):
         pathlib.Path(base_folder).mkdir(parents=True, exist_ok=True)
     folder = join(base_folder, str(next_version(base_folder)))
     try:
         with written_beside(folder) as scratch:
             write_saved_model(task, scratch, precision, plan)
-            check(scratch)
+            report = check(scratch)
+            write_card(
+                scratch,
+                card_of(
+                    task,
+                    scratch,
+                    name=os.fspath(base_folder).rstrip("/").rsplit("/", 1)[-1],
+                    version=int(os.fspath(folder).rsplit("/", 1)[-1]),
+                    precision=precision,
+                    report=report,
+                    figures=figures,
+                    data_source=data_source,
+                    speed=next((found for found in measured if found.precision == precision), None),
+                ),
+            )
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
             raise OSError(f"Another process published {folder} at the same time; publish again.") from None

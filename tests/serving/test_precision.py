@@ -1,6 +1,7 @@
 """Which precision is chosen, and exports in 8-bit integers."""
 
 import dataclasses
+import json
 import platform
 
 import numpy as np
@@ -34,7 +35,14 @@ def data(task):
 
 def test_an_export_in_integers(task, data, tmp_path):
     before = task.predict(TEXTS)
-    version = kf.serving.publish(task, tmp_path / "m", precision="int8", data=data)
+    version = kf.serving.publish(task, tmp_path / "m", precision="int8", data=data, data_source="texts.jsonl")
+    found = json.loads((version / "assets.extra" / "card.json").read_text())
+    assert found["data"] == {"source": "texts.jsonl", "texts": len(TEXTS)}
+    assert found["figures"]["accuracy"]["low"] <= found["figures"]["accuracy"]["value"]
+    assert found["figures"].keys() >= {"loss", "macro_f1", "f1", "matthews"}
+    assert 0 <= found["calibration"]["expected_calibration_error"] < 1
+    page = (version / "MODEL_CARD.md").read_text()
+    assert f"on {len(TEXTS)} texts of texts.jsonl, in the precision of this version" in page
     served = LoadedModel(version).run("", {"text": np.array([text.encode() for text in TEXTS], object)})
     difference = np.abs(served["scores"] - before["scores"]).max()
     assert 1e-6 < difference < 0.05
@@ -52,7 +60,7 @@ def test_an_export_in_integers(task, data, tmp_path):
 
 def test_auto_measures_and_publishes(task, data, tmp_path):
     told = []
-    kf.serving.publish(
+    version = kf.serving.publish(
         task, tmp_path / "m", precision="auto", data=data, max_loss=0.1, tell=lambda *found: told.append(found)
     )
     [(measured, chosen)] = told
@@ -63,6 +71,9 @@ def test_auto_measures_and_publishes(task, data, tmp_path):
     lines = kf.serving.describe_choice(measured, chosen).splitlines()
     assert lines[0].split()[0] == "precision"
     assert lines[-1] == f"chosen: {chosen}"
+    card = json.loads((version / "assets.extra" / "card.json").read_text())
+    assert card["speed"]["one_text_ms"] == next(each.single for each in measured if each.precision == chosen)
+    assert "ms for one text" in (version / "MODEL_CARD.md").read_text()
 
 
 def found(precision, single, batch, lost=0.0):
@@ -82,7 +93,7 @@ def found(precision, single, batch, lost=0.0):
 )
 def test_the_fastest_that_is_good_enough(task, data, monkeypatch, times, lost, expected):
     monkeypatch.setattr(precisions, "_times", lambda *_: (times, dict.fromkeys(times, 1.0)))
-    monkeypatch.setattr(precisions, "_metrics", lambda _, name, *__: {"loss": 0.3, "f1": 0.9 - lost.get(name, 0)})
+    monkeypatch.setattr(precisions, "metrics_in", lambda _, name, *__: {"loss": 0.3, "f1": 0.9 - lost.get(name, 0)})
     monkeypatch.setattr(precisions, "plan_for", lambda task, name, data: (name == "int8" and _Plan()) or None)
     monkeypatch.setattr(precisions, "_has", lambda feature: False)
     chosen, plan, measured = kf.serving.choose_precision(task, data)

@@ -1,6 +1,7 @@
 """Exports: published whole and checked, or not at all."""
 
 import errno
+import json
 import pathlib
 
 import numpy as np
@@ -10,7 +11,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import kerasformer as kf
 from kerasformer.errors import InputError
-from kerasformer.serving import exporting, publishing
+from kerasformer.serving import card, exporting, publishing
+from kerasformer.serving.checking import Report
 from kerasformer.serving.preview.loaded_model import LoadedModel
 from kerasformer.serving.warmup import asked, read_warmup, warmup_logs, write_warmup
 
@@ -60,6 +62,22 @@ def test_signatures_of_the_contract(version, started_checks):
     assert set(report.signatures) == {"serving_default", "tokens", "classify"}
     assert report.oldest_server == "2.18"
     assert report.requests == len(read_warmup(version))
+
+
+def test_a_card_says_what_is_not_known(version):
+    found = json.loads((version / "assets.extra" / "card.json").read_text())
+    assert (found["model"], found["version"], found["task"]) == ("sentiment", 1, "TextClassifier")
+    assert found["settings"]["label_names"] == ["négatif", "positive"]
+    assert found["oldest_server"] == "2.18"
+    assert [found[name] for name in ("data", "figures", "calibration", "speed")] == [None] * 4
+    page = (version / "MODEL_CARD.md").read_text()
+    assert "Not known: it was published without labelled examples" in page
+    assert "Not measured." in page
+    assert """'{"instances": ["A text."]}' http://127.0.0.1:8501/v1/models/sentiment:predict""" in page
+
+
+def test_a_card_is_escaped():
+    assert card.escaped("a|b <i>\n# c `d`") == "a\\|b \\<i\\> # c \\`d\\`"
 
 
 def test_every_signature_and_each_output_alone_is_warmed_up(version):
@@ -213,6 +231,7 @@ def test_two_publishers_never_overwrite_each_other(task, tmp_path, monkeypatch):
         other = tmp_path / "m" / "1"
         other.mkdir()
         (other / "saved_model.pb").write_text("theirs")
+        return Report({"serving_default": {"inputs": {}, "outputs": {}}}, 0, 0.0, "2.18")
 
     monkeypatch.setattr(publishing, "check", check_while_another_publishes)
     with pytest.raises(OSError, match="same time"):
