@@ -11,29 +11,49 @@ from kerasformer.explain.calibration import (
     with_temperature,
 )
 from kerasformer.explain.explanation import Explanation
+from kerasformer.explain.faithfulness import (
+    SHARES,
+    Faithfulness,
+    Stability,
+    faithfulness,
+    plausibility,
+    stability,
+    with_words,
+)
+from kerasformer.explain.inside import attention, layer_scores
 from kerasformer.explain.neighbours import nearest, nearest_examples, text_vectors
 from kerasformer.explain.outcomes import Figure, Outcomes, classification_figures, mean_figure, outcomes
-from kerasformer.explain.slices import Slice, script_of, slices
+from kerasformer.explain.slices import NEGATIONS, Slice, script_of, slices
 
 __all__ = [
+    "NEGATIONS",
+    "SHARES",
     "Bin",
     "Calibration",
     "Explanation",
+    "Faithfulness",
     "Figure",
     "Outcomes",
     "Slice",
+    "Stability",
+    "attention",
     "calibrate",
     "calibration",
     "classification_figures",
     "expected_calibration_error",
+    "faithfulness",
     "fit_temperature",
+    "layer_scores",
     "mean_figure",
     "nearest",
     "nearest_examples",
     "outcomes",
+    "plausibility",
     "reliability",
     "script_of",
     "slices",
+    "stability",
     "text_vectors",
     "with_temperature",
+    "with_words",
 ]
