@@ -10,6 +10,7 @@ from kerasformer.explain.calibration import (
     reliability,
     with_temperature,
 )
+from kerasformer.explain.explaining import METHODS, Explainer, explain
 from kerasformer.explain.explanation import Explanation
 from kerasformer.explain.faithfulness import (
     SHARES,
@@ -26,10 +27,12 @@ from kerasformer.explain.outcomes import Figure, Outcomes, classification_figure
 from kerasformer.explain.slices import NEGATIONS, Slice, script_of, slices
 
 __all__ = [
+    "METHODS",
     "NEGATIONS",
     "SHARES",
     "Bin",
     "Calibration",
+    "Explainer",
     "Explanation",
     "Faithfulness",
     "Figure",
@@ -41,6 +44,7 @@ __all__ = [
     "calibration",
     "classification_figures",
     "expected_calibration_error",
+    "explain",
     "faithfulness",
     "fit_temperature",
     "layer_scores",

@@ -1,5 +1,7 @@
 """Token embeddings, and the embedding that a Transformer begins with."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -31,6 +33,8 @@ class TokenEmbedding(Layer):
     _input_dtype = "int32"
     # Whether the table is kept as 8-bit integers, see `use_int8`.
     int8 = False
+    # Where ids are looked up instead, see `reading`.
+    _other_table = None
 
     def __init__(self, vocabulary_size, dim, initializer="uniform", **kwargs):
         super().__init__(**kwargs)
@@ -43,7 +47,22 @@ class TokenEmbedding(Layer):
             name="embeddings", shape=(self.vocabulary_size, self.dim), initializer=self.initializer, autocast=False
         )
 
+    @contextlib.contextmanager
+    def reading(self, table):
+        """Looks ids up in another table, `[rows, dim]`, while the block runs.
+
+        With rows of one's own and their numbers as `token_ids`, a model computes from vectors instead of tokens, and
+        has gradients with respect to them.
+        """
+        before, self._other_table = self._other_table, table
+        try:
+            yield
+        finally:
+            self._other_table = before
+
     def call(self, token_ids):
+        if self._other_table is not None:
+            return tf.cast(tf.gather(self._other_table, token_ids), self.compute_dtype)
         if self.int8:
             table, steps = rounded(tf.cast(self.embeddings, tf.float32), axis=1)
             rows = tf.cast(tf.gather(table, token_ids), tf.float32) * tf.gather(steps, token_ids)[..., None]

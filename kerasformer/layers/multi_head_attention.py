@@ -1,5 +1,7 @@
 """Multi-head attention."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -71,6 +73,10 @@ class MultiHeadAttention(Layer):
             `relative` that is missing or not read; disentangled attention to another sequence, with a cache or with
             other positions.
     """
+
+    # None, or a function that is given the probabilities of each call, `[batch, heads, query length, key length]`, and
+    # returns those to use, for models that are traced as a whole; see `kf.explain`.
+    observer: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     def __init__(
         self,
@@ -345,6 +351,9 @@ class MultiHeadAttention(Layer):
         """`plain`: nothing but a mask of real keys, and no `arguments` that matter. `in_order`: queries and keys are of
         the same tokens, at positions 0, 1, 2, ..."""
         scale, window, own = self.config.scale, self.config.window, None
+        dropout = self._probability_dropout
+        if self.observer is not None:
+            plain, dropout = False, self._observed
         if self.positions is not None:
             if scale is None:
                 scale = (self.head_dim * self.positions.terms) ** -0.5
@@ -365,7 +374,7 @@ class MultiHeadAttention(Layer):
                 mask=mask,
                 bias=bias,
                 scale=scale,
-                dropout=self._probability_dropout,
+                dropout=dropout,
                 training=training,
                 **arguments,
             )
@@ -380,6 +389,9 @@ class MultiHeadAttention(Layer):
         near = window_mask(query_positions, key_positions, window)
         near = near[None, None] if len(near.shape) == 2 else near[:, None]
         return attend(queries, keys, values, near if mask is None else mask & near)
+
+    def _observed(self, probabilities, training=None):
+        return self._probability_dropout(self.observer(probabilities), training=training)
 
     def compute_mask(self, inputs, mask=None):
         return mask
