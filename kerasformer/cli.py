@@ -1,4 +1,4 @@
-"""The command `kerasformer`: publish, serve, check, predict, info."""
+"""The command `kerasformer`: publish, serve, check, predict, explain, info."""
 
 import argparse
 import contextlib
@@ -125,6 +125,20 @@ def _parser():
     )
     new.add_argument("--output", required=True, metavar="F", help="written as one JSON object a line, in order")
     new.add_argument("--batch-size", type=int, default=32, help="texts computed at a time, default %(default)s")
+
+    new = command(
+        "explain",
+        _explain,
+        "write a report on a classifier, one HTML file: where it is wrong, which words count, and whether that is true",
+        "explain work/sentiment/task --data validation.jsonl --report report.html\n"
+        "explain work/sentiment/task --data test.jsonl --train train.jsonl --report report.html",
+    )
+    new.add_argument("folder", help="folder of a saved classifier, or of a model of Hugging Face's or KerasHub's")
+    _add_task_options(new)
+    new.add_argument("--data", required=True, metavar="F", help="labelled texts that it was not trained on")
+    new.add_argument("--report", required=True, metavar="OUT.html", help="the file that is written")
+    new.add_argument("--method", metavar="M", help="of the explanations, default occlusion")
+    new.add_argument("--train", metavar="F", help="what it was trained on: shows the nearest texts of wrong answers")
 
     new = command("info", _info, "describe what a folder holds", "info work/sentiment/task\ninfo bert-base-cased")
     new.add_argument(
@@ -295,6 +309,33 @@ def _predict(options):
             advance,
         )
     print(f"{count} answers in {options.output}")
+
+
+def _explain(options):
+    load_tensorflow()
+    import tensorflow as tf
+
+    from kerasformer.explain.report import make_report
+    from kerasformer.explain.report_page import write_report
+    from kerasformer.files import writable_file
+
+    tf.get_logger().setLevel("ERROR")  # each method is traced anew, as it must be
+    target = writable_file(options.report, "--report")
+    with _status(f"loading {options.folder}") as status:
+        task = _load_task(options.folder, options)
+        read = getattr(task, "labelled_examples", None)
+        if read is None:
+            raise InputError(f"A report is written on a TextClassifier. Received: a {type(task).__name__}.")
+        report = make_report(
+            task,
+            read(options.data),
+            name=os.path.basename(os.path.abspath(options.folder)),
+            training=read(options.train) if options.train else None,
+            tell=status,
+            **({"method": options.method} if options.method else {}),
+        )
+        write_report(report, target)
+    print(f"{target}: {len(report.found)} texts, {target.stat().st_size / 1e6:.1f} MB, {report.seconds:.0f} seconds")
 
 
 def _serve(options):

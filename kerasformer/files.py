@@ -132,6 +132,32 @@ def written_beside(folder, replaces=None):
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def writable_file(path, argument):
+    """`path` as a `pathlib.Path` of a file that can be written; said before what takes long. Raises `InputError` for a
+    URL, a folder, or a file in a folder that does not exist."""
+    path = local_path(path, argument)
+    if path.is_dir() or not path.parent.is_dir():
+        what = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        raise InputError(f"`{argument}` must be a file in a folder that exists. Received: {path}, {what}.")
+    return path
+
+
+@contextlib.contextmanager
+def written_file(path):
+    """A text file beside `path`, renamed to it when the block ends without an error; an older one is replaced. On any
+    failure nothing is left behind."""
+    path = pathlib.Path(path)
+    descriptor, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            yield file
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    except BaseException:
+        pathlib.Path(scratch).unlink(missing_ok=True)
+        raise
+
+
 def _may_give_way(folder, replaces):
     return folder.is_dir() and ((folder / replaces).exists() or not any(folder.iterdir()))
 

@@ -24,6 +24,9 @@ from kerasformer.explain.faithfulness import (
 from kerasformer.explain.inside import attention, layer_scores
 from kerasformer.explain.neighbours import nearest, nearest_examples, text_vectors
 from kerasformer.explain.outcomes import Figure, Outcomes, classification_figures, mean_figure, outcomes
+from kerasformer.explain.pictures import draw_curves, draw_explanation
+from kerasformer.explain.report import Report, make_report
+from kerasformer.explain.report_page import write_report
 from kerasformer.explain.slices import NEGATIONS, Slice, script_of, slices
 
 __all__ = [
@@ -37,17 +40,21 @@ __all__ = [
     "Faithfulness",
     "Figure",
     "Outcomes",
+    "Report",
     "Slice",
     "Stability",
     "attention",
     "calibrate",
     "calibration",
     "classification_figures",
+    "draw_curves",
+    "draw_explanation",
     "expected_calibration_error",
     "explain",
     "faithfulness",
     "fit_temperature",
     "layer_scores",
+    "make_report",
     "mean_figure",
     "nearest",
     "nearest_examples",
@@ -60,4 +67,5 @@ __all__ = [
     "text_vectors",
     "with_temperature",
     "with_words",
+    "write_report",
 ]

@@ -5,8 +5,7 @@ import html
 
 import numpy as np
 
-# Blue for and orange against: a pair that people with any kind of colour vision tell apart, on white and on black.
-_FOR, _AGAINST = "37,120,200", "230,120,20"
+from kerasformer.explain.coloring import coloured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,25 +48,6 @@ class Explanation:
         return {**dataclasses.asdict(self), "attributions": self.attributions.tolist()}
 
     def _repr_html_(self):
-        largest = float(np.abs(self.attributions).max(initial=0.0)) or 1.0
-        texts = self.text if isinstance(self.text, tuple) else (self.text,)
-        fields = self.fields or [0] * len(self.words)
-        parts = []
-        for place, text in enumerate(texts):
-            data, at, marked = text.encode(), 0, []
-            for field, start, end, value in zip(fields, self.starts, self.ends, self.attributions, strict=True):
-                if field == place and start >= at:
-                    marked += [_plain(data[at:start]), _marked(data[start:end], float(value), largest)]
-                    at = end
-            parts.append(f"<p>{''.join(marked)}{_plain(data[at:])}</p>")
         title = f"{self.label} {self.score:.3f} ({self.method})".strip()
-        return f"<div><strong>{html.escape(title)}</strong>{''.join(parts)}</div>"
-
-
-def _plain(data):
-    return html.escape(data.decode("utf-8", "replace"))
-
-
-def _marked(data, value, largest):
-    colour = f"rgba({_FOR if value >= 0 else _AGAINST},{0.65 * abs(value) / largest:.2f})"
-    return f'<span style="background:{colour}" title="{value:+.3f}">{_plain(data)}</span>'
+        texts = "".join(f"<p>{part}</p>" for part in coloured(self))
+        return f"<div><strong>{html.escape(title)}</strong>{texts}</div>"

@@ -37,6 +37,10 @@ class Faithfulness:
     fall_without: np.ndarray
     fall_alone: np.ndarray
 
+    def figure(self, name: str) -> Figure:
+        """The mean of "comprehensiveness" or "sufficiency" with its interval."""
+        return mean_figure(getattr(self, name))
+
     def over(self, other: "Faithfulness") -> dict[str, Figure]:
         """By how much both normalized figures are above those of another method, text by text; with the intervals of
         the mean. A method is better where the interval is above 0."""

@@ -151,7 +151,9 @@ def predicted(task, scores):
 
 
 def mean_figure(values, seed: int = 0) -> Figure:
-    """The mean of the `values` of N texts, float `[N]`, as a `Figure`."""
+    """The mean of the `values` of N texts, float `[N]`, as a `Figure`; NaN of none."""
+    if not len(values):
+        return Figure(*[float("nan")] * 3)
     values = np.asarray(values, np.float64)
     return _resampled(lambda rows: {"mean": values[rows].mean()}, len(values), seed)["mean"]
 

@@ -32,7 +32,7 @@ class Slice:
         kind: "length", "script", "negation", "emoji" or "label".
         name: of the part, such as "Latin".
         count: texts in it.
-        figures: as `Outcomes.figures`.
+        figures: as `Outcomes.figures`; by label the accuracy alone, which is the label's recall.
     """
 
     kind: str
@@ -70,7 +70,10 @@ def slices(found: Outcomes) -> list[Slice]:
             continue
         for name in parts:
             part = found.select(np.array([other == name for other in names]))
-            rows.append(Slice(kind, str(name), len(part), part.figures()))
+            figures = part.figures()
+            # Of one label alone, the others are not what they are of all.
+            figures = {"accuracy": figures["accuracy"]} if kind == "label" else figures
+            rows.append(Slice(kind, str(name), len(part), figures))
     return rows
 
 

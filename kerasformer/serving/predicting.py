@@ -1,14 +1,11 @@
 """Answering the texts of a file."""
 
 import json
-import os
-import pathlib
-import tempfile
 
 import numpy as np
 
 from kerasformer.errors import InputError
-from kerasformer.files import local_path, read_locally
+from kerasformer.files import local_path, read_locally, written_file
 
 
 def predict_file(folder, source, target, batch_size, load_task, advance):
@@ -35,21 +32,14 @@ def predict_file(folder, source, target, batch_size, load_task, advance):
         ranks, answer = _version(local) if (local / "saved_model.pb").is_file() else _task(load_task(local))
     names = list(ranks)
     rows = read_rows(source, ranks)
-    descriptor, scratch = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            for start in range(0, len(rows), batch_size):
-                batch = rows[start : start + batch_size]
-                answers = answer({name: _column([row[name] for row in batch], ranks[name]) for name in names})
-                for index in range(len(batch)):
-                    line = {key: _plain(value[index]) for key, value in answers.items()}
-                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                advance(start + len(batch), len(rows))
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, target)
-    except BaseException:
-        pathlib.Path(scratch).unlink(missing_ok=True)
-        raise
+    with written_file(target) as file:
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            answers = answer({name: _column([row[name] for row in batch], ranks[name]) for name in names})
+            for index in range(len(batch)):
+                line = {key: _plain(value[index]) for key, value in answers.items()}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            advance(start + len(batch), len(rows))
     return len(rows)
 
 
