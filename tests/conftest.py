@@ -2,6 +2,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import ctypes
 import gc
 import subprocess
 import sys
@@ -38,12 +39,17 @@ def no_graph_outlives_its_owner():
 
 @pytest.fixture(autouse=True, scope="module")
 def no_cache_outlives_its_module(request):
-    """Empties the `functools.cache` of a module's functions: tokenizers with their tables and graphs, tasks."""
+    """Empties the `functools.cache` of a module's functions: tokenizers with their tables and graphs, tasks.
+
+    glibc keeps what is freed for the thread that had it, of which TensorFlow has many: it is told to give it back.
+    """
     yield
     for value in vars(request.module).values():
         if getattr(value, "__module__", None) == request.module.__name__ and hasattr(value, "cache_clear"):
             value.cache_clear()
     gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture

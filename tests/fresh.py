@@ -84,6 +84,7 @@ def _serve():
     import tensorflow_text  # noqa: F401
 
     gc.freeze()
+    gc.set_threshold(50_000, 10, 10)  # as in conftest.py
     for line in sys.stdin:
         child = os.fork()
         if not child:

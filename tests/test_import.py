@@ -40,34 +40,38 @@ import sys
 ORDER
 import keras
 import numpy as np
-model = keras.models.load_model(sys.argv[1])
-outputs = model.predict(dict(np.load(sys.argv[2])), verbose=0)
-np.savez(sys.argv[3], *keras.tree.flatten(outputs))
+for folder in sys.argv[1:]:
+    model = keras.models.load_model(f"{folder}/model.keras")
+    outputs = model.predict(dict(np.load(f"{folder}/inputs.npz")), verbose=0)
+    np.savez(f"{folder}/outputs.npz", *keras.tree.flatten(outputs))
 """
 
 
 @pytest.mark.parametrize(
-    ("make", "order"),
+    ("order", "models"),
     [
-        (bert, "import kerasformer"),
-        (on_top_of_bert, "import keras, kerasformer"),
-        (users_own, "import kerasformer"),
-        (bert, "from kerasformer.layers import Dropout"),
+        ("import kerasformer", [bert, users_own]),
+        ("import keras, kerasformer", [on_top_of_bert]),
+        ("from kerasformer.layers import Dropout", [bert]),
     ],
 )
-def test_the_import_alone_lets_keras_load_models(make, order, tmp_path):
-    model = make()
-    ids = np.array([[3, 4, 5, 0, 0], [6, 7, 8, 9, 10]], "int32")
-    inputs = {"token_ids": ids, "segment_ids": ids % 2, "padding_mask": np.sign(ids)}
-    inputs = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
-    expected = keras.tree.flatten(model.predict(inputs, verbose=0))
-    model.save(tmp_path / "model.keras")
-    np.savez(tmp_path / "inputs.npz", **inputs)
-    run(LOAD.replace("ORDER", order), tmp_path / "model.keras", tmp_path / "inputs.npz", tmp_path / "outputs.npz")
-    with np.load(tmp_path / "outputs.npz") as found:
-        assert len(found) == len(expected)
-        for name, value in zip(found, expected, strict=True):
-            np.testing.assert_allclose(found[name], value, atol=1e-6)
+def test_the_import_alone_lets_keras_load_models(order, models, tmp_path):
+    expected = {}
+    for make in models:
+        model, folder = make(), tmp_path / make.__name__
+        folder.mkdir()
+        ids = np.array([[3, 4, 5, 0, 0], [6, 7, 8, 9, 10]], "int32")
+        inputs = {"token_ids": ids, "segment_ids": ids % 2, "padding_mask": np.sign(ids)}
+        inputs = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
+        expected[folder] = keras.tree.flatten(model.predict(inputs, verbose=0))
+        model.save(folder / "model.keras")
+        np.savez(folder / "inputs.npz", **inputs)
+    run(LOAD.replace("ORDER", order), *expected)
+    for folder, outputs in expected.items():
+        with np.load(folder / "outputs.npz") as found:
+            assert len(found) == len(outputs)
+            for name, value in zip(found, outputs, strict=True):
+                np.testing.assert_allclose(found[name], value, atol=1e-6)
 
 
 def test_the_import_brings_nothing_that_only_some_need():

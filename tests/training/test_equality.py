@@ -1,12 +1,12 @@
 """Two replicas, and two workers, give the weights of one device."""
 
 import pathlib
-import subprocess
-import sys
 
 import fresh
 import numpy as np
 import pytest
+
+from kerasformer.training import launch
 
 PROGRAM = str(pathlib.Path(__file__).with_name("equality_program.py"))
 # Each way, and that of one device which it must equal.
@@ -43,10 +43,7 @@ CASES = [
 
 
 def run(*command):
-    if command[0] == PROGRAM:
-        process = fresh.run(*command)
-    else:
-        process = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    process = fresh.run(*command)
     assert process.returncode == 0, process.stderr[-3000:]
 
 
@@ -78,8 +75,7 @@ def two_replicas(tmp_path_factory, ways):
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory, ways):
     folder = tmp_path_factory.mktemp("workers")
-    launch = ["-m", "kerasformer.training.launch", "--workers", "2"]
-    run(*launch, PROGRAM, "workers", str(folder / "weights.npz"), *ways["two_workers"])
+    run(launch.__file__, "--workers", "2", PROGRAM, "workers", str(folder / "weights.npz"), *ways["two_workers"])
     return [dict(np.load(folder / f"weights_{index}.npz")) for index in (0, 1)]
 
 

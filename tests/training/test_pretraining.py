@@ -1,16 +1,13 @@
 """Pretraining on two workers, one of which is killed on the way, gives the weights of one undisturbed device."""
 
 import pathlib
-import subprocess
-import sys
 
+import fresh
 import numpy as np
 
+from kerasformer.training import launch
+
 PROGRAM = str(pathlib.Path(__file__).with_name("pretraining_program.py"))
-
-
-def run(*command):
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True)
 
 
 def test_killed_workers_end_as_one_undisturbed(tmp_path):
@@ -23,15 +20,15 @@ def test_killed_workers_end_as_one_undisturbed(tmp_path):
     text.write_text("\n\n".join(documents))
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one = run(PROGRAM, str(tmp_path / "one"), str(text))
+    one = fresh.run(PROGRAM, str(tmp_path / "one"), str(text))
     assert one.returncode == 0, one.stderr[-3000:]
-    workers = ["-m", "kerasformer.training.launch", "--workers", "2", PROGRAM, str(tmp_path / "two"), str(text)]
-    killed = run(*workers, "11")
+    workers = [launch.__file__, "--workers", "2", PROGRAM, str(tmp_path / "two"), str(text)]
+    killed = fresh.run(*workers, "11")
     assert killed.returncode != 0
     assert not (tmp_path / "two" / "weights.npz").exists()
     steps = sorted(path.name for path in (tmp_path / "two" / "checkpoints").glob("step-*"))
     assert steps[-1].endswith("9"), steps
-    finished = run(*workers)
+    finished = fresh.run(*workers)
     assert finished.returncode == 0, finished.stderr[-3000:]
     expected, found = (np.load(tmp_path / name / "weights.npz") for name in ("one", "two"))
     assert len(expected.files) > 20

@@ -5,10 +5,9 @@ import os
 import pathlib
 import random
 import signal
-import subprocess
-import sys
 import time
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -26,7 +25,7 @@ STEPS = 32
 
 def start(folder):
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen([sys.executable, str(PROGRAM), str(folder)], stderr=subprocess.PIPE, text=True)
+    return fresh.Process(PROGRAM, folder)
 
 
 def steps(folder):
