@@ -4,6 +4,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import ctypes
 import gc
+import pathlib
 import subprocess
 import sys
 import types
@@ -14,6 +15,20 @@ import pytest
 from tensorflow.python.framework import ops
 
 from kerasformer.serving import checking
+
+# Files of a minute and more.
+LONGEST = (
+    *("training/test_equality.py", "recipes/test_pretrain_bert.py", "recipes/test_init.py", "tasks/test_all_tasks.py"),
+    *("tasks/test_translator.py", "recipes/test_terminal.py", "training/test_pretraining.py", "test_sharp_edges.py"),
+    *("recipes/test_question_answering.py", "tasks/test_text_classifier.py", "text/test_character_model.py"),
+    *("tasks/test_bert_pretraining.py", "tasks/test_labelled_batches.py", "data/test_pretraining_data.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Begins with the longest files, so that at the end no worker waits for another for minutes."""
+    places = {pathlib.Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish():
