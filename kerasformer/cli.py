@@ -60,6 +60,7 @@ def _parser():
         _publish,
         "export a task as the next version of a model, checked as a server would meet it",
         "publish work/sentiment/task savedmodels/sentiment --precision bfloat16\n"
+        "publish work/sentiment/task savedmodels/sentiment --explain occlusion\n"
         "publish distilbert-base-uncased-finetuned-sst-2-english savedmodels/sst2",
     )
     new.add_argument("folder", help="folder of a saved task, or of a fine-tuned model of Hugging Face's or KerasHub's")
@@ -87,6 +88,11 @@ def _parser():
         "--machine",
         choices=("avx2", "avx512_bf16"),
         help="with auto, the kind of processor that will serve, if it is another than this one",
+    )
+    new.add_argument(
+        "--explain",
+        choices=("integrated_gradients", "occlusion", "gradient_x_input"),
+        help="of a classifier, add the signature explain: which words made it answer so, by this method",
     )
 
     new = command(
@@ -203,6 +209,7 @@ def _publish(options):
             data_source=options.data,
             max_loss=options.max_loss,
             machine=options.machine,
+            explain=options.explain,
             tell=lambda *found: measured.append(found),
         )
     for found in measured:

@@ -11,6 +11,7 @@ from kerasformer.errors import InputError
 from kerasformer.files import check_scheme, is_url, join, written_beside
 from kerasformer.serving.card import card_of, measured_figures, write_card
 from kerasformer.serving.checking import check
+from kerasformer.serving.explanations import check_explanation
 from kerasformer.serving.exporting import write_saved_model
 from kerasformer.serving.precision import Measured, choose_precision, plan_for
 from kerasformer.tasks import Task
@@ -26,6 +27,7 @@ def publish(
     max_loss: float = 0.005,
     machine: str | None = None,
     tell: Callable[[list[Measured], str], object] | None = None,
+    explain: str | None = None,
 ) -> pathlib.Path | str:
     """Exports `task` as the next version of a model, visible to a server only when it is complete and checked.
 
@@ -43,6 +45,7 @@ def publish(
         data_source: where `data` are from, for the model card.
         max_loss, machine: see `choose_precision`.
         tell: with "auto" called with what was measured, and with what was chosen.
+        explain: as in `export`: the method of the signature `explain`.
 
     Returns:
         The version's folder, a `pathlib.Path`; for a URL a str.
@@ -57,6 +60,7 @@ def publish(
         base = pathlib.Path(base_folder)
         if base.exists() and not base.is_dir():
             raise InputError(f"`base_folder` must be a folder of versions. Received a file: {base}")
+    check_explanation(task, explain, precision)
     measured = []
     if precision == "auto":
         precision, plan, measured = choose_precision(task, data, max_loss=max_loss, machine=machine)
@@ -70,7 +74,7 @@ def publish(
     folder = join(base_folder, str(next_version(base_folder)))
     try:
         with written_beside(folder) as scratch:
-            write_saved_model(task, scratch, precision, plan)
+            write_saved_model(task, scratch, precision, plan, explain)
             report = check(scratch)
             write_card(
                 scratch,

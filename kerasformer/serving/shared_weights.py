@@ -5,6 +5,7 @@ its constants. Variables are restored once and shared by all of them. What is co
 part of a kernel, is computed once, here, and stored in its place.
 """
 
+import hashlib
 import math
 
 import keras
@@ -18,7 +19,7 @@ _SMALLEST_VARIABLE = 4096
 _CONTROL_FLOW = {"Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch"}
 
 
-def with_shared_weights(forward, specs, variables):
+def with_shared_weights(forward, specs, variables, computed=None):
     """A function with its weights folded, and held by variables.
 
     Weights are arguments of the graph while it is rewritten. It never holds their values, so their size has no limit
@@ -28,6 +29,8 @@ def with_shared_weights(forward, specs, variables):
         forward: function of `{name: tensor}` to a list of tensors.
         specs: `{name: tf.TensorSpec}`, its argument.
         variables: list of Keras variables that it may read; they become the export's.
+        computed: of several functions of the same variables, one dictionary for all, empty at first: what they compute
+            from weights alone is stored once.
 
     Returns:
         `(function, weights, shapes)`: a function from the tensors of `specs`, in order, to the list of outputs, the
@@ -51,7 +54,8 @@ def with_shared_weights(forward, specs, variables):
     by_name = {spec.name: variable.value for spec, variable in zip(arguments, large, strict=True)}
     folded = _folded(flat.graph, by_name)
     values = _evaluate(folded, by_name)
-    graph_def, weights = _rewritten(flat, folded, values)
+    keys = _keys(folded, by_name)
+    graph_def, weights = _rewritten(flat, folded, values, keys, {} if computed is None else computed)
     outputs = [tensor.name for tensor in flat.outputs]
 
     def function(*values):
@@ -146,8 +150,29 @@ def _evaluate(folded, weights):
     }
 
 
-def _rewritten(flat, folded, values):
+def _keys(folded, weights):
+    """What tells values of folded operations apart: `{operation: digest}` of all that they are computed from."""
+    keys = {}
+    for operation in folded:
+        node = tf.compat.v1.NodeDef()
+        node.CopyFrom(operation.node_def)
+        node.name = str(id(weights[operation.name])) if operation.name in weights else ""
+        del node.input[:]
+        for name in [name for name in node.attr if name.startswith("_")]:
+            del node.attr[name]
+        digest = hashlib.sha256(node.SerializeToString(deterministic=True))
+        for tensor in operation.inputs:
+            digest.update(keys[tensor.op])
+        keys[operation] = digest.digest()
+    return keys
+
+
+def _rewritten(flat, folded, values, keys, computed):
     """The graph with what was evaluated taken out.
+
+    Args:
+        keys: see `_keys`.
+        computed: `{key: tf.Variable}` of what other functions compute from the same weights; new ones are added.
 
     Returns:
         `(graph_def, {name of a tensor that is to be given when the graph is imported: tf.Variable})`.
@@ -169,7 +194,9 @@ def _rewritten(flat, folded, values):
         if isinstance(value, tf.Variable):
             weights[name] = value
         elif _bytes(value) >= _SMALLEST_VARIABLE:
-            weights[name] = tf.Variable(value, trainable=False, name="weight")
+            if keys[operation] not in computed:
+                computed[keys[operation]] = tf.Variable(value, trainable=False, name="weight")
+            weights[name] = computed[keys[operation]]
         else:
             new = definition.node.add(name=name, op="Const")
             new.attr["dtype"].type = value.dtype.as_datatype_enum
