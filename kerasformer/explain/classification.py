@@ -5,6 +5,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.explain.problem import Problem
 from kerasformer.explain.words import read_words
+from kerasformer.models import Backbone
 from kerasformer.tasks.task import string_spec
 
 
@@ -27,6 +28,12 @@ def classifier_score(task):
     return score
 
 
+def _reads_first(task):
+    """Whether a classifier's head reads the first token alone."""
+    pooler = task.encoder.config.pooler if isinstance(task.encoder, Backbone) else None
+    return task.pooling == "first" and (pooler is None or pooler.pooling == "first")
+
+
 def explain_classifier(task, functions, method, features, target=None):
     """From a batch of texts to an explanation of each; in the graph.
 
@@ -37,9 +44,9 @@ def explain_classifier(task, functions, method, features, target=None):
         target: int32 `[N]`, the numbers of the labels to explain; None, or -1, for the label of the highest score.
 
     Returns:
-        `label` (not of a regression), `score`, `words` `[N, W]`, `word_starts`, `word_ends` (bytes), of pairs
-        `word_fields`; `attributions` `[N, W]`; `gap` `[N]` where the method has one; empty slots are "", -1, -1, -1, 0.
-        Beside them `predicted` (the task's own label) and `read_until` `[N, texts]`.
+        `label` (not of a regression), `score`, `words` `[N, W]`, `word_starts`, `word_ends` (bytes), `word_fields` (0
+        and 1 of the texts of a pair); `attributions` `[N, W]`; `gap` `[N]` where the method has one; empty slots are
+        "", -1, -1, -1, 0. Beside them `predicted` (the task's own label) and `read_until` `[N, texts]`.
     """
     words = read_words(task.tokenizer, features["text"], features.get("text_pair"), tweets=task.normalize_tweets)
     inputs, score = task.model_inputs(words.inputs), classifier_score(task)
@@ -47,7 +54,7 @@ def explain_classifier(task, functions, method, features, target=None):
     logits = tf.cast(outputs["logits"], tf.float32)
     predicted = tf.argmax(logits, -1, output_type=tf.int32)
     target = predicted if target is None else tf.where(target < 0, predicted, target)
-    problem = Problem(functions, score, inputs, words, target, score(outputs, target))
+    problem = Problem(functions, score, inputs, words, target, score(outputs, target), _reads_first(task))
     attributions, gap = method.attribute(problem, task.tokenizer)
     answer = task.answer(outputs)
     found = {"score": answer["score"] if task.is_regression else tf.gather(answer["scores"], target, batch_dims=1)}
@@ -55,8 +62,7 @@ def explain_classifier(task, functions, method, features, target=None):
         names = tf.constant(task.label_names)
         found |= {"label": tf.gather(names, target), "predicted": tf.gather(names, predicted)}
     found |= {"words": words.words, "word_starts": words.starts, "word_ends": words.ends}
-    if task.pairs:
-        found["word_fields"] = words.fields
+    found["word_fields"] = words.fields
     found |= {"attributions": attributions, "read_until": words.read_until}
     return found if gap is None else found | {"gap": gap}
 
@@ -74,7 +80,7 @@ def explain_signature(task, functions, method):
         return {
             name: tf.where(tf.math.is_finite(value), value, 0.0) if value.dtype.is_floating else value
             for name, value in found.items()
-            if name not in ("predicted", "read_until")
+            if name not in ("predicted", "read_until", *([] if task.pairs else ["word_fields"]))
         }
 
     return explain

@@ -7,19 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
+from kerasformer.explain.attention import AttentionRollout, AttentionXGradient, Random
 from kerasformer.explain.classification import check_classifier, classifier_score, explain_classifier
-from kerasformer.explain.explanation import Explanation
+from kerasformer.explain.explanation import Explanation, made
 from kerasformer.explain.gradients import GradientXInput, IntegratedGradients, SmoothGrad
 from kerasformer.explain.occlusion import Occlusion
+from kerasformer.explain.spans import GivenAnswers, SpanExplainer, TaggedEntities, span_score
 from kerasformer.explain.vectors import model_functions
-from kerasformer.tasks import Task, TextClassifier
+from kerasformer.tasks import QuestionAnswerer, Tagger, Task, TextClassifier
 
 _METHODS = {
     "gradient_x_input": GradientXInput,
     "integrated_gradients": IntegratedGradients,
     "smoothgrad": SmoothGrad,
     "occlusion": Occlusion,
+    "attention_rollout": AttentionRollout,
+    "attention_x_gradient": AttentionXGradient,
+    "random": Random,
 }
 METHODS = tuple(_METHODS)
 
@@ -45,7 +51,7 @@ class Explainer:
     Computed in float32, whatever the precision of the task. Of a task in another precision the weights are copied now.
 
     Args:
-        task: a `TextClassifier`.
+        task: a `TextClassifier`, a `Tagger` or a `QuestionAnswerer`.
         method: one of `kf.explain.METHODS`.
         options: of the method, see its class.
 
@@ -54,30 +60,41 @@ class Explainer:
     """
 
     def __init__(self, task: Task, method: str = "integrated_gradients", **options):
-        if not isinstance(task, TextClassifier):
-            raise InputError(f"`explain` is for a TextClassifier. Received: a {type(task).__name__}.")
-        check_classifier(task)
+        kinds = {Tagger: TaggedEntities, QuestionAnswerer: GivenAnswers}
+        kind = next((make(task) for cls, make in kinds.items() if isinstance(task, cls)), None)
+        if kind is None and not isinstance(task, TextClassifier):
+            raise InputError(
+                "`explain` is for a TextClassifier, a Tagger or a QuestionAnswerer; `explain_similarity` for a "
+                f"TextEmbedder, `explain_translations` for a Translator. Received: a {type(task).__name__}."
+            )
+        if kind is None:
+            check_classifier(task)
         self.task, self.name, self.method = task, method, make_method(method, **options)
         model = task.core_model
-        if any(variable.dtype != "float32" for variable in model.variables) or model.dtype_policy.name != "float32":
+        if any(layer.compute_dtype in ("bfloat16", "float16") for layer in flatten_layers(model)):
             model = task.serving_model("float32")
-        self._functions = model_functions(model, classifier_score(task))
+        self._functions = model_functions(model, span_score if kind else classifier_score(task))
+        self._spans = kind and SpanExplainer(kind, self._functions, self.method, method)
 
     def __call__(self, texts: Sequence, target: str | int | None = None, *, batch_size: int = 32) -> list[Explanation]:
-        """An `Explanation` of each text.
+        """An `Explanation` of each text; of a tagger of each entity, of an answerer of each answer.
 
         Args:
-            texts: list of str, of pairs a list of tuples of two.
-            target: the label to explain, a name or a number; None for the one that the task answers with.
+            texts: list of str, of pairs a list of tuples of two; of an answerer (question, context).
+            target: the label to explain, a name or a number, of a tagger the entities' type; None for what the task
+                answers with.
             batch_size: texts computed at a time.
 
         Raises:
             InputError: something that is not a text, an unknown label, or a gradient that is not finite.
         """
-        columns, number = self._columns(texts), self._target_number(target)
-        count, explanations = len(next(iter(columns.values()))), []
-        for first in range(0, count, batch_size):
+        columns, explanations = self._columns(texts), []
+        number = None if self._spans else self._target_number(target)
+        for first in range(0, len(next(iter(columns.values()))), batch_size):
             features = {name: column[first : first + batch_size] for name, column in columns.items()}
+            if self._spans:
+                explanations += self._spans.explain(features, target, first)
+                continue
             rows = [tf.constant(column, tf.string) for column in features.values()]
             found = self._batch(tf.fill([tf.size(rows[0])], number), *rows)
             explanations += self._made(list(zip(*features.values(), strict=True)), found, first)
@@ -123,30 +140,20 @@ class Explainer:
         found = {name: value.numpy() for name, value in found.items()}
         explanations = []
         for row, columns in enumerate(texts):
-            columns = tuple(c.decode("utf-8", "replace") if isinstance(c, bytes) else c for c in columns)
             is_word = found["word_starts"][row] >= 0
-            attributions = found["attributions"][row][is_word]
-            gap = float(found["gap"][row]) if "gap" in found else None
-            if not (np.isfinite(attributions).all() and np.isfinite(gap or 0.0) and np.isfinite(found["score"][row])):
-                raise InputError(
-                    f"The explanation of text {first + row + 1} is not finite: the model's weights or gradients "
-                    f"overflow. The text: {columns[0]!r:.40}"
-                )
-            until = tuple(None if place < 0 else int(place) for place in found["read_until"][row])
+            words = [found[name][row][is_word] for name in ("words", "word_starts", "word_ends", "word_fields")]
             explanations.append(
-                Explanation(
-                    text=columns if len(columns) > 1 else columns[0],
-                    words=[word.decode("utf-8", "replace") for word in found["words"][row][is_word]],
-                    starts=found["word_starts"][row][is_word].tolist(),
-                    ends=found["word_ends"][row][is_word].tolist(),
-                    attributions=attributions,
+                made(
+                    columns,
+                    *words,
+                    found["read_until"][row],
+                    found["attributions"][row][is_word],
+                    found["gap"][row] if "gap" in found else None,
+                    number=first + row + 1,
                     label=found["label"][row].decode() if "label" in found else "",
                     score=float(found["score"][row]),
                     predicted=found["predicted"][row].decode() if "predicted" in found else "",
                     method=self.name,
-                    gap=gap,
-                    fields=found["word_fields"][row][is_word].tolist() if "word_fields" in found else None,
-                    read_until=until if len(columns) > 1 else until[0],
                 )
             )
         return explanations
@@ -164,16 +171,18 @@ def explain(
     """Which words made a task answer as it does.
 
     Args:
-        task: a `TextClassifier`.
-        texts: list of str, of pairs a list of tuples of two.
+        task: a `TextClassifier`, a `Tagger` or a `QuestionAnswerer`.
+        texts: list of str, of pairs a list of tuples of two; of an answerer (question, context).
         method: one of `kf.explain.METHODS`.
-        target: the label to explain, a name or a number; None for the one that the task answers with.
+        target: the label to explain, a name or a number, of a tagger the entities' type; None for what the task
+            answers with.
         batch_size: texts computed at a time.
         options: of the method: `baseline`, `steps`, `most_steps` of "integrated_gradients"; `baseline` of "occlusion";
-            `samples`, `noise`, `seed` of "smoothgrad".
+            `samples`, `noise`, `seed` of "smoothgrad"; `seed` of "random".
 
     Returns:
-        An `Explanation` of each text.
+        An `Explanation` of each text; of a tagger of each entity (its words' mean logit), of an answerer of each answer
+        (the logits of its start and end), with `span`. Of long texts what one window of the model holds is explained.
 
     Raises:
         InputError: a task that cannot be explained; an unknown method, option or label; something that is not a text;

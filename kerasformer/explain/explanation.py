@@ -5,6 +5,7 @@ import html
 
 import numpy as np
 
+from kerasformer.errors import InputError
 from kerasformer.explain.coloring import coloured
 
 
@@ -28,6 +29,8 @@ class Explanation:
         fields: of a pair, list of W int: 0 for a word of the first text, 1 for one of the second; else None.
         read_until: the byte where reading stopped because the text is too long; None where it was read to its end. Of
             a pair a tuple of two.
+        span: of an entity or an answer, its first byte and the one behind its last, in the text or the context; else
+            None.
     """
 
     text: str | tuple[str, ...]
@@ -42,6 +45,7 @@ class Explanation:
     gap: float | None = None
     fields: list[int] | None = None
     read_until: int | tuple[int | None, ...] | None = None
+    span: tuple[int, int] | None = None
 
     def to_dict(self) -> dict:
         """The fields as a dictionary that `json` can write."""
@@ -51,3 +55,39 @@ class Explanation:
         title = f"{self.label} {self.score:.3f} ({self.method})".strip()
         texts = "".join(f"<p>{part}</p>" for part in coloured(self))
         return f"<div><strong>{html.escape(title)}</strong>{texts}</div>"
+
+
+def made(columns, words, starts, ends, fields, read_until, attributions, gap, *, number, **named):
+    """An `Explanation` of what a graph found, W words.
+
+    Args:
+        columns: the text, or the texts of a pair, str or bytes.
+        words, starts, ends, fields, attributions: arrays `[W]`.
+        read_until: of each text, -1 for its end.
+        gap: or None.
+        number: of the text, from 1.
+        named: further fields.
+
+    Raises:
+        InputError: a number is not finite.
+    """
+    columns = tuple(text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in columns)
+    gap = None if gap is None else float(gap)
+    if not (np.isfinite(attributions).all() and np.isfinite([gap or 0.0, named["score"]]).all()):
+        raise InputError(
+            f"The explanation of text {number} is not finite: the model's weights or gradients overflow. The text: "
+            f"{columns[0]!r:.40}"
+        )
+    until = tuple(None if place < 0 else int(place) for place in read_until)
+    is_pair = len(columns) > 1
+    return Explanation(
+        text=columns if is_pair else columns[0],
+        words=[word.decode("utf-8", "replace") for word in words],
+        starts=starts.tolist(),
+        ends=ends.tolist(),
+        attributions=attributions,
+        gap=gap,
+        fields=fields.tolist() if is_pair else None,
+        read_until=until if is_pair else until[0],
+        **named,
+    )

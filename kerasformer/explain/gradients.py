@@ -11,6 +11,9 @@ from kerasformer.explain.problem import baseline_id, by_chunks
 # A gap is small if it is at most this part of the difference, or at most so many logits.
 RELATIVE_GAP, ABSOLUTE_GAP = 0.01, 0.01
 
+# Fewer are never enough.
+_FIRST_STEPS = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class GradientXInput:
@@ -76,8 +79,9 @@ class IntegratedGradients:
     """The gradient times the difference from a baseline, as the mean over the straight path from there (Sundararajan
     et al. 2017, arXiv:1703.01365).
 
-    The integral is computed at the points of Gauss and Legendre. A text's steps double until its completeness gap is
-    small, at most 1 % of the difference or 0.01 logits, or there are `most_steps`.
+    The integral is computed by the trapezoidal rule, which may double its steps and keep what it has; of texts it
+    needs fewer than Gauss's points (docs/experiments.md). A text's steps double until its completeness gap is small, at
+    most 1 % of the difference or 0.01 logits, or there would be more than `most_steps`.
 
     Args:
         baseline: what stands for each word in the baseline: the "padding" token, the "mask" token, or "zero" vectors.
@@ -100,9 +104,9 @@ class IntegratedGradients:
         """Numbers of steps that are tried, one after another."""
         if self.steps is not None:
             return [self.steps]
-        levels = [min(8, self.most_steps)]
-        while levels[-1] < self.most_steps:
-            levels.append(min(2 * levels[-1], self.most_steps))
+        levels = [min(_FIRST_STEPS, self.most_steps)]
+        while 2 * levels[-1] <= self.most_steps:
+            levels.append(2 * levels[-1])
         return levels
 
     def attribute(self, problem, tokenizer):
@@ -110,10 +114,10 @@ class IntegratedGradients:
         start, end = problem.paths(self.baseline, baseline_id(tokenizer, self.baseline))
         difference = end - start
         size, length = tf.shape(start)[0], tf.shape(start)[1]
-        numbers, points, weights = _gauss_legendre(self._levels())
+        steps, numbers, points, weights = _trapezoids(self._levels())
 
         def at_level(level, rows):
-            """Attributions of the tokens of some rows, `[rows, L]`, and the baseline's score, `[rows]`."""
+            """The sum over the new points of a level: of tokens `[rows, L]`; and the score at the first `[rows]`."""
             number = tf.gather(numbers, level)
             at, weight = tf.gather(points, level)[:number], tf.gather(weights, level)[:number]
 
@@ -129,36 +133,42 @@ class IntegratedGradients:
             found = tf.reshape(by_chunks(values, zeros, problem.chunk()), [tf.size(rows), number, length + 1])
             return tf.einsum("rsl,s->rl", found[..., :-1], weight), found[:, 0, -1]
 
-        def body(level, tokens, gaps, open_rows):
-            found, baselines = at_level(level, open_rows)
-            wanted = tf.gather(problem.scores, open_rows) - baselines
+        def body(level, sums, differences, gaps, attributions, rows):
+            new, first = at_level(level, rows)
+            places = rows[:, None]
+            sums = tf.tensor_scatter_nd_add(sums, places, new)
+            # The first point of the first level is the baseline.
+            differences = tf.where(level == 0, problem.scores - tf.scatter_nd(places, first, [size]), differences)
+            found, wanted = tf.gather(sums, rows) / tf.gather(steps, level), tf.gather(differences, rows)
             gap = tf.abs(tf.reduce_sum(found, 1) - wanted)
-            tokens = tf.tensor_scatter_nd_update(tokens, open_rows[:, None], found)
-            gaps = tf.tensor_scatter_nd_update(gaps, open_rows[:, None], gap)
+            attributions = tf.tensor_scatter_nd_update(attributions, places, found)
+            gaps = tf.tensor_scatter_nd_update(gaps, places, gap)
             is_open = gap > tf.maximum(RELATIVE_GAP * tf.abs(wanted), ABSOLUTE_GAP)
-            return level + 1, tokens, gaps, tf.boolean_mask(open_rows, is_open)
+            return level + 1, sums, differences, gaps, attributions, tf.boolean_mask(rows, is_open)
 
-        state = (0, tf.zeros([size, length]), tf.zeros([size]), tf.range(size))
-        shapes = tuple(tf.TensorShape(shape) for shape in ([], [None, None], [None], [None]))
-        _, tokens, gaps, _ = tf.while_loop(
-            lambda level, tokens, gaps, open_rows: (level < len(numbers)) & (tf.size(open_rows) > 0),
+        zeros, none = tf.zeros([size, length]), tf.zeros([size])
+        shapes = tuple(tf.TensorShape(shape) for shape in ([], [None, None], [None], [None], [None, None], [None]))
+        *_, gaps, attributions, _ = tf.while_loop(
+            lambda level, *state: (level < len(numbers)) & (tf.size(state[-1]) > 0),
             body,
-            state,
+            (0, zeros, none, none, zeros, tf.range(size)),
             shapes,
             parallel_iterations=1,
         )
-        return problem.words.sums(tokens), gaps
+        return problem.words.sums(attributions), gaps
 
 
-def _gauss_legendre(levels):
-    """The start of the path, with weight 0, then points in (0, 1) and their weights.
+def _trapezoids(levels):
+    """The trapezoidal rule on (0, 1), with the points that each number of steps has beside those of the half of it.
 
     Returns:
-        `(numbers, points, weights)`: int32 `[levels]`, and float32 `[levels, most points]`, padded with 0.
+        `(steps, numbers, points, weights)`: float32 and int32 `[levels]`, numbers of steps and of new points; and
+        float32 `[levels, most points]`, padded with 0, the new points and their weights times the steps.
     """
-    numbers = [level + 1 for level in levels]
+    rows = [np.arange(levels[0] + 1) / levels[0], *[np.arange(1, level, 2) / level for level in levels[1:]]]
+    numbers = [len(row) for row in rows]
     points, weights = np.zeros([2, len(levels), max(numbers)], np.float32)
-    for row, level in enumerate(levels):
-        found, weight = np.polynomial.legendre.leggauss(level)
-        points[row, 1 : level + 1], weights[row, 1 : level + 1] = (found + 1) / 2, weight / 2
-    return np.array(numbers, np.int32), points, weights
+    for place, row in enumerate(rows):
+        points[place, : len(row)] = row
+        weights[place, : len(row)] = np.where((row == 0) | (row == 1), 0.5, 1.0)
+    return np.array(levels, np.float32), np.array(numbers, np.int32), points, weights

@@ -24,6 +24,7 @@ class Problem(NamedTuple):
     words: their `Words`.
     target: a nest of tensors with R rows.
     scores: float32 `[R]`, what is explained.
+    reads_first: whether the head reads the first token alone, not all of them.
     """
 
     functions: Functions
@@ -32,6 +33,7 @@ class Problem(NamedTuple):
     words: Words
     target: Any
     scores: tf.Tensor
+    reads_first: bool = False
 
     def rows(self, places):
         """`(inputs, target)` of some of the rows, which may repeat."""

@@ -52,7 +52,7 @@ class Words(NamedTuple):
         return tf.reshape(summed, [rows, width + 1])[:, :-1]
 
 
-def read_words(tokenizer, texts, pairs=None, *, tweets=False):
+def read_words(tokenizer, texts, pairs=None, *, max_length=None, truncation="longest_first", tweets=False):
     """The `Words` of texts as `tokenizer(texts, pairs)` reads them.
 
     Words are those of the tokenizer, without the white space around them; where a script has no spaces, they are its
@@ -61,6 +61,7 @@ def read_words(tokenizer, texts, pairs=None, *, tweets=False):
     Args:
         tokenizer: any BaseTokenizer.
         texts, pairs: strings `[N]`; `pairs` may be None.
+        max_length, truncation: as of a tokenizer's call.
         tweets: whether texts go through `normalize_tweets` first. Bytes are those of the texts before.
     """
     with tf.device("CPU"):
@@ -73,8 +74,9 @@ def read_words(tokenizer, texts, pairs=None, *, tweets=False):
         firsts, counts = splits[:-1], splits[1:] - splits[:-1]
         sequences = [(firsts[i * size : (i + 1) * size], counts[i * size : (i + 1) * size]) for i in range(number)]
         templates = tokenizer.templates
-        room = min(tokenizer.max_length, tf.int32.max) - templates.num_special(number)
-        kept = cut_sequences(sequences, room, side=tokenizer.truncation_side)
+        longest = tokenizer.max_length if max_length is None else max_length
+        room = min(longest, tf.int32.max) - templates.num_special(number)
+        kept = cut_sequences(sequences, room, truncation, tokenizer.truncation_side)
         inputs = model_inputs(ids.values, kept, templates, tokenizer.padding_id)
         # The same rows of the pieces' numbers, and of nothing else.
         numbers = tf.range(tf.size(ids.values))

@@ -39,7 +39,7 @@ def with_explanation(task, model, core, name, module, computed):
         computed: as in `with_shared_weights`.
     """
     if name == "occlusion":
-        return explain_signature(task, Functions(core, None, None), make_method(name))
+        return explain_signature(task, Functions(core), make_method(name))
     own = model_functions(model, classifier_score(task))
     token_ids = tf.TensorSpec([None, None], tf.int32)
 

@@ -1,5 +1,5 @@
 import pathlib
 import sys
 
-# The tiny tasks are those of the tests of tasks.
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "tasks"))
+# Tiny tasks, and tiny checkpoints that were recorded from transformers.
+sys.path.extend(str(pathlib.Path(__file__).parents[1] / room) for room in ("tasks", "families"))

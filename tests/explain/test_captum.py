@@ -1,0 +1,79 @@
+"""Explanations are those of Captum, with the same weights in PyTorch; one way for all families."""
+
+import json
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from recorded import FIXTURES, Recorded
+
+from kerasformer.explain.classification import classifier_score
+from kerasformer.explain.explaining import make_method
+from kerasformer.explain.problem import Problem
+from kerasformer.explain.vectors import model_functions
+from kerasformer.explain.words import Words
+from kerasformer.families import open_checkpoint
+
+NAMES = ("albert", "bert", "deberta_v2", "deberta_v3", "distilbert", "electra", "modernbert", "mpnet", "roberta")
+KIND = "sequence_classification"
+METHODS = {"gradient_x_input": {}, "integrated_gradients": {"steps": 256}, "occlusion": {}}
+
+
+class Tokenizer:
+    """What methods read of a tokenizer."""
+
+    def __init__(self, padding_id):
+        self.padding_id, self.mask_id = padding_id, 4
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return dict(np.load(FIXTURES / "explanations.npz"))
+
+
+def words_of(slots):
+    """The `Words` of numbered tokens; their texts do not matter."""
+    count = slots.max() + 1
+    starts = np.where(np.arange(count) <= slots.max(1, keepdims=True), 0, -1).astype("int32")
+    return Words({}, tf.constant(slots), tf.fill(starts.shape, ""), tf.constant(starts), *[tf.constant(starts)] * 3)
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def classifier(folder):
+    """A functional model from token ids to logits, as `TextClassifier` makes it."""
+    checkpoint = open_checkpoint(folder)
+    backbone = checkpoint.backbone(pooled=True)
+    dense = keras.layers.Dense(len(checkpoint.labels))
+    logits = dense(backbone.output["pooled_output"])
+    checkpoint.assign(backbone, types.SimpleNamespace(output=dense))
+    return keras.Model(backbone.input, {"logits": logits}), json.loads((folder / "config.json").read_text())
+
+
+def test_attributions_are_those_of_captum(name, recorded, tmp_path):
+    model, config = classifier(Recorded(FIXTURES / f"encoder_{name}.npz").write(tmp_path / "model", KIND))
+    token_ids = np.where(recorded["token_ids"] < 0, config["pad_token_id"], recorded["token_ids"])
+    inputs = {"token_ids": tf.constant(token_ids), "padding_mask": tf.constant(recorded["padding_mask"])}
+    if "segment_ids" in model.input:
+        inputs["segment_ids"] = tf.zeros_like(inputs["token_ids"])
+    score = classifier_score(types.SimpleNamespace(is_regression=False))
+    words, target = words_of(recorded["slots"]), tf.constant(recorded[f"{name}/target"])
+
+    @tf.function(autograph=False)
+    def attributions():
+        functions = model_functions(model, score)
+        scores = score(functions.outputs(inputs), target)
+        problem = Problem(functions, score, inputs, words, target, scores)
+        made = {method: make_method(method, **options) for method, options in METHODS.items()}
+        return {method: one.attribute(problem, Tokenizer(config["pad_token_id"])) for method, one in made.items()}
+
+    for method, (found, gap) in attributions().items():
+        expected, found = recorded[f"{name}/{method}"], found.numpy()
+        assert np.abs(found - expected).max() <= 1e-3 * np.ptp(expected), method
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] >= 0.999, method
+        assert gap is None or gap.numpy().max() < 0.01
