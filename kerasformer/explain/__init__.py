@@ -27,7 +27,9 @@ from kerasformer.explain.outcomes import Figure, Outcomes, classification_figure
 from kerasformer.explain.pictures import draw_curves, draw_explanation
 from kerasformer.explain.report import Report, make_report
 from kerasformer.explain.report_page import write_report
+from kerasformer.explain.similarity import Similarity, explain_similarity
 from kerasformer.explain.slices import NEGATIONS, Slice, script_of, slices
+from kerasformer.explain.translation import explain_translations
 
 __all__ = [
     "METHODS",
@@ -41,6 +43,7 @@ __all__ = [
     "Figure",
     "Outcomes",
     "Report",
+    "Similarity",
     "Slice",
     "Stability",
     "attention",
@@ -51,6 +54,8 @@ __all__ = [
     "draw_explanation",
     "expected_calibration_error",
     "explain",
+    "explain_similarity",
+    "explain_translations",
     "faithfulness",
     "fit_temperature",
     "layer_scores",

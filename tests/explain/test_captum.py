@@ -18,7 +18,7 @@ from kerasformer.families import open_checkpoint
 
 NAMES = ("albert", "bert", "deberta_v2", "deberta_v3", "distilbert", "electra", "modernbert", "mpnet", "roberta")
 KIND = "sequence_classification"
-METHODS = {"gradient_x_input": {}, "integrated_gradients": {"steps": 256}, "occlusion": {}}
+METHODS = {"gradient_x_input": {}, "integrated_gradients": {"steps": 128}, "occlusion": {}}
 
 
 class Tokenizer:
@@ -57,23 +57,18 @@ def classifier(folder):
 
 def test_attributions_are_those_of_captum(name, recorded, tmp_path):
     model, config = classifier(Recorded(FIXTURES / f"encoder_{name}.npz").write(tmp_path / "model", KIND))
-    token_ids = np.where(recorded["token_ids"] < 0, config["pad_token_id"], recorded["token_ids"])
-    inputs = {"token_ids": tf.constant(token_ids), "padding_mask": tf.constant(recorded["padding_mask"])}
+    rows = slice(None if name == "bert" else 8)
+    given, slots = recorded["token_ids"][rows], recorded["slots"][rows]
+    inputs = {"token_ids": tf.constant(np.where(given < 0, config["pad_token_id"], given))}
+    inputs["padding_mask"] = tf.constant(recorded["padding_mask"][rows])
     if "segment_ids" in model.input:
         inputs["segment_ids"] = tf.zeros_like(inputs["token_ids"])
     score = classifier_score(types.SimpleNamespace(is_regression=False))
-    words, target = words_of(recorded["slots"]), tf.constant(recorded[f"{name}/target"])
-
-    @tf.function(autograph=False)
-    def attributions():
-        functions = model_functions(model, score)
-        scores = score(functions.outputs(inputs), target)
-        problem = Problem(functions, score, inputs, words, target, scores)
-        made = {method: make_method(method, **options) for method, options in METHODS.items()}
-        return {method: one.attribute(problem, Tokenizer(config["pad_token_id"])) for method, one in made.items()}
-
-    for method, (found, gap) in attributions().items():
-        expected, found = recorded[f"{name}/{method}"], found.numpy()
+    functions, target = model_functions(model, score), tf.constant(recorded[f"{name}/target"][rows])
+    problem = Problem(functions, score, inputs, words_of(slots), target, score(functions.outputs(inputs), target))
+    for method, options in METHODS.items():
+        found, gap = make_method(method, **options).attribute(problem, Tokenizer(config["pad_token_id"]))
+        expected = recorded[f"{name}/{method}"][rows, : slots.max() + 1]
         assert np.abs(found - expected).max() <= 1e-3 * np.ptp(expected), method
-        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] >= 0.999, method
+        assert np.corrcoef(found.numpy().ravel(), expected.ravel())[0, 1] >= 0.999, method
         assert gap is None or gap.numpy().max() < 0.01
