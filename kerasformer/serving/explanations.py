@@ -22,9 +22,11 @@ def check_explanation(task, name, precision):
     if not isinstance(task, TextClassifier):
         raise InputError(f"Explanations are served of a TextClassifier. Received: a {type(task).__name__}.")
     check_classifier(task)
-    if precision == "int8" and name != "occlusion":
+    if precision != "float32" and name != "occlusion":
+        # int8 has no gradients, and the logits of bfloat16 are coarser than the gap that completeness allows.
         raise InputError(
-            f"An int8 export has no gradients, which {name!r} needs. Use explain='occlusion', or another precision."
+            f"{name!r} needs the gradients of a float32 export. Received: precision={precision!r}. Use "
+            "explain='occlusion', which needs none, or precision='float32'."
         )
 
 

@@ -18,11 +18,13 @@ from kerasformer.families import open_checkpoint
 
 NAMES = ("albert", "bert", "deberta_v2", "deberta_v3", "distilbert", "electra", "modernbert", "mpnet", "roberta")
 KIND = "sequence_classification"
-METHODS = {"gradient_x_input": {}, "integrated_gradients": {"steps": 128}, "occlusion": {}}
+METHODS = ("gradient_x_input", "integrated_gradients", "occlusion")
+# Rows and steps: of BERT all fifty, of others a few. Random weights make rough paths.
+SIZES = {"bert": (50, 128)}
 
 
 class Tokenizer:
-    """What methods read of a tokenizer."""
+    """What methods read of a tokenizer: the padding token is what integrated gradients begin at."""
 
     def __init__(self, padding_id):
         self.padding_id, self.mask_id = padding_id, 4
@@ -57,7 +59,8 @@ def classifier(folder):
 
 def test_attributions_are_those_of_captum(name, recorded, tmp_path):
     model, config = classifier(Recorded(FIXTURES / f"encoder_{name}.npz").write(tmp_path / "model", KIND))
-    rows = slice(None if name == "bert" else 8)
+    count, steps = SIZES.get(name, (4, 512))
+    rows = slice(count)
     given, slots = recorded["token_ids"][rows], recorded["slots"][rows]
     inputs = {"token_ids": tf.constant(np.where(given < 0, config["pad_token_id"], given))}
     inputs["padding_mask"] = tf.constant(recorded["padding_mask"][rows])
@@ -66,9 +69,12 @@ def test_attributions_are_those_of_captum(name, recorded, tmp_path):
     score = classifier_score(types.SimpleNamespace(is_regression=False))
     functions, target = model_functions(model, score), tf.constant(recorded[f"{name}/target"][rows])
     problem = Problem(functions, score, inputs, words_of(slots), target, score(functions.outputs(inputs), target))
-    for method, options in METHODS.items():
-        found, gap = make_method(method, **options).attribute(problem, Tokenizer(config["pad_token_id"]))
+    for method in METHODS:
+        options = {"steps": steps} if method == "integrated_gradients" else {}
+        found, gap = make_method(method, **options).attribute(problem, Tokenizer(int(recorded[f"{name}/baseline"])))
         expected = recorded[f"{name}/{method}"][rows, : slots.max() + 1]
-        assert np.abs(found - expected).max() <= 1e-3 * np.ptp(expected), method
-        assert np.corrcoef(found.numpy().ravel(), expected.ravel())[0, 1] >= 0.999, method
+        # Where nothing but a normalization reads a token's vector, its gradient is at right angles to it: 0, rounded.
+        assert np.abs(found - expected).max() <= max(1e-3 * np.ptp(expected), 1e-5), method
+        if np.ptp(expected) > 1e-3:
+            assert np.corrcoef(found.numpy().ravel(), expected.ravel())[0, 1] >= 0.999, method
         assert gap is None or gap.numpy().max() < 0.01

@@ -75,8 +75,9 @@ def test_weights_that_overflow_are_served_as_zeros(tmp_path):
 
 def test_what_cannot_be_served_is_refused(tmp_path):
     task = CASES["one label"].make()
-    with pytest.raises(InputError, match=r"no gradients.*explain='occlusion'"):
-        kf.publish(task, tmp_path, explain="integrated_gradients", precision="int8")
+    for precision in ("int8", "bfloat16", "auto"):
+        with pytest.raises(InputError, match=r"needs the gradients of a float32 export.*explain='occlusion'"):
+            kf.publish(task, tmp_path, explain="integrated_gradients", precision=precision)
     with pytest.raises(InputError, match="must be one of") as refused:
         kf.publish(task, tmp_path, explain="gradient")
     assert all(name in str(refused.value) for name in EXPLANATIONS)
