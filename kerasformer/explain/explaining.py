@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -60,7 +60,7 @@ class Explainer:
     """
 
     def __init__(self, task: Task, method: str = "integrated_gradients", **options):
-        kinds = {Tagger: TaggedEntities, QuestionAnswerer: GivenAnswers}
+        kinds: dict[type, Callable] = {Tagger: TaggedEntities, QuestionAnswerer: GivenAnswers}
         kind = next((make(task) for cls, make in kinds.items() if isinstance(task, cls)), None)
         if kind is None and not isinstance(task, TextClassifier):
             raise InputError(
@@ -74,7 +74,9 @@ class Explainer:
         if any(layer.compute_dtype in ("bfloat16", "float16") for layer in flatten_layers(model)):
             model = task.serving_model("float32")
         self._functions = model_functions(model, span_score if kind else classifier_score(task))
-        self._spans = kind and SpanExplainer(kind, self._functions, self.method, method)
+        self._spans: SpanExplainer | None = (
+            None if kind is None else SpanExplainer(kind, self._functions, self.method, method)
+        )
 
     def __call__(self, texts: Sequence, target: str | int | None = None, *, batch_size: int = 32) -> list[Explanation]:
         """An `Explanation` of each text; of a tagger of each entity, of an answerer of each answer.

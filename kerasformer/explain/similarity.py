@@ -78,5 +78,5 @@ def explain_similarity(task: TextEmbedder, first: str, second: str) -> Similarit
     names, starts, ends, members = zip(*found, strict=True)
     matrix = np.einsum("wi,ij,vj->wv", members[0], pairs, members[1]).astype(np.float32)
     cosine = float(pairs.sum())
-    given = tuple(text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in texts)
-    return Similarity(given, names, starts, ends, matrix, cosine, cosine - float(matrix.sum()))
+    one, other = as_strings(np.array([text.encode() if isinstance(text, str) else text for text in texts], object))
+    return Similarity((one, other), names, starts, ends, matrix, cosine, cosine - float(matrix.sum()))

@@ -49,7 +49,10 @@ def explain_translations(task: Translator, texts: Sequence[str], *, batch_size: 
         explanations.append(
             made(
                 (text,),
-                *[values[row][is_word] for values in (words.words, words.starts, words.ends, words.fields)],
+                words.words[row][is_word],
+                words.starts[row][is_word],
+                words.ends[row][is_word],
+                words.fields[row][is_word],
                 words.read_until[row],
                 (own[0] - own[1:]).astype(np.float32),
                 None,
