@@ -1,4 +1,4 @@
-"""The signature `explain` of an export is what Python says, and shares the weights."""
+"""The signature `explain` of an export is what Python says."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,6 @@ from kerasformer.errors import InputError
 from kerasformer.serving.explanations import EXPLANATIONS
 
 TEXTS = ["so good rome .", "", "Véry bad,  anna", "good", "so " * 30]
-
-
-def bytes_of(version):
-    return (version / "variables" / "variables.data-00000-of-00001").stat().st_size
 
 
 def explained(version, *columns):
@@ -45,9 +41,6 @@ def test_a_published_version_explains_as_python_does(tmp_path):
     np.testing.assert_allclose(found["score"], [one.score for one in explanations], atol=1e-5)
     np.testing.assert_allclose(found["gap"], [one.gap for one in explanations], atol=1e-4)
     assert [label.decode() for label in found["label"]] == [one.label for one in explanations]
-    plain = tmp_path / "plain"
-    kf.serving.export(task, plain)
-    assert bytes_of(version) - bytes_of(plain) < 100
 
 
 def test_pairs_and_numbers(tmp_path):

@@ -69,3 +69,17 @@ def test_no_graph_holds_a_large_weight():
     function, _, _ = with_shared_weights(forward, SPECS, layer.variables)
     sizes = [node.ByteSize() for node in nodes_of(function.graph) if node.op == "Const"]
     assert max(sizes) < 4096
+
+
+def test_functions_share_what_they_compute_from_weights():
+    layer, forward = made()
+
+    def other(inputs):
+        return [inputs["x"] @ tf.convert_to_tensor(layer.halves)[:, :64]]
+
+    computed = {}
+    _, first, _ = with_shared_weights(forward, SPECS, layer.variables, computed)
+    function, second, _ = with_shared_weights(other, SPECS, layer.variables, computed)
+    assert {id(weight) for weight in second} <= {id(weight) for weight in first}
+    x = tf.ones([2, 64])
+    np.testing.assert_allclose(function(x)[0], other({"x": x})[0], rtol=0, atol=1e-6)
