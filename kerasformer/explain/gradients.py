@@ -57,7 +57,10 @@ class SmoothGrad:
         """Float32 `[R, W]`, and None for a gap."""
         vectors = problem.functions.look_up(problem.inputs["token_ids"])
         size, length, number = tf.shape(vectors)[0], tf.shape(vectors)[1], self.samples
-        spread = self.noise * (tf.reduce_max(vectors, [1, 2]) - tf.reduce_min(vectors, [1, 2]))
+        # Of tokens alone: how many vectors of padding there are depends on the batch.
+        real = problem.inputs["padding_mask"][..., None] > 0
+        highest = tf.reduce_max(tf.where(real, vectors, vectors.dtype.min), [1, 2])
+        spread = self.noise * (highest - tf.reduce_min(tf.where(real, vectors, vectors.dtype.max), [1, 2]))
         # Positions first: a text's noise then does not depend on how far its batch is padded.
         noise = tf.random.stateless_normal([length, number, vectors.shape[-1]], [self.seed, 0])
 
