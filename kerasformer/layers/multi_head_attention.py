@@ -13,7 +13,7 @@ from kerasformer.layers.cache import KeyValueCache
 from kerasformer.layers.configs import AttentionConfig, check_heads, serialized
 from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.masks import check_attention_mask, check_padding_mask, is_open, joint_mask, window_mask
-from kerasformer.layers.padding import first_rows
+from kerasformer.layers.padding import first_rows, whole_layout
 from kerasformer.layers.positions import attention_positions
 from kerasformer.layers.projection import Projection, project
 from kerasformer.layers.window_attention import window_attention
@@ -231,11 +231,14 @@ class MultiHeadAttention(Layer):
         self._check_relative(relative, cache, positions)
         shape = tf.shape(query_mask) if packed else tf.shape(query)[:2]
         rows = query if packed else tf.reshape(query, [-1, query.shape[-1]])
+        # Few rows: gathers take less time than transpositions, which wake other threads.
+        is_step = packed and layout is None and cache is not None
+        places = whole_layout(shape) if is_step else layout
         if self.is_cross_attention:
-            (queries,) = split_heads(self.query(rows), 1, self.num_heads, layout, shape)
+            (queries,) = split_heads(self.query(rows), 1, self.num_heads, places, shape)
             keys, values = self.project_key_value(value, padding_mask, value_layout) if cache is None else cache
         else:
-            queries, keys, values = self._query_key_value(rows, layout, shape)
+            queries, keys, values = self._query_key_value(rows, places, shape)
             if layout is not None and attention_mask is not None:
                 keys, values = _only_real(keys, values, query_mask)
         in_order = positions is None and cache is None and not self.is_cross_attention
@@ -255,7 +258,11 @@ class MultiHeadAttention(Layer):
             values,
             joint_mask(padding_mask, attention_mask),
             training,
-            plain=attention_mask is None and bias is None and not use_causal_mask and not return_attention_scores,
+            plain=(attention_mask is None or is_step)
+            and bias is None
+            and not use_causal_mask
+            and not return_attention_scores,
+            row_groups=1 if self.is_cross_attention or cache is not None else self.row_groups,
             in_order=in_order,
             query_positions=positions,
             key_positions=positions if key_positions is None else key_positions,
@@ -269,7 +276,7 @@ class MultiHeadAttention(Layer):
         tokens_shape = tf.stack([tf.shape(rows)[0], self.num_heads * self.head_dim])
         if self.config.head_dim is None:
             tokens_shape = tf.shape(rows)
-        output = self.output_projection(merge_heads(attended, layout, query_mask, shape, tokens_shape))
+        output = self.output_projection(merge_heads(attended, places, query_mask, shape, tokens_shape))
         if not packed:
             output = tf.ensure_shape(tf.reshape(output, tf.shape(query)), query.shape)
         results = [output]
@@ -343,13 +350,15 @@ class MultiHeadAttention(Layer):
         query_positions,
         key_positions,
         plain,
+        row_groups=1,
         in_order=False,
         bias=None,
         relative=None,
         **arguments,
     ):
-        """`plain`: nothing but a mask of real keys, and no `arguments` that matter. `in_order`: queries and keys are of
-        the same tokens, at positions 0, 1, 2, ..."""
+        """`plain`: nothing but a mask that is the same for all heads, and no `arguments` that matter. `row_groups`: as
+        in `attention_for_serving`, where the mask is one of real keys. `in_order`: queries and keys are of the same
+        tokens, at positions 0, 1, 2, ..."""
         scale, window, own = self.config.scale, self.config.window, None
         dropout = self._probability_dropout
         if self.observer is not None:
@@ -380,9 +389,7 @@ class MultiHeadAttention(Layer):
             )
 
         if window is None:
-            # Groups are cut to the length of their keys, which is that of their queries in self-attention alone.
-            groups = 1 if mask is None or self.is_cross_attention or queries.shape[2] == 1 else self.row_groups
-            return attend(queries, keys, values, mask, groups)
+            return attend(queries, keys, values, mask, 1 if mask is None else row_groups)
         # Dropout's masks are those of an example's rows: they know no blocks.
         if plain and in_order and not (training and self.config.dropout):
             return window_attention(attend, queries, keys, values, mask, window)

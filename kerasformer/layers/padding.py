@@ -39,6 +39,12 @@ def padding_layout(padding_mask):
     return {"pack": pack, "unpack": tf.reshape(unpack, tf.shape(real))}
 
 
+def whole_layout(shape):
+    """The layout of a batch without padding, `[batch, length]` = `shape`: the trivial one, written out."""
+    slots = tf.range(shape[0] * shape[1])
+    return {"pack": slots, "unpack": tf.reshape(slots, shape)}
+
+
 def with_round_number(layout):
     """A layout with a few more tokens, so that their number is a multiple of 8, and from 128 on one of 16 numbers
     between two powers of 2.

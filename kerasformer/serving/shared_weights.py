@@ -76,32 +76,60 @@ def _folded(graph, weights):
     """The operations that compute from weights and constants alone: `{operation: None, or the Enter by which it is in a
     loop}`.
 
-    What a loop computes from what it takes in unchanged is the same in each of its steps.
+    What a loop computes from what it passes on unchanged is the same in each of its steps.
 
     Args:
         graph: tf.Graph.
         weights: names of its placeholders that are weights.
     """
-    folded = {}
-    for operation in graph.get_operations():
-        sources = [tensor.op for tensor in operation.inputs]
-        if operation.name in weights:
-            folded[operation] = None
-        elif operation.type == "Const":
-            # A large one that belongs into a loop cannot be taken out of it.
-            if not operation.control_inputs or operation.node_def.ByteSize() < _SMALLEST_VARIABLE:
-                folded[operation] = None
-        elif sources and len(operation.outputs) == 1 and all(source in folded for source in sources):
-            entrances = {folded[source] for source in sources} - {None}
-            if operation.type == "Enter":
-                if operation.get_attr("is_constant") and not entrances:
-                    folded[operation] = operation
-            elif operation.type not in _CONTROL_FLOW and len(entrances) <= 1 and _is_pure(operation):
-                folded[operation] = next(iter(entrances), None)
+    entrances = {operation: _entrance(operation) for operation in graph.get_operations()}
+    waiting = {}
+    for operation, entrance in entrances.items():
+        sources = [tensor.op for tensor in (entrance or operation).inputs]
+        if operation.name in weights or sources and (entrance or _is_pure(operation)):
+            waiting[operation] = sources
+        # A large constant that belongs into a loop cannot be taken out of it.
+        elif operation.type == "Const" and (
+            not operation.control_inputs or operation.node_def.ByteSize() < _SMALLEST_VARIABLE
+        ):
+            waiting[operation] = sources
+    folded, before = {}, None
+    # Once more while there is progress: a graph with loops does not list its operations behind their inputs.
+    while len(folded) != before:
+        before = len(folded)
+        for operation in [operation for operation, sources in waiting.items() if folded.keys() >= set(sources)]:
+            within = {folded[source] for source in waiting.pop(operation)} - {None}
+            if entrances[operation] is not None and not within:
+                folded[operation] = entrances[operation]
+            elif entrances[operation] is None and len(within) <= 1:
+                folded[operation] = next(iter(within), None)
     return folded
 
 
+def _entrance(operation):
+    """The `Enter` of what is the same in each step of a loop, if this operation gives its value in there, else None.
+
+    That is an `Enter` of a constant itself, and the `Identity` behind the `Switch` of what each step passes on as it
+    came: `Enter` and `NextIteration` → `Merge` → `Switch` → `Identity` → `NextIteration`.
+    """
+    if operation.type == "Enter":
+        return operation if operation.get_attr("is_constant") else None
+    if operation.type != "Identity" or operation.inputs[0].op.type != "Switch":
+        return None
+    switched = operation.inputs[0]
+    merge = switched.op.inputs[0].op
+    if merge.type != "Merge" or [tensor.op.type for tensor in merge.inputs] != ["Enter", "NextIteration"]:
+        return None
+    passed_on = merge.inputs[1].op.inputs[0]
+    while passed_on.op.type == "Identity":
+        passed_on = passed_on.op.inputs[0]
+    return merge.inputs[0].op if passed_on is switched else None
+
+
 def _is_pure(operation):
+    """Whether an operation computes one value from its inputs, and does nothing else."""
+    if len(operation.outputs) != 1 or operation.type in _CONTROL_FLOW:
+        return False
     definition = operation.op_def
     dtype = operation.outputs[0].dtype
     # A bitcast to a quantized type costs nothing, and variables of these types cannot be saved.
@@ -121,7 +149,8 @@ def _evaluate(folded, weights):
     """
     definition, depend, looped = tf.compat.v1.GraphDef(), set(), set()
     for operation in folded:
-        sources = {tensor.op for tensor in operation.inputs}
+        entrance = _entrance(operation)
+        sources = {tensor.op for tensor in (entrance or operation).inputs}
         if operation.name in weights or sources & depend:
             depend.add(operation)
         # A constant that belongs into a loop has a control input from there.
@@ -130,10 +159,10 @@ def _evaluate(folded, weights):
         node = definition.node.add()
         node.CopyFrom(operation.node_def)
         _drop_control_inputs(node, kept=())
-        if node.op == "Enter":
-            node.op = "Identity"
-            for name in ("frame_name", "is_constant", "parallel_iterations"):
-                del node.attr[name]
+        if entrance:
+            node.Clear()
+            node.name, node.op, node.input[:] = operation.name, "Identity", entrance.node_def.input[:1]
+            node.attr["T"].CopyFrom(entrance.node_def.attr["T"])
     read = [op for op in folded if any(reader not in folded for reader in op.outputs[0].consumers())]
     computed = [operation for operation in read if operation.name not in weights]
 
@@ -190,6 +219,7 @@ def _rewritten(flat, folded, values, keys, computed):
             for key, attribute in entrance.node_def.attr.items():
                 if not key.startswith("_"):
                     new.attr[key].CopyFrom(attribute)
+            new.attr["is_constant"].b = True
             new.attr["T"].type = value.dtype.as_datatype_enum
         if isinstance(value, tf.Variable):
             weights[name] = value
