@@ -37,6 +37,7 @@ _OURS, _CTRANSLATE2 = "benchmarks.translator", "benchmarks.peers.ctranslate2"
 SYSTEMS = {
     "ours-float32": ("kerasformer float32", _OURS, {"precision": "float32"}),
     "ours-bfloat16": ("kerasformer bfloat16", _OURS, {"precision": "bfloat16"}),
+    "ours-int8": ("kerasformer int8", _OURS, {"precision": "int8"}),
     "transformers": ("transformers, PyTorch float32", "benchmarks.peers.marian", {}),
     "ctranslate2": ("CTranslate2 float32", _CTRANSLATE2, {"compute_type": "float32"}),
     "ctranslate2-int8": ("CTranslate2 int8", _CTRANSLATE2, {"compute_type": "int8"}),
@@ -86,7 +87,7 @@ def main(arguments: Arguments) -> None:
             folder = (arguments.folder or Path(scratch)) / size
             # The weights are written last, so that what was stopped half-way is made again.
             is_whole = (folder / "weights.npz").is_file()
-            beams = tuple(beam for beam in arguments.beams if not (is_whole and (folder / f"bfloat16-{beam}").is_dir()))
+            beams = tuple(beam for beam in arguments.beams if not (is_whole and (folder / f"int8-{beam}").is_dir()))
             if beams:
                 folder.mkdir(parents=True, exist_ok=True)
                 run_alone(_OURS, "prepare", folder, read_texts(arguments), size, VOCABULARIES[size], beams)

@@ -6,7 +6,18 @@ from typing import Any
 import tensorflow as tf
 
 from kerasformer.decoding.processors import process
-from kerasformer.decoding.state import CUT, ENDED, LOWEST, NONE, Choice, append, check_finite, is_possible, per_row
+from kerasformer.decoding.state import (
+    CUT,
+    ENDED,
+    LOWEST,
+    NONE,
+    Choice,
+    append,
+    check_finite,
+    is_possible,
+    per_row,
+    top_k,
+)
 from kerasformer.errors import InputError
 
 
@@ -62,7 +73,7 @@ class _BeamSearch:
         """The most likely continuations of all beams: `(log probabilities, tokens, parents)`, `[R, width]`."""
         logits, scores = process(processors, self._before_processing(logits), said)
         sums = tf.reduce_logsumexp(logits, -1, keepdims=True) if self._normalizes_last else 0.0
-        best, tokens = tf.math.top_k(scores, tf.minimum(width, scores.shape[-1]))
+        best, tokens = top_k(scores, tf.minimum(width, scores.shape[-1]))
         rows, beams, each = tf.unstack(tf.shape(best))
         totals = tf.where(is_possible(best), state.log_probabilities[..., None] + best - sums, LOWEST)
         totals = tf.reshape(totals, [rows, beams * each])

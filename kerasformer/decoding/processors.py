@@ -67,7 +67,7 @@ class ForbiddenTokens(Processor):
             return scores
         _check_ids(self.token_ids, "ForbiddenTokens", scores.shape[-1])
         forbidden = np.isin(np.arange(scores.shape[-1]), list(self.token_ids))
-        return tf.maximum(scores + tf.constant(np.where(forbidden, LOWEST, 0), tf.float32), LOWEST)
+        return tf.where(tf.constant(forbidden), LOWEST, scores)
 
 
 @dataclasses.dataclass(frozen=True)

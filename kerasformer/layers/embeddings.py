@@ -13,6 +13,7 @@ from kerasformer.layers.dropout import Dropout
 from kerasformer.layers.int8 import rounded
 from kerasformer.layers.normalization import normalization
 from kerasformer.layers.positions import LearnedPositionEmbedding, SinusoidalPositionEmbedding
+from kerasformer.layers.projection import TableProjection
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -99,6 +100,7 @@ class TransformerEmbedding(Layer):
 
     Attributes:
         token, segment, position, norm, projection: the parts; None where there is none.
+        scores: the tied output, a `TableProjection`.
     """
 
     _input_dtype = "int32"
@@ -111,6 +113,7 @@ class TransformerEmbedding(Layer):
         self.dim = config.table_dim
         policy = self.dtype_policy
         self.token = TokenEmbedding(config.vocabulary_size, self.dim, self._initializer(), dtype=policy, name="token")
+        self.scores = TableProjection(self, lambda: self.token.embeddings)
         self.segment = self.position = self.norm = self.projection = None
         if config.num_segments:
             self.segment = TokenEmbedding(
@@ -143,7 +146,7 @@ class TransformerEmbedding(Layer):
 
     def call(self, inputs, segment_ids=None, positions=None, reverse=False, training=None):
         if reverse:
-            return tf.matmul(inputs, tf.cast(self.token.embeddings, inputs.dtype), transpose_b=True)
+            return self.scores(inputs)
         embedded = self.token(inputs)
         if self.config.scale_by_dim:
             embedded *= tf.cast(self.dim**0.5, self.compute_dtype)

@@ -55,19 +55,10 @@ class Int8:
 
     def quantized_inputs(self, rows):
         """Floats `[rows, input dim]` as qint8, `-largest` to `largest` as -127 to 127."""
-        rows = tf.cast(rows, tf.float32)
-        if self.scales is not None:
-            rows = rows * (1 / self.scales).astype(np.float32)
-        # oneDNN's operation divides the range into 255 steps, not 254.
-        largest = self.largest * 127.5 / 127
-        return tf.raw_ops.QuantizeV2(
-            input=rows,
-            min_range=-largest,
-            max_range=largest,
-            T=tf.qint8,
-            mode="SCALED",
-            round_mode="HALF_TO_EVEN",
-        ).output
+        steps = self.largest / 127 if self.scales is None else self.scales * (self.largest / 127)
+        # Not QuantizeV2, for which oneDNN wakes other threads whatever the size.
+        units = tf.round(tf.cast(rows, tf.float32) * tf.constant(1 / steps, tf.float32))
+        return tf.bitcast(tf.cast(tf.clip_by_value(units, -127, 127), tf.int8), tf.qint8)
 
     def quantized_weights(self, kernel):
         """`(weights, steps)`: int8 `[input dim, dim]`, and what 1 means in each column, float32 `[dim]`."""

@@ -7,6 +7,7 @@ from kerasformer.layers.activations import activation_config, get_activation
 from kerasformer.layers.base import Layer
 from kerasformer.layers.configs import NormConfig, serialized
 from kerasformer.layers.normalization import normalization
+from kerasformer.layers.projection import TableProjection
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -27,6 +28,7 @@ class LanguageModelHead(Layer):
     def __init__(self, vocabulary_size, **kwargs):
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
+        self.scores = TableProjection(self, lambda: self.table)
 
     def build(self, input_shape):
         self.table = self.add_weight(
@@ -37,7 +39,7 @@ class LanguageModelHead(Layer):
         )
 
     def call(self, inputs, score=True):
-        return tf.matmul(inputs, tf.cast(self.table, inputs.dtype), transpose_b=True) if score else inputs
+        return self.scores(inputs) if score else inputs
 
     def get_config(self):
         return {**super().get_config(), "vocabulary_size": self.vocabulary_size}

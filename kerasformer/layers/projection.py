@@ -66,3 +66,34 @@ class Projection(keras.layers.Dense):
             outputs = form.product(rows, kernel, bias, fused, output, self.compute_dtype)
             activation = None if fused == activation else activation
         return outputs if activation is None else get_activation(activation)(outputs, training=False)
+
+
+class TableProjection:
+    """The scores of a table's rows, `rows · tableᵀ`: a projection whose weights are those of embeddings.
+
+    Args:
+        layer: the layer that it is a part of.
+        table: function to the table, `[units, input dim]`.
+
+    Attributes:
+        path: unique in a model, as that of a layer.
+        kernel: float `[input dim, units]`.
+        int8, observer: as of `Projection`.
+    """
+
+    int8: Int8 | None = None
+    observer: Callable[[tf.Tensor], object] | None = None
+
+    def __init__(self, layer, table):
+        self._layer, self._table = layer, table
+
+    path = property(lambda self: f"{self._layer.path}/scores")
+    kernel = property(lambda self: tf.transpose(self._table()))
+
+    def __call__(self, inputs):
+        """`[..., input dim]` to `[..., units]`."""
+        if self.observer is not None:
+            self.observer(tf.reshape(inputs, [-1, inputs.shape[-1]]))
+        if self.int8 is None or len(inputs.shape) != 2:
+            return tf.matmul(inputs, tf.cast(self._table(), inputs.dtype), transpose_b=True)
+        return self.int8.product(inputs, self.kernel, None, None, None, inputs.dtype)

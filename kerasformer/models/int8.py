@@ -8,14 +8,18 @@ import numpy as np
 
 from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
-from kerasformer.layers.embeddings import TokenEmbedding
+from kerasformer.layers.embeddings import TokenEmbedding, TransformerEmbedding
 from kerasformer.layers.feed_forward import FeedForward
 from kerasformer.layers.int8 import Int8
+from kerasformer.layers.output_heads import LanguageModelHead
 from kerasformer.layers.padding import PaddingLayout
 from kerasformer.layers.projection import Projection
 
 # Rows of each projection's inputs that are looked at.
 _ROWS = 1024
+
+# Units of each projection, at most, whose errors are looked at.
+_UNITS = 8192
 
 # Ranges that are tried, as parts of the largest absolute value: rare large values cost less when they are clipped than
 # all others lose by a coarser grid.
@@ -59,8 +63,8 @@ def int8_plan(model: keras.Model, run: Callable[[], object], *, largest_error: f
         InputError: `run` reaches no projection, or two projections have the same path.
     """
     layers = flatten_layers(model)
-    projections = {layer.path: layer for layer in layers if isinstance(layer, Projection)}
-    if len(projections) < sum(isinstance(layer, Projection) for layer in layers):
+    projections = {projection.path: projection for projection in _projections(layers)}
+    if len(projections) < len(_projections(layers)):
         raise InputError(
             "Projections are told apart by their paths. Received: a model in which two have the same path."
         )
@@ -77,6 +81,7 @@ def int8_plan(model: keras.Model, run: Callable[[], object], *, largest_error: f
     for path, sample in samples.items():
         if sample.parts:
             rows, kernel = sample.rows(), np.asarray(projections[path].kernel, np.float32)
+            kernel = kernel[:, :: -(-kernel.shape[1] // _UNITS)]
             plain, other = _plain(rows), _narrow(rows) if path in outer else _smooth(rows, kernel)
             # The plain form is the fastest: another one has to be better.
             is_better = _error(rows, kernel, other) < _WORTH * _error(rows, kernel, plain)
@@ -101,16 +106,23 @@ def use_int8(model: keras.Model, plan: Int8Plan | None) -> None:
         InputError: the plan is of another model.
     """
     layers = flatten_layers(model)
-    known = {layer.path for layer in layers if isinstance(layer, Projection)}
+    projections = _projections(layers)
+    known = {projection.path for projection in projections}
     if plan and (unknown := sorted(set(plan.forms) - known)):
         raise InputError(f"The plan must be of this model. It has projections that the model lacks: {unknown[:5]}.")
+    for projection in projections:
+        projection.int8 = plan.forms.get(projection.path) if plan else None
     for layer in layers:
-        if isinstance(layer, Projection):
-            layer.int8 = plan.forms.get(layer.path) if plan else None
-        elif isinstance(layer, PaddingLayout):
+        if isinstance(layer, PaddingLayout):
             layer.round_number = plan is not None
         elif isinstance(layer, TokenEmbedding):
             layer.int8 = plan is not None
+
+
+def _projections(layers):
+    """All that multiplies rows with weights."""
+    found = [layer for layer in layers if isinstance(layer, Projection)]
+    return found + [layer.scores for layer in layers if isinstance(layer, TransformerEmbedding | LanguageModelHead)]
 
 
 def _plain(rows):

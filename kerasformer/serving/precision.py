@@ -85,7 +85,7 @@ def plan_for(task, precision, data):
     def run():
         rows = 0
         for features, targets in formed(task, data):
-            task.evaluation_batch(features, targets, lambda inputs: task.model(inputs, training=False))
+            task.evaluation_batch(features, targets, task.forward)
             rows += tf.nest.flatten(features)[0].shape[0]
             if rows >= _CALIBRATION_ROWS:
                 return

@@ -85,24 +85,18 @@ def _folded(graph, weights):
     entrances = {operation: _entrance(operation) for operation in graph.get_operations()}
     waiting = {}
     for operation, entrance in entrances.items():
-        sources = [tensor.op for tensor in (entrance or operation).inputs]
-        if operation.name in weights or sources and (entrance or _is_pure(operation)):
-            waiting[operation] = sources
-        # A large constant that belongs into a loop cannot be taken out of it.
-        elif operation.type == "Const" and (
-            not operation.control_inputs or operation.node_def.ByteSize() < _SMALLEST_VARIABLE
-        ):
-            waiting[operation] = sources
+        if operation.name in weights or entrance or _is_constant(operation) or _is_pure(operation):
+            waiting[operation] = [tensor.op for tensor in (entrance or operation).inputs]
     folded, before = {}, None
     # Once more while there is progress: a graph with loops does not list its operations behind their inputs.
     while len(folded) != before:
         before = len(folded)
         for operation in [operation for operation, sources in waiting.items() if folded.keys() >= set(sources)]:
             within = {folded[source] for source in waiting.pop(operation)} - {None}
-            if entrances[operation] is not None and not within:
-                folded[operation] = entrances[operation]
-            elif entrances[operation] is None and len(within) <= 1:
-                folded[operation] = next(iter(within), None)
+            entrance = entrances[operation]
+            # Into a loop inside of a loop nothing is folded.
+            if not within if entrance else len(within) <= 1:
+                folded[operation] = entrance or next(iter(within), None)
     return folded
 
 
@@ -126,9 +120,15 @@ def _entrance(operation):
     return merge.inputs[0].op if passed_on is switched else None
 
 
+def _is_constant(operation):
+    # A large one that belongs into a loop cannot be taken out of it.
+    is_outside = not operation.control_inputs
+    return operation.type == "Const" and (is_outside or operation.node_def.ByteSize() < _SMALLEST_VARIABLE)
+
+
 def _is_pure(operation):
     """Whether an operation computes one value from its inputs, and does nothing else."""
-    if len(operation.outputs) != 1 or operation.type in _CONTROL_FLOW:
+    if not operation.inputs or len(operation.outputs) != 1 or operation.type in _CONTROL_FLOW:
         return False
     definition = operation.op_def
     dtype = operation.outputs[0].dtype

@@ -182,6 +182,13 @@ class Task:
         """
         return core(self.batch_inputs(features))
 
+    def forward(self, inputs):
+        """`self.model` on a batch of its inputs, not in training.
+
+        A task whose export computes more than its model computes that too, for `kf.models.int8_plan` to see.
+        """
+        return self.model(inputs, training=False)
+
     def evaluate_batches(self, batches):
         """Metrics of a data set.
 

@@ -155,6 +155,10 @@ class Translator(Task):
         smoothed, plain = smoothed_cross_entropy(hidden, table, tf.maximum(labels, 0), self.label_smoothing)
         return smoothed, plain, tf.cast(labels >= 0, tf.float32)
 
+    def forward(self, inputs):
+        self.transformer(inputs, training=False)  # with the scores of the vocabulary
+        return super().forward(inputs)
+
     def evaluate_batches(self, batches):
         """`loss` (label-smoothed) and `perplexity` (not so) a token; with `evaluation_beam` also `bleu` and `chrf` of
         translations, and for several languages those of each, `bleu_de` and so on."""

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasformer.decoding import Beam, ForbiddenTokens, Greedy, RecomputingSteps, Sample, TransformersBeam, search
+from kerasformer.decoding.state import LOWEST, top_k
 from kerasformer.errors import InputError
 from kerasformer.models import DecoderSteps, TransformerConfig, transformer, with_precision
 
@@ -265,6 +266,21 @@ def test_bad_arguments(beam, arguments, words):
     steps, inputs = toy.TableSteps(np.zeros((2, 4, 4))), toy.inputs(2)
     with pytest.raises(InputError, match=words):
         search(steps, inputs, **{**IDS, "max_length": 5, "select": Beam(**beam), **arguments})
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 65, 1000, 4099])
+def test_the_largest_are_those_of_tensorflow_in_its_order(size):
+    random = np.random.default_rng(size)
+    values = {
+        "different": random.normal(size=(2, 3, size)),
+        "equal": random.integers(0, 4, (2, 3, size)),
+        "forbidden": np.full((2, 3, size), LOWEST),
+    }
+    for k in sorted({1, min(8, size), size // 3 + 1, size}):
+        for kind, some in values.items():
+            found = top_k(tf.constant(some, tf.float32), tf.constant(k))
+            for ours, theirs in zip(found, tf.math.top_k(tf.constant(some, tf.float32), k), strict=True):
+                np.testing.assert_array_equal(ours, theirs, f"{k} of {kind}")
 
 
 @pytest.mark.parametrize("num_results", [0, 2])

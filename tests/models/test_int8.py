@@ -79,7 +79,9 @@ def test_outputs_stay_near(kind):
         assert 1e-4 < error < 0.06, f"{name}: {error}"
     assert not plan.kept
     assert set(plan.forms) == set(plan.errors)
-    assert len(plan.forms) == sum(isinstance(layer, Projection) for layer in flatten_layers(model))
+    scored = "logits" in before
+    assert len(plan.forms) == sum(isinstance(layer, Projection) for layer in flatten_layers(model)) + scored
+    assert any(path.endswith("/scores") for path in plan.forms) == scored, "the scores of the vocabulary, too"
     use_int8(model, None)
     for name, exact in before.items():
         np.testing.assert_array_equal(model(inputs)[name], exact)

@@ -27,10 +27,12 @@ def made():
 
     def forward(inputs):
         halves = tf.convert_to_tensor(layer.halves)
-        left, right = halves[:, :64], halves[:, 64:]
+        left = halves[:, :64]
 
         def step(turn, x):
-            # The right half, what is computed of it, and a row so small that it is a constant.
+            # The right half is cut out in each step.
+            right = halves[:, 64:]
+            # Then what is computed of it, and a row so small that it is a constant.
             x = tf.tanh(x @ right + 2.0 * right[:1] * tf.range(64, dtype=tf.float32))
             # A large vector that comes from the loop's own small constants.
             seventh = tf.cast(tf.range(5000) == 7, tf.float32)
@@ -67,6 +69,7 @@ def test_outputs_and_variables():
 def test_no_graph_holds_a_large_weight():
     layer, forward = made()
     function, _, _ = with_shared_weights(forward, SPECS, layer.variables)
+    assert not [node.name for node in nodes_of(function.graph) if node.op == "StridedSlice"], "weights are cut once"
     sizes = [node.ByteSize() for node in nodes_of(function.graph) if node.op == "Const"]
     assert max(sizes) < 4096
 
