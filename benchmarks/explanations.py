@@ -114,7 +114,9 @@ def cost(task, texts, batches):
     median = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     rows = [[f"plain answer, {BATCH} texts", f"{1e3 * median['plain']:.0f} ms", ""]]
     for name, (_, limit) in methods.items():
-        rows.append([f"{name}, times that", f"{median[name] / median['plain']:.1f}", "" if limit is None else limit])
+        rows.append(
+            [f"{name}, times that", f"{median[name] / median['plain']:.1f}", "" if limit is None else f"{limit:.0f}"]
+        )
     ratios = [o / p / w for o, p, w in zip(seconds["occlusion"], seconds["plain"], words, strict=True)]
     rows.append(["occlusion, times that and the words of a text", f"{statistics.median(ratios[1:]):.2f}", "1.15"])
     return rows
