@@ -65,7 +65,8 @@ def with_shared_weights(forward, specs, variables, computed=None):
 
     # Not a `tf.function`, which would order operations that have effects: across the bounds of a loop, too.
     shapes = [output.shape for output in concrete.outputs]
-    return tf.compat.v1.wrap_function(function, inputs), list(weights.values()), shapes
+    distinct = list({id(weight): weight for weight in weights.values()}.values())
+    return tf.compat.v1.wrap_function(function, inputs), distinct, shapes
 
 
 def _bytes(tensor):
@@ -86,7 +87,7 @@ def _folded(graph, weights):
     waiting = {}
     for operation, entrance in entrances.items():
         if operation.name in weights or entrance or _is_constant(operation) or _is_pure(operation):
-            waiting[operation] = [tensor.op for tensor in (entrance or operation).inputs]
+            waiting[operation] = _sources(operation)
     folded, before = {}, None
     # Once more while there is progress: a graph with loops does not list its operations behind their inputs.
     while len(folded) != before:
@@ -98,6 +99,11 @@ def _folded(graph, weights):
             if not within if entrance else len(within) <= 1:
                 folded[operation] = entrance or next(iter(within), None)
     return folded
+
+
+def _sources(operation):
+    """The operations whose values an operation is computed from; in a loop, those from outside of it."""
+    return [tensor.op for tensor in (_entrance(operation) or operation).inputs]
 
 
 def _entrance(operation):
@@ -149,8 +155,7 @@ def _evaluate(folded, weights):
     """
     definition, depend, looped = tf.compat.v1.GraphDef(), set(), set()
     for operation in folded:
-        entrance = _entrance(operation)
-        sources = {tensor.op for tensor in (entrance or operation).inputs}
+        entrance, sources = _entrance(operation), set(_sources(operation))
         if operation.name in weights or sources & depend:
             depend.add(operation)
         # A constant that belongs into a loop has a control input from there.
@@ -164,7 +169,8 @@ def _evaluate(folded, weights):
             node.name, node.op, node.input[:] = operation.name, "Identity", entrance.node_def.input[:1]
             node.attr["T"].CopyFrom(entrance.node_def.attr["T"])
     read = [op for op in folded if any(reader not in folded for reader in op.outputs[0].consumers())]
-    computed = [operation for operation in read if operation.name not in weights]
+    same = {operation: weights[name] for operation in read if (name := _unchanged(operation).name) in weights}
+    computed = [operation for operation in read if operation not in same]
 
     def compute(*tensors):
         placed = dict(zip((f"{name}:0" for name in weights), tensors, strict=True))
@@ -173,10 +179,16 @@ def _evaluate(folded, weights):
 
     specs = [tf.TensorSpec(weight.shape, weight.dtype) for weight in weights.values()]
     found = zip(computed, tf.compat.v1.wrap_function(compute, specs)(*weights.values()), strict=True)
-    values = {operation: weights[operation.name] for operation in read if operation.name in weights}
-    return values | {
+    return same | {
         op: value for op, value in found if op in depend or (op not in looped and _bytes(value) >= _SMALLEST_VARIABLE)
     }
+
+
+def _unchanged(operation):
+    """The operation whose value this one passes on as it is; itself if it does not."""
+    while operation.type == "Identity" or _entrance(operation):
+        (operation,) = _sources(operation)
+    return operation
 
 
 def _keys(folded, weights):
@@ -190,8 +202,8 @@ def _keys(folded, weights):
         for name in [name for name in node.attr if name.startswith("_")]:
             del node.attr[name]
         digest = hashlib.sha256(node.SerializeToString(deterministic=True))
-        for tensor in operation.inputs:
-            digest.update(keys[tensor.op])
+        for source in _sources(operation):
+            digest.update(keys[source])
         keys[operation] = digest.digest()
     return keys
 

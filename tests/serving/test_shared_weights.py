@@ -27,7 +27,7 @@ def made():
 
     def forward(inputs):
         halves = tf.convert_to_tensor(layer.halves)
-        left = halves[:, :64]
+        left, whole = halves[:, :64], tf.convert_to_tensor(layer.whole)
 
         def step(turn, x):
             # The right half is cut out in each step.
@@ -36,9 +36,9 @@ def made():
             x = tf.tanh(x @ right + 2.0 * right[:1] * tf.range(64, dtype=tf.float32))
             # A large vector that comes from the loop's own small constants.
             seventh = tf.cast(tf.range(5000) == 7, tf.float32)
-            return turn + 1, x + tf.reduce_sum(seventh * tf.cast(turn, tf.float32))
+            return turn + 1, x @ whole + tf.reduce_sum(seventh * tf.cast(turn, tf.float32))
 
-        x = inputs["x"] @ tf.convert_to_tensor(layer.whole) + layer.small
+        x = inputs["x"] @ whole + layer.small
         _, looped = tf.while_loop(lambda turn, _: turn < 3, step, (0, x @ left))
         return [x, looped]
 
