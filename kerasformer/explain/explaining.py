@@ -59,7 +59,7 @@ class Explainer:
         InputError: a task that cannot be explained, an unknown method or option.
     """
 
-    def __init__(self, task: Task, method: str = "integrated_gradients", **options):
+    def __init__(self, task: Task, method: str = "occlusion", **options):
         kinds: dict[type, Callable] = {Tagger: TaggedEntities, QuestionAnswerer: GivenAnswers}
         kind = next((make(task) for cls, make in kinds.items() if isinstance(task, cls)), None)
         if kind is None and not isinstance(task, TextClassifier):
@@ -164,7 +164,7 @@ class Explainer:
 def explain(
     task: Task,
     texts: Sequence,
-    method: str = "integrated_gradients",
+    method: str = "occlusion",
     target: str | int | None = None,
     *,
     batch_size: int = 32,

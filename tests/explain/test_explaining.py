@@ -77,7 +77,8 @@ def test_a_cut_text_says_where_reading_stopped():
 
 def test_sums_of_words_are_the_difference_to_the_baseline(task):
     texts = [text for text in texts_of(task) if text != ""]
-    found = kf.explain.explain(task, texts, target=None if task.is_regression else 1)
+    target = None if task.is_regression else 1
+    found = kf.explain.explain(task, texts, "integrated_gradients", target)
     target = 0 if task.is_regression else 1
     columns = [list(column) for column in zip(*texts, strict=True)] if task.pairs else [texts]
     inputs = task.batch_inputs(dict(zip(task.feature_names, columns, strict=True)))
@@ -166,8 +167,8 @@ def test_what_is_refused():
     refused("labels.*Received: target=3", task, TEXTS, target=3)
     refused("must be one of.*Received: method='lrp'", task, TEXTS, "lrp")
     refused("has the options.*Received: 'baseline'", task, TEXTS, "gradient_x_input", baseline="zero")
-    refused("baseline='noise'", task, TEXTS, baseline="noise")
-    refused("`steps` must be", task, TEXTS, steps=0)
+    refused("baseline='noise'", task, TEXTS, "integrated_gradients", baseline="noise")
+    refused("`steps` must be", task, TEXTS, "integrated_gradients", steps=0)
     refused("Put it in a list", task, "so good")
     refused("list of pairs", CASES["pairs by their mean"].make(), ["so good"])
     refused("leave `target` out", CASES["regression"].make(), TEXTS, target=0)

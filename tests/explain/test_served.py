@@ -35,7 +35,7 @@ def test_a_published_version_explains_as_python_does(tmp_path):
     task = CASES["one label"].make()
     # Its check replays the signature, alone, in batches and of no text.
     version = kf.publish(task, tmp_path / "model", explain="integrated_gradients")
-    found, explanations = explained(version, TEXTS), kf.explain.explain(task, TEXTS)
+    found, explanations = explained(version, TEXTS), kf.explain.explain(task, TEXTS, "integrated_gradients")
     assert set(found) == {"label", "score", "words", "word_starts", "word_ends", "attributions", "gap"}
     assert_as_in_python(found, explanations)
     np.testing.assert_allclose(found["score"], [one.score for one in explanations], atol=1e-5)
