@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from commands import run
 
 import kerasformer as kf
 from kerasformer.cli import main
@@ -22,16 +23,6 @@ def saved(tmp_path_factory):
     kf.tasks.TextClassifier(encoder, tokenizer, ["bad", "good"]).save(base / "task")
     assert main(["publish", str(base / "task"), str(base / "models" / "mine")]) == 0
     return base
-
-
-def run(capsys, *arguments):
-    """Exit code, standard output and standard error."""
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        code = end.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_publish_prints_the_version(capsys, saved):

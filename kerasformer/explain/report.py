@@ -197,8 +197,6 @@ def _compared(task, found, rows, known_one, tell):
             continue
         explainers[method] = explainer
         times[method] = 1e3 * (time.perf_counter() - begin) / max(len(rows), 1)
-    if made and RANDOM not in made:
-        made[RANDOM] = _at_random(next(iter(made.values())))
     faithful = {}
     for method, explanations in made.items():
         tell(f"taking away the words that {method} names")
@@ -217,14 +215,6 @@ def _compared(task, found, rows, known_one, tell):
 def _mean(row):
     both = np.concatenate([row.faithfulness.comprehensiveness, row.faithfulness.sufficiency])
     return float(both.mean()) if len(both) else 0.0
-
-
-def _at_random(explanations):
-    rng = np.random.default_rng(0)
-    return [
-        dataclasses.replace(one, attributions=rng.normal(size=len(one.words)).astype(np.float32), method=RANDOM)
-        for one in explanations
-    ]
 
 
 def _attention(task, found, rows):

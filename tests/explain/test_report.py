@@ -7,9 +7,9 @@ import re
 import keras
 import numpy as np
 import pytest
+from commands import run
 
 import kerasformer as kf
-from kerasformer.cli import main
 from kerasformer.errors import InputError
 from kerasformer.explain import Explanation
 from kerasformer.explain.coloring import coloured
@@ -57,18 +57,9 @@ def saved(tmp_path_factory):
     return base
 
 
-def run(capsys, *arguments):
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        code = end.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 def test_the_command_writes_one_whole_file(capsys, saved, monkeypatch):
     # Each method costs seconds of tracing.
-    monkeypatch.setattr(kf.explain.report, "METHODS", ("occlusion", "gradient_x_input"))
+    monkeypatch.setattr(kf.explain.report, "METHODS", ("occlusion", "gradient_x_input", "random"))
     target = saved / "out.html"
     data = saved / "data.jsonl"
     code, out, err = run(capsys, "explain", saved / "task", "--data", data, "--train", data, "--report", target)
