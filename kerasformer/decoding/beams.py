@@ -16,9 +16,11 @@ from kerasformer.decoding.state import (
     check_finite,
     is_possible,
     per_row,
-    top_k,
 )
 from kerasformer.errors import InputError
+
+# Values in a group of `top_k`.
+_GROUP = 64
 
 
 class _BeamSearch:
@@ -221,3 +223,25 @@ class TransformersBeam(_BeamSearch):
             return is_full
         worst = tf.reduce_min(found["scores"], 1, keepdims=True)
         return is_full & (best / self._length_factor(length, penalty) <= worst)
+
+
+def top_k(values, k):
+    """`tf.math.top_k(values, k)`, several times as fast for a few of many.
+
+    The k largest values are in the k groups with the largest maxima, so that only these are looked through.
+
+    Args:
+        values: `[R, B, V]`.
+        k: int or int32 scalar, at most V.
+    """
+    rows, beams, size = tf.shape(values)[0], tf.shape(values)[1], values.shape[-1]
+    # About as many groups as values in all the groups that are looked through; of one value each, there are enough.
+    count = -(-size // _GROUP)
+    width = tf.where(k <= count, _GROUP, 1)
+    groups = tf.pad(values, [[0, 0], [0, 0], [0, -size % width]], constant_values=values.dtype.min)
+    groups = tf.reshape(groups, [rows, beams, -(-size // width), width])
+    _, chosen = tf.math.top_k(tf.reduce_max(groups, -1), k)
+    # In their order in the vocabulary, which is that of equal values.
+    chosen = tf.sort(chosen)
+    best, places = tf.math.top_k(tf.reshape(tf.gather(groups, chosen, batch_dims=2), [rows, beams, k * width]), k)
+    return best, tf.gather(chosen, places // width, batch_dims=2) * width + places % width

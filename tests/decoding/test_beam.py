@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasformer.decoding import Beam, ForbiddenTokens, Greedy, RecomputingSteps, Sample, TransformersBeam, search
-from kerasformer.decoding.state import LOWEST, top_k
+from kerasformer.decoding.beams import top_k
+from kerasformer.decoding.state import LOWEST
 from kerasformer.errors import InputError
 from kerasformer.models import DecoderSteps, TransformerConfig, transformer, with_precision
 
