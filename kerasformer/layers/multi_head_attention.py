@@ -7,12 +7,13 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.layers.attention import attention_for_serving, scaled_dot_product_attention
+from kerasformer.layers.attention_checks import check_call, check_relative, needs_mask
 from kerasformer.layers.attention_heads import merge_heads, split_heads
 from kerasformer.layers.base import Layer, Relative
 from kerasformer.layers.cache import KeyValueCache
 from kerasformer.layers.configs import AttentionConfig, check_heads, serialized
 from kerasformer.layers.dropout import Dropout
-from kerasformer.layers.masks import check_attention_mask, check_padding_mask, is_open, joint_mask, window_mask
+from kerasformer.layers.masks import is_open, joint_mask, window_mask
 from kerasformer.layers.padding import first_rows, whole_layout
 from kerasformer.layers.positions import attention_positions
 from kerasformer.layers.projection import Projection, project
@@ -104,7 +105,7 @@ class MultiHeadAttention(Layer):
         self.positions = attention_positions(
             positions, num_heads, head_dim, self.kernel_initializer, causal, dtype=self.dtype_policy, name="positions"
         )
-        self._needs_relative = self.positions is not None and self.positions.needs_relative
+        self.needs_relative = self.positions is not None and self.positions.needs_relative
         self._probability_dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, query_shape, value_shape=None):
@@ -114,7 +115,7 @@ class MultiHeadAttention(Layer):
         self.head_dim = config.head_dim or dim // self.num_heads
         queries, keys = self.num_heads * self.head_dim, self.num_key_value_heads * self.head_dim
         self.is_cross_attention = value_shape is not None
-        if self.is_cross_attention and self._needs_relative:
+        if self.is_cross_attention and self.needs_relative:
             raise InputError("Disentangled attention is self-attention. Received: a `value`.")
         if self.is_cross_attention:
             self.query = self._projection(queries, "query", dim)
@@ -171,8 +172,8 @@ class MultiHeadAttention(Layer):
                 padding_mask = tf.ones(tf.shape(inputs)[:2], tf.bool)
             inputs = tf.reshape(inputs, [-1, inputs.shape[-1]])
         if padding_mask is None:
-            raise _needs_mask("An input", "`padding_mask`", inputs)
-        self._check_relative(relative)
+            raise needs_mask("An input", "`padding_mask`", inputs)
+        check_relative(self, relative)
         shape, split = tf.shape(padding_mask), self.num_heads * self.head_dim
         first = first_rows(inputs, padding_mask, layout)
         queries = self.query_key_value.apply(first, units=slice(split))
@@ -227,8 +228,8 @@ class MultiHeadAttention(Layer):
         packed = len(query.shape) == 2
         if query_mask is None and not self.is_cross_attention and cache is None:
             query_mask = padding_mask
-        self._check_call(query, value, padding_mask, query_mask, attention_mask, cache, key_positions)
-        self._check_relative(relative, cache, positions)
+        check_call(self, query, value, padding_mask, query_mask, attention_mask, cache, key_positions)
+        check_relative(self, relative, cache, positions)
         shape = tf.shape(query_mask) if packed else tf.shape(query)[:2]
         rows = query if packed else tf.reshape(query, [-1, query.shape[-1]])
         # Few rows: gathers take less time than transpositions, which wake other threads.
@@ -292,46 +293,6 @@ class MultiHeadAttention(Layer):
             return split_heads(projected, 3, heads, layout, shape)
         (whole,) = split_heads(projected, 1, heads + 2 * few, layout, shape)
         return tf.split(whole, [heads, few, few], axis=1)
-
-    def _check_call(self, query, value, padding_mask, query_mask, attention_mask, cache, key_positions):
-        if not self.is_cross_attention and cache is not None and not isinstance(cache, KeyValueCache):
-            raise InputError(f"Self-attention takes a KeyValueCache as `cache`. Received: a {type(cache).__name__}.")
-        if self.is_cross_attention and value is None and cache is None:
-            raise InputError(
-                f"The layer {self.name!r} was built for cross-attention and needs `value` or a cache. Received: none."
-            )
-        if not self.is_cross_attention and value is not None:
-            raise InputError(
-                f"The layer {self.name!r} was built for self-attention and takes no `value`. Use another layer for "
-                "cross-attention."
-            )
-        if key_positions is not None and not self.is_cross_attention and cache is None:
-            raise InputError("Self-attention without a cache has the keys' positions in `positions`. Received: others.")
-        if len(query.shape) == 2 and query_mask is None:
-            raise _needs_mask("A query", "`padding_mask`, or with a cache or another value `query_mask`", query)
-        if value is not None and len(value.shape) == 2 and padding_mask is None:
-            raise _needs_mask("A value", "`padding_mask`", value)
-        keys = query if value is None else value
-        if padding_mask is not None:
-            check_padding_mask(padding_mask, keys if cache is None else None)
-        if query_mask is not None and query_mask is not padding_mask:
-            check_padding_mask(query_mask, query, "query_mask")
-        if attention_mask is not None:
-            known = len(query.shape) == 3 and cache is None
-            lengths = (query.shape[1], keys.shape[1]) if known and len(keys.shape) == 3 else (None, None)
-            check_attention_mask(attention_mask, *lengths)
-
-    def _check_relative(self, relative, cache=None, positions=None):
-        if self._needs_relative and (relative is None or cache is not None or positions is not None):
-            raise InputError(
-                f"The layer {self.name!r} has disentangled attention and needs `relative`, which a RelativeEmbedding "
-                "gives; without a cache and with the positions 0, 1, 2, ... Received: "
-                f"{'no `relative`' if relative is None else 'a cache or `positions`'}."
-            )
-        if relative is not None and not self._needs_relative:
-            raise InputError(
-                f"The layer {self.name!r} takes no `relative`. Make it with `positions=DisentangledConfig(...)`."
-            )
 
     def _project_relative(self, rows):
         """Queries and keys of vectors of relative positions, each `[rows, heads * head_dim]`."""
@@ -410,10 +371,6 @@ class MultiHeadAttention(Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "causal": self.causal,
         }
-
-
-def _needs_mask(what, argument, tensor):
-    return InputError(f"{what} of rank 2 (packed tokens) needs {argument}. Received: shape {tuple(tensor.shape)}.")
 
 
 def _only_real(keys, values, padding_mask):
