@@ -8,6 +8,7 @@ import sys
 import threading
 
 from kerasformer._quiet import load_tensorflow
+from kerasformer.cli_output import doing, megabytes, print_signatures, progress, shown
 from kerasformer.errors import InputError, one_line_errors
 from kerasformer.files import read_locally
 
@@ -197,7 +198,7 @@ def _publish(options):
     from kerasformer.serving.publishing import publish
 
     measured = []
-    with _status(f"loading {options.folder}") as status:
+    with doing(f"loading {options.folder}") as status:
         task = _load_task(options.folder, options)
         status(f"exporting and checking {type(task).__name__}")
         data = task.labelled_batches(options.data) if options.data else None
@@ -221,14 +222,14 @@ def _check(options):
     load_tensorflow()
     from kerasformer.serving.checking import check
 
-    with _status(f"checking {options.version}"):
+    with doing(f"checking {options.version}"):
         report = check(options.version)
     print(f"{options.version} can be served by TensorFlow Serving {report.oldest_server} and later.")
     print(
         f"{report.requests} warmup requests replayed; largest difference between a batch and one text: "
         f"{report.largest_difference:.1e}"
     )
-    _print_signatures(report.signatures)
+    print_signatures(report.signatures)
 
 
 def _info(options):
@@ -238,13 +239,11 @@ def _info(options):
             load_tensorflow()
             from kerasformer.serving.session import describe, open_session
 
-            with _status(f"loading {folder}"):
+            with doing(f"loading {folder}"):
                 session, signatures = open_session(local)
                 session.close()
-            print(f"{folder}: a SavedModel, {_megabytes(local)}")
-            _print_signatures(
-                {name: describe(found) for name, found in signatures.items() if not name.startswith("__")}
-            )
+            print(f"{folder}: a SavedModel, {megabytes(local)}")
+            print_signatures({name: describe(found) for name, found in signatures.items() if not name.startswith("__")})
             return
         versions = _versions(local)
         if versions:
@@ -264,24 +263,11 @@ def _print_checkpoint(folder, local):
     settings = {}
     if "task" in found:
         settings = json.loads((local / "kerasformer.json").read_text(encoding="utf-8")).get("settings", {})
-    print(f"{folder}: {found.pop('task', None) or found.get('architecture') or 'a checkpoint'}, {_megabytes(local)}")
+    print(f"{folder}: {found.pop('task', None) or found.get('architecture') or 'a checkpoint'}, {megabytes(local)}")
     obstacles = found.pop("obstacles")
     for name, value in (found | settings).items():
-        print(f"  {name}: {_shown(value)}")
+        print(f"  {name}: {shown(value)}")
     print("\n".join(f"  cannot be published: {reason}" for reason in obstacles) or "  can be published: yes")
-
-
-def _shown(value):
-    """Numbers with separators, lists and dictionaries without brackets, long ones cut."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(part)}" for key, part in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value[:20])) + (f" and {len(value) - 20} more" if len(value) > 20 else "")
-    return str(value)
 
 
 def _versions(folder):
@@ -290,23 +276,11 @@ def _versions(folder):
     return sorted(find_versions(folder))
 
 
-def _megabytes(folder):
-    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"
-
-
-def _print_signatures(signatures):
-    for name, signature in sorted(signatures.items()):
-        inputs, outputs = (
-            ", ".join(f"{key} {value}" for key, value in signature[side].items()) for side in ("inputs", "outputs")
-        )
-        print(f"  {name}: {inputs} → {outputs}")
-
-
 def _predict(options):
     load_tensorflow()
     from kerasformer.serving.predicting import predict_file
 
-    with _progress(f"answering {options.input}") as advance:
+    with progress(f"answering {options.input}") as advance:
         count = predict_file(
             options.folder,
             options.input,
@@ -328,7 +302,7 @@ def _explain(options):
 
     tf.get_logger().setLevel("ERROR")  # each method is traced anew, as it must be
     target = writable_file(options.report, "--report")
-    with _status(f"loading {options.folder}") as status:
+    with doing(f"loading {options.folder}") as status:
         task = _load_task(options.folder, options)
         read = getattr(task, "labelled_examples", None)
         if read is None:
@@ -380,7 +354,7 @@ def _serve_until(options, stop):
         print(line, file=sys.stderr, flush=True)
 
     server = PreviewServer(options.folder, options.rest_port, options.grpc_port, host=options.host, tell=tell)
-    with _status(f"loading {options.folder}"):
+    with doing(f"loading {options.folder}"):
         server.start()
     print("\n".join(server.describe()), flush=True)
     stop.wait()
@@ -388,31 +362,3 @@ def _serve_until(options, stop):
         # Threads of requests without an end are inside of TensorFlow, and would hold up the end of the process.
         sys.stderr.flush()
         os._exit(0)
-
-
-@contextlib.contextmanager
-def _status(text):
-    """Shows what is being done while the block runs, on standard error; a spinner where that is a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda text: None
-        return
-    with console.status(text) as status:
-        yield status.update
-
-
-@contextlib.contextmanager
-def _progress(text):
-    """Yields a function `(done, total)` that moves a bar on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total: None
-        return
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task(text, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
