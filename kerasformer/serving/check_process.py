@@ -42,7 +42,8 @@ def main(folder, requests):
         check_batched(signatures)
         for name, signature in signatures.items():
             check_examples(name, signature)
-        tolerance = 5e-2 if is_bfloat16 else 1e-4
+        # In 8-bit integers a rounding error may become the next unit.
+        tolerance = 5e-2 if is_bfloat16 or "_QuantizedMatMul" in ops else 1e-4
         largest = max((replay(session, signatures, *request, tolerance) for request in requests), default=0.0)
     return {
         "signatures": {name: describe(signature) for name, signature in signatures.items()},

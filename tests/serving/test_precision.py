@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
+from kerasformer.serving import check_process
 from kerasformer.serving import precision as precisions
 from kerasformer.serving.preview.loaded_model import LoadedModel
 
@@ -33,9 +34,12 @@ def data(task):
     )
 
 
-def test_an_export_in_integers(task, data, tmp_path):
+def test_an_export_in_integers(task, data, tmp_path, monkeypatch):
     before = task.predict(TEXTS)
-    version = kf.serving.publish(task, tmp_path / "m", precision="int8", data=data, data_source="texts.jsonl")
+    # Explained, too: what is served as logits shows the steps of integers most.
+    version = kf.serving.publish(
+        task, tmp_path / "m", precision="int8", data=data, data_source="texts.jsonl", explain="occlusion"
+    )
     found = json.loads((version / "assets.extra" / "card.json").read_text())
     assert found["data"] == {"source": "texts.jsonl", "texts": len(TEXTS)}
     assert found["figures"]["accuracy"]["low"] <= found["figures"]["accuracy"]["value"]
@@ -46,6 +50,9 @@ def test_an_export_in_integers(task, data, tmp_path):
     served = LoadedModel(version).run("", {"text": np.array([text.encode() for text in TEXTS], object)})
     difference = np.abs(served["scores"] - before["scores"]).max()
     assert 1e-6 < difference < 0.05
+    explained = LoadedModel(version).run("explain", {"text": np.array([text.encode() for text in TEXTS], object)})
+    for row, one in enumerate(kf.explain.explain(task, TEXTS, "occlusion")):
+        np.testing.assert_allclose(explained["attributions"][row, : len(one.words)], one.attributions, atol=0.05)
     # The task itself stays as it was, and so does what it had traced.
     np.testing.assert_array_equal(task.predict(TEXTS)["scores"], before["scores"])
     np.testing.assert_array_equal(task.replace().predict(TEXTS)["scores"], before["scores"])
@@ -56,6 +63,12 @@ def test_an_export_in_integers(task, data, tmp_path):
     ]
     # Weights are a quarter, biases and what belongs to norms whole.
     assert sizes[0] < 0.45 * sizes[1]
+    # A batch may differ from its texts alone by a step of the integers.
+    allowed = []
+    monkeypatch.setattr(check_process, "replay", lambda *arguments: allowed.append(arguments[-1]) or 0.0)
+    for folder in (version, tmp_path / "float32"):
+        check_process.main(folder, [("predict", "serving_default", {}, [])])
+    assert allowed == [5e-2, 1e-4]
 
 
 def test_auto_measures_and_publishes(task, data, tmp_path):
