@@ -70,7 +70,7 @@ def measured_figures(task, precision, plan, data):
     return {"texts": len(scores), "figures": figures, "calibration": described}
 
 
-def card_of(task, folder, *, name, version, precision, report, figures, data_source, speed):
+def card_of(task, folder, *, name, version, precision, report, figures, explanation, data_source, speed):
     """What is known of a version, as `card.json` has it; None for what was not measured.
 
     Args:
@@ -80,6 +80,7 @@ def card_of(task, folder, *, name, version, precision, report, figures, data_sou
         precision: as in `publish`.
         report: what `check` returned.
         figures: of `measured_figures`, or None.
+        explanation: of `measured_explanation`, or None where none is served.
         data_source: where the labelled examples are from, or None.
         speed: a `Measured`, or None.
     """
@@ -101,6 +102,7 @@ def card_of(task, folder, *, name, version, precision, report, figures, data_sou
         "data": None if figures is None else {"source": data_source, "texts": figures["texts"]},
         "figures": None if figures is None else figures["figures"],
         "calibration": None if figures is None else figures["calibration"],
+        "explanation": explanation,
         "speed": None
         if speed is None
         else {"one_text_ms": speed.single, "32_texts_ms": speed.batch, "machine": _processor()},
@@ -150,6 +152,7 @@ def page_of(card) -> str:
         "",
         *_speed(card),
         "",
+        *_explanation(card),
         "## How to ask",
         "",
         "```sh",
@@ -222,6 +225,39 @@ def _speed(card):
     return [
         f"{speed['one_text_ms']:.1f} ms for one text and {speed['32_texts_ms']:.0f} ms for 32, the fastest of 7 calls "
         f"in one process, on {escaped(speed['machine'])}."
+    ]
+
+
+def _explanation(card):
+    found = card["explanation"]
+    if found is None:
+        return []
+    lines = [
+        "## How are its answers explained?",
+        "",
+        f"The signature `explain` uses {found['method'].replace('_', ' ')}. 32 explanations take as long as "
+        f"{32 * found['answers']:,.0f} answers ({found['words']:.0f} words a text).",
+        "",
+    ]
+    if found["faithfulness"] is None:
+        return [*lines, "Whether the explanations are true is not known.", ""]
+    rows = [
+        [
+            name,
+            f"{found['faithfulness'][name]['value']:.3f}",
+            _interval(found["faithfulness"][name]),
+            f"{above['value']:+.3f}",
+            _interval(above),
+        ]
+        for name, above in found["faithfulness"]["over_random"].items()
+    ]
+    return [
+        *lines,
+        f"Are they true? Measured in float32 on {found['faithfulness']['texts']} texts of the same data, normalized: 1 "
+        "is the best.",
+        "",
+        *_table(["", "value", "95 % interval", "above random words", "95 % interval"], rows),
+        "",
     ]
 
 

@@ -1,16 +1,26 @@
 """The signature `explain` of an export."""
 
+import dataclasses
+import time
+
+import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.explain.classification import check_classifier, classifier_score, explain_signature
-from kerasformer.explain.explaining import make_method
+from kerasformer.explain.explaining import Explainer, make_method
+from kerasformer.explain.faithfulness import faithfulness
 from kerasformer.explain.vectors import Functions, model_functions
+from kerasformer.serving.precision import formed
 from kerasformer.serving.shared_weights import with_shared_weights
 from kerasformer.tasks import TextClassifier
+from kerasformer.tasks.arrays import as_strings
 
 # Methods that are served.
 EXPLANATIONS = ("integrated_gradients", "occlusion", "gradient_x_input")
+
+# Texts that their faithfulness is measured on, and texts of the batch that is timed.
+_TEXTS, _BATCH = 200, 32
 
 
 def check_explanation(task, name, precision):
@@ -69,3 +79,61 @@ def with_explanation(task, model, core, name, module, computed):
         Functions(core, lambda ids: tf.ensure_shape(look_up(ids)[0], [None, None, dim]), gradients_of),
         make_method(name),
     )
+
+
+def measured_explanation(task, name, data):
+    """What explanations by a method cost and are worth, of the task in float32.
+
+    Args:
+        name: of the method.
+        data: batches of labelled examples; None: the texts of the warmup are timed, and no more is known.
+
+    Returns:
+        `{"method", "answers": how many times the time of 32 answers 32 explanations take, "words": the mean of these
+        texts, "faithfulness": None or {"texts", "comprehensiveness", "sufficiency", "over_random"}}`, figures as
+        `{"value", "low", "high"}`.
+    """
+    columns = task.warmup_inputs(_BATCH) if data is None else _first_texts(task, data)
+    texts = list(zip(*(as_strings(column).tolist() for column in columns.values()), strict=True))
+    if len(columns) == 1:
+        texts = [text for (text,) in texts]
+    explainer, answered, batch = Explainer(task, name), Explainer(task, "random"), texts[:_BATCH]
+    explained, plain = _fastest(lambda: explainer(batch)), _fastest(lambda: answered(batch))
+    found = {
+        "method": name,
+        "answers": explained / plain,
+        "words": sum(len(one.words) for one in explainer(batch)) / len(batch),
+        "faithfulness": None,
+    }
+    if data is not None and not task.is_regression:
+        known = {}
+        one, other = (faithfulness(task, make(texts), known=known) for make in (explainer, answered))
+        if len(one.texts) > 1:
+            figures = {key: one.figure(key) for key in ("comprehensiveness", "sufficiency")}
+            found["faithfulness"] = {
+                "texts": len(one.texts),
+                **{key: dataclasses.asdict(figure) for key, figure in figures.items()},
+                "over_random": {key: dataclasses.asdict(figure) for key, figure in one.over(other).items()},
+            }
+    return found
+
+
+def _first_texts(task, data):
+    """`{name: array of bytes}` of the first texts of the data."""
+    columns = {name: [] for name in task.feature_names}
+    for features, _ in formed(task, data).as_numpy_iterator():
+        for name, column in columns.items():
+            column += features[name].tolist()[: _TEXTS - len(column)]
+        if len(column) == _TEXTS:
+            break
+    return {name: np.array(column, object) for name, column in columns.items()}
+
+
+def _fastest(call):
+    """Seconds of the faster of two calls, after one that is traced."""
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds[1:])

@@ -11,7 +11,7 @@ from kerasformer.errors import InputError
 from kerasformer.files import check_scheme, is_url, join, written_beside
 from kerasformer.serving.card import card_of, measured_figures, write_card
 from kerasformer.serving.checking import check
-from kerasformer.serving.explanations import check_explanation
+from kerasformer.serving.explanations import check_explanation, measured_explanation
 from kerasformer.serving.exporting import write_saved_model
 from kerasformer.serving.precision import Measured, choose_precision, plan_for
 from kerasformer.tasks import Task
@@ -69,6 +69,7 @@ def publish(
     else:
         plan = plan_for(task, precision, data)
     figures = None if data is None else measured_figures(task, precision, plan, data)
+    explanation = None if explain is None else measured_explanation(task, explain, data)
     if not is_url(base_folder):
         pathlib.Path(base_folder).mkdir(parents=True, exist_ok=True)
     folder = join(base_folder, str(next_version(base_folder)))
@@ -86,6 +87,7 @@ def publish(
                     precision=precision,
                     report=report,
                     figures=figures,
+                    explanation=explanation,
                     data_source=data_source,
                     speed=next((found for found in measured if found.precision == precision), None),
                 ),

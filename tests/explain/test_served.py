@@ -1,5 +1,8 @@
 """The signature `explain` of an export is what Python says."""
 
+import json
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -31,16 +34,29 @@ def assert_as_in_python(found, explanations):
         assert set(found["word_starts"][row, count:]) | set(found["word_ends"][row, count:]) <= {-1}
 
 
-def test_a_published_version_explains_as_python_does(tmp_path):
+def test_a_published_version_explains_as_python_does(tmp_path, monkeypatch):
     task = CASES["one label"].make()
+    # The words of this model move nothing by 0.05.
+    monkeypatch.setattr(sys.modules["kerasformer.explain.faithfulness"], "_LEAST_EFFECT", 1e-6)
+    labels = [row % len(task.label_names) for row in range(len(TEXTS))]
+    data = tf.data.Dataset.from_tensor_slices((TEXTS, labels)).batch(2)
     # Its check replays the signature, alone, in batches and of no text.
-    version = kf.publish(task, tmp_path / "model", explain="integrated_gradients")
+    version = kf.publish(task, tmp_path / "model", explain="integrated_gradients", data=data)
     found, explanations = explained(version, TEXTS), kf.explain.explain(task, TEXTS, "integrated_gradients")
     assert set(found) == {"label", "score", "words", "word_starts", "word_ends", "attributions", "gap"}
     assert_as_in_python(found, explanations)
     np.testing.assert_allclose(found["score"], [one.score for one in explanations], atol=1e-5)
     np.testing.assert_allclose(found["gap"], [one.gap for one in explanations], atol=1e-4)
     assert [label.decode() for label in found["label"]] == [one.label for one in explanations]
+
+    card = json.loads((version / "assets.extra" / "card.json").read_text())["explanation"]
+    assert card["method"] == "integrated_gradients"
+    assert card["answers"] > 1
+    assert card["words"] == np.mean([len(one.words) for one in explanations])
+    true = kf.explain.faithfulness(task, explanations)
+    assert card["faithfulness"]["texts"] == len(true.texts)
+    assert card["faithfulness"]["sufficiency"]["value"] == pytest.approx(true.sufficiency.mean())
+    assert f"| sufficiency | {true.sufficiency.mean():.3f} |" in (version / "MODEL_CARD.md").read_text()
 
 
 def test_pairs_and_numbers(tmp_path):
