@@ -47,17 +47,26 @@ def load_encoder(folder: str | os.PathLike, *, dtype: str | None = None) -> tupl
     Raises:
         InputError: the folder is none of these, or a file in it cannot be used.
     """
+    backbone, tokenizer, checkpoint = _made(folder, dtype, lambda checkpoint: True)
+    if checkpoint is not None:
+        checkpoint.assign(backbone)
+    return backbone, tokenizer
+
+
+def _made(folder, dtype, is_pooled):
+    """`(backbone, tokenizer, checkpoint)`, with the checkpoint whose tensors are still to be assigned, or None.
+
+    `is_pooled`: function from the `Checkpoint` to whether the backbone has a pooler.
+    """
     path = local_path(folder, "folder")
     if (path / "encoder.keras").is_file():
         encoder = load_keras_encoder(path / "encoder.keras")
         if not isinstance(encoder.output, dict) or "sequence_output" not in encoder.output:
             raise InputError(f"The model in {path} must be an encoder, with `sequence_output`. Received: another.")
-        return (encoder if dtype is None else with_precision(encoder, dtype)), Tokenizer.from_folder(path)
+        return (encoder if dtype is None else with_precision(encoder, dtype)), Tokenizer.from_folder(path), None
     checkpoint = open_checkpoint(transformer_folder(path) if is_sentence_transformers(path) else path)
     tokenizer = checkpoint_tokenizer(checkpoint)
-    backbone = checkpoint.backbone(pooled=True, dtype=dtype)
-    checkpoint.assign(backbone)
-    return backbone, tokenizer
+    return checkpoint.backbone(pooled=is_pooled(checkpoint), dtype=dtype), tokenizer, checkpoint
 
 
 def load_keras_encoder(path):
@@ -89,7 +98,10 @@ def load_embedder(folder, *, dtype=None):
         InputError: the folder is none of these, or a file in it cannot be used.
     """
     settings = read_embedder_settings(folder) if is_sentence_transformers(folder) else None
-    backbone, tokenizer = load_encoder(folder, dtype=dtype)
+    # No embedder reads a pooler. One that the folder lacks is not made up, so that it is written as it was read.
+    backbone, tokenizer, checkpoint = _made(folder, dtype, lambda checkpoint: bool(checkpoint.pooler))
+    if checkpoint is not None:
+        checkpoint.assign(backbone)
     if isinstance(settings, EmbedderSettings):
         if settings.lowercase:
             tokenizer = _lowercasing(tokenizer, folder)

@@ -7,6 +7,7 @@ import typing
 import numpy as np
 
 from kerasformer.errors import InputError
+from kerasformer.families.torch_files import Tensor
 from kerasformer.text.components import read_json
 
 # The end of a class name in transformers, by what a head is for.
@@ -54,7 +55,11 @@ class Family:
             `classifier_dropout`.
         tied: `{name: other name}` of tensors that are one, such as the table that makes the scores of a vocabulary.
         renamed: `{regular expression: replacement}` of other names that tensors have in some files.
+        joined: `{name: names of its parts}`, the middle of the names of tensors that some files hold in several, one
+            below the other.
         buffers: regular expression of further tensors that hold no weights.
+        code: regular expression of the classes of other people's code (`auto_map`) that compute what is computed here.
+            A folder that asks for other code is refused.
         architectures: `{kind: class name}` where it is not `class_name` with the suffix of `SUFFIXES`.
         tokenizer: function from a folder to its tokenizer, for one that has neither a `tokenizer.json` nor
             a SentencePiece file; or None.
@@ -71,7 +76,9 @@ class Family:
     head_dropout: dict = dataclasses.field(default_factory=dict)
     tied: dict = dataclasses.field(default_factory=dict)
     renamed: dict = dataclasses.field(default_factory=dict)
+    joined: dict = dataclasses.field(default_factory=dict)
     buffers: str = r"$^"
+    code: str = r"$^"
     architectures: dict = dataclasses.field(default_factory=dict)
     tokenizer: typing.Callable | None = None
 
@@ -102,10 +109,22 @@ class Family:
             name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
             if not _BUFFERS.search(name) and not re.search(self.buffers, name):
                 found[name] = tensor
+        for whole, parts in self.joined.items():
+            for first in [name for name in found if f".{parts[0]}." in name]:
+                names = [first.replace(parts[0], part) for part in parts]
+                if found.keys() >= set(names):
+                    found[first.replace(parts[0], whole)] = _joined([found.pop(name) for name in names])
         for name, other in self.tied.items():
             if name in found and _are_equal(found[name], found.setdefault(other, found[name])):
                 del found[name]
         return found
+
+
+def _joined(parts):
+    """Tensors one below the other, as one `Tensor`."""
+    first = parts[0]
+    shape = (sum(part.shape[0] for part in parts), *first.shape[1:])
+    return Tensor(shape, first.dtype, lambda: np.concatenate([part.read() for part in parts]))
 
 
 def _are_equal(one, other):

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 import types
 import typing
 import warnings
@@ -21,6 +22,7 @@ from kerasformer.families import (
     llama,
     modernbert,
     mpnet,
+    nomic_bert,
     roberta,
     xlm_roberta,
 )
@@ -38,7 +40,10 @@ from kerasformer.files import local_path
 from kerasformer.models import decoder, encoder
 from kerasformer.text.components import from_older_files
 
-_MODULES = (bert, roberta, xlm_roberta, distilbert, mpnet, electra, albert, deberta, modernbert, gpt2, llama)
+_MODULES = (
+    *(bert, roberta, xlm_roberta, distilbert, mpnet, electra, albert, deberta, modernbert, nomic_bert),
+    *(gpt2, llama),
+)
 FAMILIES = {family.model_type: family for family in (*[module.FAMILY for module in _MODULES], xlm_roberta.CAMEMBERT)}
 # Heads that a model is pretrained with. Who loads the backbone to fine-tune it does not miss them.
 _PRETRAINING = ("masked_lm", "next_sentence", "pretraining", "replaced_tokens", "causal_lm")
@@ -268,18 +273,24 @@ def _architecture(settings):
 
 
 def _family(settings):
-    if settings.get("auto_map"):
+    # Files of BERT's first years do not name their family.
+    model_type = settings.get("model_type", "bert")
+    if settings.get("auto_map") and not _is_known_code(FAMILIES.get(model_type), settings["auto_map"]):
         raise InputError(
             f"{settings.path} asks for code of its own (`auto_map`), which is never run. Models of these families "
             f"without it can be read: {', '.join(FAMILIES)}."
         )
-    # Files of BERT's first years do not name their family.
-    model_type = settings.get("model_type", "bert")
     if model_type not in FAMILIES:
         raise InputError(
             f"`model_type` must be one of {', '.join(FAMILIES)}. {settings.path} has {settings['model_type']!r}."
         )
     return FAMILIES[model_type]
+
+
+def _is_known_code(family, auto_map):
+    """Whether all classes that a config asks for are those that the family computes itself; none of them is run."""
+    classes = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
+    return family is not None and all(re.search(family.code, str(name)) for name in classes)
 
 
 def _checked(folder, family, settings, stored):

@@ -19,7 +19,10 @@ from kerasformer.families.weights import collect
 from kerasformer.models import encoder
 
 ENCODERS = ["bert", "roberta", "distilbert", "mpnet", "electra", "albert", "deberta_v3", "deberta_v2", "modernbert"]
+ENCODERS += ["nomic_bert"]
 CLASSIFIERS = ["sequence_classification", "several_labels", "regression", "token_classification", "question_answering"]
+# Heads that transformers does not have.
+MISSING = {("nomic_bert", "question_answering")}
 HIDDEN, LOGITS, GRADIENTS = 2e-5, 1e-4, 1e-4
 
 
@@ -121,7 +124,11 @@ def dense(inputs, outputs):
     return layer
 
 
-@pytest.mark.parametrize("kind", CLASSIFIERS)
+@pytest.mark.parametrize(
+    ("recorded", "kind"),
+    [(name, kind) for name in ENCODERS for kind in CLASSIFIERS if (name, kind) not in MISSING],
+    indirect=["recorded"],
+)
 def test_classification_heads(recorded, kind, tmp_path):
     checkpoint = open_checkpoint(recorded.write(tmp_path / "model", kind))
     settings = json.loads(str(recorded[f"labels/{kind}"]))
@@ -197,7 +204,8 @@ def test_transformers_loads_what_we_write(name, tmp_path):
     family = family_of(backbone.config)
     assert family.model_type == recorded.model_type
     model = getattr(transformers, family.architecture(kind))
-    model, report = model.from_pretrained(target, output_loading_info=True, attn_implementation="eager")
+    arguments = {"add_pooling_layer": True} if has_pooler else {}  # not the default of NomicBERT
+    model, report = model.from_pretrained(target, output_loading_info=True, attn_implementation="eager", **arguments)
     assert not any(report.values())
     names = {"token_ids": "input_ids", "padding_mask": "attention_mask", "segment_ids": "token_type_ids"}
     with torch.no_grad():
