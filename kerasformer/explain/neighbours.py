@@ -27,12 +27,15 @@ def text_vectors(task: TextClassifier, *columns, batch_size: int = 32) -> np.nda
     def vectors(batch):
         return tf.cast(model(task.batch_inputs(batch), training=False), tf.float32)
 
-    count = len(next(iter(features.values())))
-    found = [
-        vectors({name: tf.constant(values[start : start + batch_size]) for name, values in features.items()}).numpy()
-        for start in range(0, count, batch_size)
-    ]
-    return np.concatenate(found) if found else np.zeros([0, model.output.shape[-1]], np.float32)
+    arrays = [np.array(values, object) for values in features.values()]
+    found = np.zeros([len(arrays[0]), model.output.shape[-1]], np.float32)
+    # In order of length, so that long texts are together.
+    order = np.argsort([sum(map(len, row)) for row in zip(*arrays, strict=True)], kind="stable")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = {name: tf.constant(array[rows], tf.string) for name, array in zip(features, arrays, strict=True)}
+        found[rows] = vectors(batch).numpy()
+    return found
 
 
 def nearest(vectors, others, count: int = 3) -> tuple[np.ndarray, np.ndarray]:

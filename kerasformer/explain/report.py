@@ -121,7 +121,8 @@ def make_report(
         worst = worst[~found.right[worst]]
     rows = np.unique(np.concatenate([sample, worst]))
     explainer = Explainer(task, method)
-    explanations = dict(zip(rows.tolist(), _explained(explainer, found, rows, tell), strict=True))
+    explained, milliseconds = _explained(explainer, found, rows, tell)
+    explanations = dict(zip(rows.tolist(), explained, strict=True))
     others = order[: min(most, _OTHERS)]
     near: list = [()] * len(worst)
     if training is not None and len(worst):
@@ -133,7 +134,8 @@ def make_report(
     if not task.is_regression:
         chosen = np.sort(order[: min(most, compared)])
         compared_texts = len(chosen)
-        methods, left_out = _compared(task, found, chosen, explainer, tell)
+        known = _Known(explainer, [explanations[row] for row in chosen], milliseconds)
+        methods, left_out = _compared(task, found, chosen, known, tell)
     layers = targets = None
     heads = []
     if has_layers(task):
@@ -176,27 +178,37 @@ def _columns(found, rows):
 
 
 def _explained(explainer, found, rows, tell):
+    """`(explanations, milliseconds of each)`."""
     texts, made = _texts(found, rows), []
+    explainer(texts[:1])  # traced before it is timed
+    begin = time.perf_counter()
     for start in range(0, len(texts), _AT_ONCE):
         tell(f"explaining by {explainer.name}: {start:,} of {len(texts):,} texts")
         made += explainer(texts[start : start + _AT_ONCE])
-    return made
+    return made, 1e3 * (time.perf_counter() - begin) / max(len(texts), 1)
 
 
-def _compared(task, found, rows, known_one, tell):
-    """`([Compared], {method: why it is left out})`, the best first; `known_one` is an `Explainer` that was traced."""
-    known, explainers, made, times, left_out = {}, {}, {}, {}, {}
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Known:
+    """A method that has explained the texts already."""
+
+    explainer: Explainer
+    explanations: Sequence[Explanation]
+    milliseconds: float
+
+
+def _compared(task, found, rows, first, tell):
+    """`([Compared], {method: why it is left out})`, the best first; `first` is `_Known`."""
+    explainers, made = {first.explainer.name: first.explainer}, {first.explainer.name: first.explanations}
+    times, known, left_out = {first.explainer.name: first.milliseconds}, {}, {}
     for method in METHODS:
+        if method in made:
+            continue
         try:
-            explainer = known_one if method == known_one.name else Explainer(task, method)
-            explainer(_texts(found, rows[:1]))  # traced before it is timed
-            begin = time.perf_counter()
-            made[method] = _explained(explainer, found, rows, tell)
+            explainers[method] = Explainer(task, method)
+            made[method], times[method] = _explained(explainers[method], found, rows, tell)
         except InputError as error:
             left_out[method] = str(error)
-            continue
-        explainers[method] = explainer
-        times[method] = 1e3 * (time.perf_counter() - begin) / max(len(rows), 1)
     faithful = {}
     for method, explanations in made.items():
         tell(f"taking away the words that {method} names")
