@@ -12,6 +12,7 @@ import types
 import fresh
 import keras
 import pytest
+import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from kerasformer.serving import checking
@@ -65,6 +66,17 @@ def no_cache_outlives_its_module(request):
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture
+def eagerly():
+    """Functions of TensorFlow run in Python: tracing is most of the time of tiny models, where no graph is the subject.
+
+    What was traced before is used again afterwards.
+    """
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture
