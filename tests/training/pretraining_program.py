@@ -36,7 +36,7 @@ def main(folder, text, kill_at=None):
     keras.utils.set_random_seed(3)
     tokenizer = kf.text.WordPieceTokenizer([*SPECIAL, *[f"w{n}" for n in range(50)], "."], max_length=32)
     with strategy.scope():
-        config = kf.models.BertConfig(56, 16, 2, 2, 32, 32, dropout=0.1, attention_dropout=0.1)
+        config = kf.models.BertConfig(56, 16, 1, 2, 32, 32, dropout=0.1, attention_dropout=0.1)
         task = kf.tasks.BertPretraining(kf.models.bert(config, pooled=True), tokenizer)
         optimizer = kf.training.adamw(kf.training.linear_warmup(1e-2, STEPS))
     # Batches that two workers cannot share evenly.

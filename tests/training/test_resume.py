@@ -95,18 +95,13 @@ def test_the_undisturbed_run_makes_every_step_once(undisturbed):
 
 
 def test_killed_runs_end_with_the_weights_of_the_undisturbed_one(undisturbed, tmp_path):
-    """Three times here, ten times by `benchmarks/kill_and_resume.py`."""
+    """By SIGKILL twice here, ten times by `benchmarks/kill_and_resume.py`; then by SIGTERM, which is answered."""
     folder, chance = tmp_path / "run", random.Random(11)
-    for low, high in ((2, 9), (10, 20), (21, 31)):
+    for low, high in ((2, 9), (12, 18)):
         code, errors = kill_at(folder, chance.randint(low, high), signal.SIGKILL, chance.random() * 0.02)
         assert code == -signal.SIGKILL, errors[-3000:]
         check_files(folder / "checkpoints")
-    check_against(undisturbed, folder, finish(folder))
-
-
-def test_sigterm_saves_and_ends_with_its_own_code(undisturbed, tmp_path):
-    folder = tmp_path / "run"
-    code, errors = kill_at(folder, 13, signal.SIGTERM)
+    code, errors = kill_at(folder, 21, signal.SIGTERM)
     assert code == 143
     last = steps(folder)[-1][0]
     assert f"stopped by SIGTERM after step {last}: saved in {folder}/checkpoints" in errors
@@ -129,7 +124,7 @@ def test_sigterm_saves_and_ends_with_its_own_code(undisturbed, tmp_path):
     (folder / "weights.npz").unlink()
     assert equal_to_the_last_bit(finish(folder), undisturbed[0])
     assert len(steps(folder)) == made
-    assert len(list((folder / "checkpoints").iterdir())) == 3
+    assert len(list((folder / "checkpoints").glob("step-*"))) == 3  # beside what a kill may have left
 
 
 class Interrupted(Exception):
