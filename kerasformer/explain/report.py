@@ -25,10 +25,10 @@ RANDOM = "random"
 _WRONG, _OTHERS, _WORDS, _ATTENTION, _TOKENS = 40, 40, 20, 3, 40
 
 # Texts that stability is measured on, and texts explained at a time, for the progress.
-_STABLE, _AT_ONCE = 50, 64
+_STABLE, _AT_ONCE = 25, 64
 
 # Training texts among which the nearest are looked for.
-_TRAINING = 10_000
+_TRAINING = 5_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def make_report(
         examples: labelled texts that it was not trained on.
         name: of the model, for people.
         method: of the explanations.
-        training: what it was trained on, for the nearest examples of the wrong answers. Of more than 10,000 a random
+        training: what it was trained on, for the nearest examples of the wrong answers. Of more than 5,000 a random
             sample is taken.
         most: texts explained by `method`, a random sample; all are answered.
         compared: texts of these that all methods are compared on.
