@@ -61,6 +61,7 @@ def _parser():
         _publish,
         "export a task as the next version of a model, checked as a server would meet it",
         "publish work/sentiment/task savedmodels/sentiment --precision bfloat16\n"
+        "publish work/sentiment/task savedmodels/sentiment --precision int8 --int8 storage\n"
         "publish work/sentiment/task savedmodels/sentiment --explain occlusion\n"
         "publish distilbert-base-uncased-finetuned-sst-2-english savedmodels/sst2",
     )
@@ -69,9 +70,15 @@ def _parser():
     new.add_argument("model", help="base folder of the model's versions, such as savedmodels/NAME or gs://BUCKET/NAME")
     new.add_argument(
         "--precision",
-        choices=("float32", "bfloat16", "int8", "auto"),
+        choices=("float32", "bfloat16", "int8", "int8_storage", "auto"),
         default="float32",
-        help="default: %(default)s; auto measures each on this machine and takes the fastest",
+        help="default: %(default)s; auto measures float32, bfloat16 and int8 on this machine and takes the fastest",
+    )
+    new.add_argument(
+        "--int8",
+        choices=("compute", "storage"),
+        help="with int8, compute in 8-bit integers as well (default), for which the server needs an x86 processor; or "
+        "only store the weights in these, the same as --precision int8_storage",
     )
     new.add_argument(
         "--data",
@@ -193,6 +200,11 @@ def _load_task(folder, options):
 
 
 def _publish(options):
+    precision = options.precision
+    if options.int8 is not None and precision != "int8":
+        raise InputError(f"--int8 needs --precision int8. Received: --precision {precision}.")
+    if options.int8 == "storage":
+        precision = "int8_storage"
     load_tensorflow()
     from kerasformer.serving.precision import describe_choice
     from kerasformer.serving.publishing import publish
@@ -205,7 +217,7 @@ def _publish(options):
         version = publish(
             task,
             options.model,
-            precision=options.precision,
+            precision=precision,
             data=data,
             data_source=options.data,
             max_loss=options.max_loss,

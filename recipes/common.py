@@ -45,7 +45,7 @@ class Flags:
     """Folder of metrics.json, the checkpoints and the trained task."""
     export: str | None = None
     """Base folder to publish a SavedModel in, such as savedmodels/NAME."""
-    export_precision: Literal["float32", "bfloat16", "int8", "auto"] = "float32"
+    export_precision: Literal["float32", "bfloat16", "int8", "int8_storage", "auto"] = "float32"
     """Precision of the exported weights and computation; auto measures each and takes the fastest that is good
     enough."""
     max_loss: float = 0.005

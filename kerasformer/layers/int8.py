@@ -7,12 +7,16 @@ a graph as a node.
 Inputs have one range for the whole tensor, known beforehand: one that is found anew for each batch costs another pass
 over the inputs, and oneDNN sets up the product again. Weights have a range for each column, and 7 bits: without VNNI a
 processor adds two products of 8 bits in 16, which would saturate.
+
+Where a processor or a server lacks the operation, weights can be stored in 8 bits all the same (`StoredInt8`).
 """
 
 import dataclasses
 
 import numpy as np
 import tensorflow as tf
+
+from kerasformer.layers.activations import get_activation
 
 _LARGEST_WEIGHT = 63
 
@@ -91,6 +95,44 @@ class Int8:
             return _quantized_matmul(inputs, [*fused, "Dequantize"], [tf.as_dtype(dtype)])[0]
         inputs += [-output, output]
         return _quantized_matmul(inputs, [*fused, "Requantize"], [tf.qint8, tf.float32, tf.float32])[0]
+
+    def scores(self, rows, table):
+        """`rows · tableᵀ`, floats, for a float table `[units, input dim]`."""
+        return self.product(rows, tf.transpose(table), None, None, None, rows.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredInt8:
+    """How a projection computes in floats from weights that are stored in 8-bit integers.
+
+    Attributes:
+        largest, wide: as of an `Int8`; inputs are not rounded, and none is left out.
+    """
+
+    largest = None
+    wide = ()
+
+    def of_inputs(self, inputs):
+        """The form for a slice of the inputs."""
+        return self
+
+    def product(self, rows, kernel, bias, activation, output, dtype):
+        """As of an `Int8`; outputs are floats, of the dtype of `rows`."""
+        outputs = tf.matmul(rows, self._floats(kernel, 0, rows.dtype))
+        outputs = outputs if bias is None else tf.nn.bias_add(outputs, tf.cast(bias, rows.dtype))
+        return outputs if activation is None else get_activation(activation)(outputs, training=False)
+
+    def scores(self, rows, table):
+        """As of an `Int8`."""
+        return tf.matmul(rows, self._floats(table, 1, rows.dtype), transpose_b=True)
+
+    def _floats(self, matrix, axis, dtype):
+        """`matrix` from integers with a step for each slice along `axis`."""
+        integers, steps = rounded(tf.cast(matrix, tf.float32), axis)
+        # An export stores what can be computed from weights alone, but never a quantized type: the integers are stored
+        # before the first bitcast, and become floats behind the second.
+        integers = tf.bitcast(tf.bitcast(integers, tf.qint8), tf.int8)
+        return tf.cast(integers, dtype) * tf.cast(tf.expand_dims(steps, axis), dtype)
 
 
 def _quantized_matmul(tensors, fused_ops, output_dtypes):

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kerasformer.layers.activations import get_activation
-from kerasformer.layers.int8 import FUSED_ACTIVATIONS, Int8
+from kerasformer.layers.int8 import FUSED_ACTIVATIONS, Int8, StoredInt8
 
 
 def project(rows, kernel, bias=None):
@@ -29,11 +29,11 @@ class Projection(keras.layers.Dense):
         those of `keras.layers.Dense`.
 
     Attributes:
-        int8: None to compute in floats, or an `Int8`; see `kf.models.use_int8`.
+        int8: None to compute in floats, an `Int8` or a `StoredInt8`; see `kf.models.use_int8`.
         observer: None, or a function that is given all inputs.
     """
 
-    int8: Int8 | None = None
+    int8: Int8 | StoredInt8 | None = None
     observer: Callable[[tf.Tensor], object] | None = None
 
     def call(self, inputs, training=None):
@@ -81,7 +81,7 @@ class TableProjection:
         int8, observer: as of `Projection`.
     """
 
-    int8: Int8 | None = None
+    int8: Int8 | StoredInt8 | None = None
     observer: Callable[[tf.Tensor], object] | None = None
 
     def __init__(self, layer, table):
@@ -96,4 +96,4 @@ class TableProjection:
             self.observer(tf.reshape(inputs, [-1, inputs.shape[-1]]))
         if self.int8 is None or len(inputs.shape) != 2:
             return tf.matmul(inputs, tf.cast(self._table(), inputs.dtype), transpose_b=True)
-        return self.int8.product(inputs, self.kernel, None, None, None, inputs.dtype)
+        return self.int8.scores(inputs, self._table())

@@ -19,7 +19,7 @@ from kerasformer.models.configs import (
     RelativeEmbeddingConfig,
     RotaryConfig,
 )
-from kerasformer.models.int8 import Int8Plan, int8_plan, use_int8
+from kerasformer.models.int8 import Int8Plan, int8_plan, int8_storage_plan, use_int8
 from kerasformer.models.steps import DecoderSteps
 from kerasformer.models.transformer import TransformerConfig, transformer
 from kerasformer.models.transforms import enable_lora, freeze, with_precision
@@ -51,6 +51,7 @@ __all__ = [
     "encoder_decoder",
     "freeze",
     "int8_plan",
+    "int8_storage_plan",
     "transformer",
     "transforms",
     "use_int8",

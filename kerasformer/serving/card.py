@@ -29,7 +29,7 @@ def measured_figures(task, precision, plan, data):
     """The metrics of a task in the precision that is published; of a classifier with intervals and calibration.
 
     Args:
-        task, precision: as in `publish`; plan: an `Int8Plan` for "int8".
+        task, precision: as in `publish`; plan: of `plan_for`.
         data: batches of labelled examples.
 
     Returns:

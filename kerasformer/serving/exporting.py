@@ -36,8 +36,8 @@ def export(
     Args:
         task: as in `kerasformer.tasks`.
         folder: written atomically; an older SavedModel is replaced.
-        precision: "float32"; "bfloat16" to store and multiply in bfloat16; or "int8" to store and multiply in 8-bit
-            integers, where that loses little.
+        precision: "float32"; "bfloat16" to store and multiply in bfloat16; "int8" to store and multiply in 8-bit
+            integers, where that loses little; or "int8_storage" to store in 8-bit integers and compute in float32.
         data: for "int8", batches of labelled examples, such as the validation data.
         explain: of a classifier, the method of a further signature `explain`: "integrated_gradients", "occlusion" or
             "gradient_x_input". None: there is no such signature.
@@ -52,11 +52,11 @@ def export(
 
 
 def write_saved_model(task, folder, precision, plan=None, explain=None):
-    """`export` without the renaming: writes into a folder that exists; `plan` is an `Int8Plan` for "int8"."""
+    """`export` without the renaming: writes into a folder that exists; `plan` is of `plan_for`."""
     if precision not in PRECISIONS:
         raise InputError(f"`precision` must be one of {list(PRECISIONS)}. Received: precision={precision!r}.")
     check_explanation(task, explain, precision)
-    model = task.serving_model("float32" if precision == "int8" else precision)
+    model = task.serving_model("float32" if plan else precision)
     use_int8(model, plan)
     module = tf.Module()
     computed: dict[bytes, tf.Variable] = {}

@@ -12,14 +12,17 @@ import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.models import with_precision
-from kerasformer.models.int8 import Int8Plan, int8_plan, use_int8
+from kerasformer.models.int8 import Int8Plan, int8_plan, int8_storage_plan, use_int8
 from kerasformer.serving.checking import run_alone
 from kerasformer.tasks import Task
 from kerasformer.tasks.arrays import as_strings
 from kerasformer.training import Trainer
 from kerasformer.training.feeding import checked_form
 
-PRECISIONS = ("float32", "bfloat16", "int8")
+PRECISIONS = ("float32", "bfloat16", "int8", "int8_storage")
+
+# Those that may be the fastest.
+_COMPARED = ("float32", "bfloat16", "int8")
 
 # Kinds of processors by the instructions that oneDNN is to use.
 MACHINES = {"avx2": "AVX2", "avx512_bf16": "AVX512_CORE_BF16"}
@@ -73,10 +76,14 @@ def plan_for(task, precision, data):
     """
     if precision not in PRECISIONS:
         raise InputError(f"`precision` must be one of {list(PRECISIONS)}. Received: precision={precision!r}.")
+    if precision == "int8_storage":
+        return int8_storage_plan(task.model)
     if precision != "int8":
         return None
     if not _is_x86():
-        raise InputError(f"int8 needs a processor with x86 instructions. Received: {platform.machine()}.")
+        raise InputError(
+            f"int8 needs a processor with x86 instructions; int8_storage needs none. Received: {platform.machine()}."
+        )
     if data is None:
         raise InputError(
             "int8 needs `data`, labelled examples that show the ranges of what is computed. Received: none."
@@ -119,7 +126,7 @@ def choose_precision(
         raise InputError(f"`machine` must be one of {list(MACHINES)}. Received: machine={machine!r}.")
     if machine == "avx512_bf16" and not _has("avx512_bf16"):
         raise InputError("This processor has no AVX512-BF16, so that its speed cannot be measured here.")
-    names = [name for name in PRECISIONS if name != "int8" or (data is not None and _is_x86())]
+    names = [name for name in _COMPARED if name != "int8" or (data is not None and _is_x86())]
     if machine == "avx2" and _has("avx512_bf16"):
         # TensorFlow asks the processor itself, and oneDNN then has no such product.
         names.remove("bfloat16")
@@ -205,7 +212,7 @@ def _texts(task, data):
 
 
 def metrics_in(task, precision, plan, data):
-    """The metrics of the task's model in a precision, `{name: float}`; `plan` is an `Int8Plan` for "int8"."""
+    """The metrics of the task's model in a precision, `{name: float}`; `plan` is of `plan_for`."""
     # A task of its own: what it traces must not stay with the user's.
     trainer = Trainer(task.replace(), keras.optimizers.SGD())
     if precision == "bfloat16":

@@ -8,6 +8,8 @@ import tensorflow as tf
 from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
 from kerasformer.layers import FeedForward
+from kerasformer.layers.embeddings import TokenEmbedding
+from kerasformer.layers.padding import PaddingLayout
 from kerasformer.layers.projection import Projection
 from kerasformer.layers.serving_form import use_serving_form
 from kerasformer.models import (
@@ -24,6 +26,7 @@ from kerasformer.models import (
     decoder,
     encoder,
     int8_plan,
+    int8_storage_plan,
     transformer,
     use_int8,
 )
@@ -85,6 +88,27 @@ def test_outputs_stay_near(kind):
     use_int8(model, None)
     for name, exact in before.items():
         np.testing.assert_array_equal(model(inputs)[name], exact)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_stored_in_integers_is_the_model_with_rounded_weights(kind):
+    keras.utils.set_random_seed(0)
+    model = MODELS[kind]()
+    inputs = of_tokens(model)
+    plan = int8_storage_plan(model)
+    use_int8(model, plan)
+    found = {name: value.numpy() for name, value in tf.function(model)(inputs).items()}
+    use_int8(model, None)
+    layers = flatten_layers(model)
+    for layer in layers:
+        if isinstance(layer, Projection | TokenEmbedding):
+            weights = layer.get_weights()
+            steps = np.abs(weights[0]).max(0 if isinstance(layer, Projection) else 1, keepdims=True) / 127
+            layer.set_weights([np.round(weights[0] / steps) * steps, *weights[1:]])
+    for name, expected in model(inputs).items():
+        # A weight between two integers may be rounded to either.
+        np.testing.assert_allclose(found[name], expected, atol=1e-3 * np.abs(expected).max())
+    assert not [layer for layer in layers if isinstance(layer, PaddingLayout) and layer.round_number]
 
 
 def network(disturb):

@@ -71,6 +71,23 @@ def test_an_export_in_integers(task, data, tmp_path, monkeypatch):
     assert allowed == [5e-2, 1e-4]
 
 
+def test_an_export_stored_in_integers(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    version = kf.serving.publish(task, tmp_path / "m", precision="int8_storage")
+    served = LoadedModel(version).run("", {"text": np.array([text.encode() for text in TEXTS], object)})
+    assert 1e-6 < np.abs(served["scores"] - task.predict(TEXTS)["scores"]).max() < 0.02
+    ops, _, _ = check_process.read_ops(version)
+    assert "_QuantizedMatMul" not in ops
+    stored = tf.train.load_checkpoint(str(version / "variables" / "variables"))
+    dtypes, shapes = stored.get_variable_to_dtype_map(), stored.get_variable_to_shape_map()
+    matrices = {
+        dtype: {tuple(shape) for name, shape in shapes.items() if len(shape) == 2 and dtypes[name] == dtype}
+        for dtype in (tf.int8, tf.float32)
+    }
+    assert matrices[tf.int8] == {(64, 128), (64, 64)}, "keys and values; queries, outputs, both halves of the network"
+    assert matrices[tf.float32] == {(16, 64), (64, 64)}, "positions, and the pooler"
+
+
 def test_auto_measures_and_publishes(task, data, tmp_path):
     told = []
     version = kf.serving.publish(

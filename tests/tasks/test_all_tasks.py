@@ -253,10 +253,11 @@ def test_evaluation_tokenizes_each_text_once(name, tokenized):
     "name",
     [pytest.param(name, marks=() if name in ("tagger", "translator") else pytest.mark.exhaustive) for name in CASES],
 )
-def test_served_in_integers(name, eagerly):
+@pytest.mark.parametrize("precision", ["int8", "int8_storage"])
+def test_served_in_integers(name, precision, eagerly):
     task = made(name)
     tf.config.run_functions_eagerly(False)
-    plan = plan_for(task, "int8", tf.data.Dataset.from_tensors(CASES[name].batch()))
+    plan = plan_for(task, precision, tf.data.Dataset.from_tensors(CASES[name].batch()))
     model = task.serving_model("float32")
     use_int8(model, plan)
     projections = [layer for layer in flatten_layers(model) if isinstance(layer, Projection)]
@@ -271,7 +272,7 @@ def test_served_in_integers(name, eagerly):
     answer = tf.function(lambda: task.answer_features(features, lambda inputs: task.core_outputs(model, inputs)))
     graph = answer.get_concrete_function().graph
     functions = [graph.as_graph_def().node, *[each.node_def for each in graph.as_graph_def().library.function]]
-    assert any(node.op == "_QuantizedMatMul" for nodes in functions for node in nodes)
+    assert any(node.op == "_QuantizedMatMul" for nodes in functions for node in nodes) == (precision == "int8")
     found = answer()
     tf.config.run_functions_eagerly(True)
     for key, value in found.items():
