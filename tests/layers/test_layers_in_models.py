@@ -148,8 +148,14 @@ def test_save_fit_load_and_export(name, tmp_path):
     assert served_model.serve(empty).shape == (0, L, 1)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [
+        pytest.param(name, policy, marks=() if place % 2 == half else pytest.mark.exhaustive)
+        for half, policy in enumerate(("mixed_bfloat16", "mixed_float16"))
+        for place, name in enumerate(BUILDERS)
+    ],
+)
 def test_mixed_precision(name, policy):
     keras.utils.set_random_seed(2)
     full = model_of(name)

@@ -130,29 +130,6 @@ def test_a_new_bert_sees_short_sequences_first(change, expected):
     assert [part for part in plan if part[1] != 512] == expected
 
 
-def test_more_is_masked_at_first_and_all_of_the_test_text_is_evaluated(text, tmp_path, monkeypatch):
-    """Of validation text a part will do."""
-    monkeypatch.setattr(pretrain, "VALIDATION_BATCHES", 1)
-    seen = []
-    evaluate = kf.training.Trainer.evaluate
-
-    def count(trainer, batches):
-        seen.append(sum(len(targets["is_random"]) for _, targets in batches))
-        return evaluate(trainer, batches)
-
-    monkeypatch.setattr(kf.training.Trainer, "evaluate", count)
-    flags = ONE_LENGTH | {"steps": 4, "first_mask_rate": 0.6, "dropout": 0.0, "workdir": str(tmp_path)}
-    pretrain.main(pretrain.Flags(train=[text], validation=text, test=text, **flags))
-    *validations, test = seen
-    assert set(validations) == {64}
-    assert test > 64
-    task = kf.load(tmp_path / "task")
-    assert task.mask_rate == 0.15
-    # Who goes on from here finds the usual dropout.
-    config = json.loads((tmp_path / "huggingface" / "config.json").read_text())
-    assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.1
-
-
 def test_other_workers_do_not_wait_forever_for_the_cache(text, tmp_path, monkeypatch):
     monkeypatch.setattr(kf.training, "is_chief", lambda: False)
     monkeypatch.setattr(pretrain, "CACHE_TIMEOUT", 0)
@@ -160,20 +137,38 @@ def test_other_workers_do_not_wait_forever_for_the_cache(text, tmp_path, monkeyp
         pretrain.cached(pretrain.Flags(train=[text], cache=str(tmp_path / "cache")))
 
 
-def test_packed_running_text_from_a_cache(text, tmp_path):
-    flags = ONE_LENGTH | {"steps": 2, "next_sentence": False, "pack": True, "cache": str(tmp_path / "cache")}
+def test_packed_running_text_from_a_cache(text, tmp_path, monkeypatch):
+    """More is masked at first. Of validation text a part is evaluated, of test text all."""
+    monkeypatch.setattr(pretrain, "VALIDATION_BATCHES", 1)
+    seen = []
+    evaluate = kf.training.Trainer.evaluate
+
+    def count(trainer, batches):
+        seen.append(sum(len(features["token_ids"]) for features, _ in batches))
+        return evaluate(trainer, batches)
+
+    monkeypatch.setattr(kf.training.Trainer, "evaluate", count)
+    flags = ONE_LENGTH | {"steps": 4, "next_sentence": False, "pack": True, "cache": str(tmp_path / "cache")}
     # Written once, read twice.
     [written] = pretrain.cached(pretrain.Flags(train=[text], **flags))
     before = {path: path.stat().st_mtime_ns for path in written.iterdir()}
-    pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "work"), **flags))
+    more = {"validation": text, "test": text, "first_mask_rate": 0.6, "dropout": 0.0}
+    pretrain.main(pretrain.Flags(train=[text], workdir=str(tmp_path / "work"), **flags, **more))
     assert {path: path.stat().st_mtime_ns for path in written.iterdir()} == before
+    *validations, test = seen
+    assert set(validations) == {64}
+    assert test > 64
     task = kf.load(tmp_path / "work" / "task")
+    assert task.mask_rate == 0.15
     encoder, tokenizer = kf.load_encoder(tmp_path / "work" / "huggingface")
     inputs = tokenizer(["sun and sea", "moon"])
     outputs = [model(inputs)["sequence_output"] for model in (encoder, task.encoder)]
     np.testing.assert_allclose(*outputs, atol=1e-5)
     assert len(list((tmp_path / "cache" / "0").glob("*.tfrecord"))) == 16
     assert "next_sentence" not in kf.families.open_checkpoint(tmp_path / "work" / "huggingface").kinds
+    # Who goes on from here finds the usual dropout.
+    config = json.loads((tmp_path / "work" / "huggingface" / "config.json").read_text())
+    assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.1
     other = tmp_path / "other.txt"
     other.write_text(pathlib.Path(text).read_text() + "more\n")
     with pytest.raises(InputError, match="other text"):

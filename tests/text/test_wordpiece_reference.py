@@ -118,10 +118,11 @@ def minilm():
     return WordPieceTokenizer.load(folder), reference
 
 
-def test_sentences_of_112_languages(minilm):
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_sentences_of_112_languages(minilm, step):
     texts = data_texts("multilingual/tatoeba_112.jsonl.gz", "text")
     assert len(texts) == 88_877
-    assert differences(*minilm, texts) == []
+    assert differences(*minilm, texts[::step]) == []
 
 
 @pytest.mark.parametrize("name", ["sentiment", "emoji"])

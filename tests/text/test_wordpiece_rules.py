@@ -32,7 +32,13 @@ def split(texts, *settings):
     return [[word for word in strings[start:end] if word] for start, end in itertools.pairwise(splits)]
 
 
-@pytest.mark.parametrize("settings", [(True, True, True), (False, False, False)], ids=["uncased", "cased"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param((True, True, True), id="uncased"),
+        pytest.param((False, False, False), id="cased", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_every_code_point_between_two_letters(settings):
     assert len(CODE_POINTS) == 1_112_064  # all of Unicode but the surrogates
     expected = normalize(BETWEEN_LETTERS, *settings)

@@ -32,9 +32,21 @@ def after_20_steps(optimizer):
     return [np.array(variable) for variable in variables]
 
 
-@pytest.mark.parametrize("rate", [1e-2, linear_warmup(1e-2, 20)], ids=["number", "schedule"])
-@pytest.mark.parametrize("more", [{}, {"global_clipnorm": 1.0}, {"use_ema": True, "ema_overwrite_frequency": 3}])
+RATES = {"number": 1e-2, "schedule": linear_warmup(1e-2, 20)}
+MORE = {"": {}, "clipped": {"global_clipnorm": 1.0}, "averaged": {"use_ema": True, "ema_overwrite_frequency": 3}}
+FEW = [("schedule", ""), ("number", "clipped"), ("schedule", "averaged")]
+
+
+@pytest.mark.parametrize(
+    ("rate", "more"),
+    [
+        pytest.param(rate, more, marks=() if (rate, more) in FEW else pytest.mark.exhaustive)
+        for rate in RATES
+        for more in MORE
+    ],
+)
 def test_adamw_is_that_of_keras(rate, more):
+    rate, more = RATES[rate], MORE[more]
     ours, peer = AdamW(rate, **SETTINGS, **more), keras.optimizers.AdamW(rate, **SETTINGS, **more)
     for optimizer in (ours, peer):
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
