@@ -79,6 +79,12 @@ def run(program, *arguments, timeout=600.0, **options):
     return subprocess.CompletedProcess([program, *arguments], process.returncode, output, errors)
 
 
+def run_script(path, *arguments):
+    """Runs a program that finds what is beside it, as `python PATH` does."""
+    paths = [os.path.dirname(path), os.environ.get("PYTHONPATH", "")]
+    return run(path, *arguments, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))})
+
+
 def _serve():
     import tensorflow  # noqa: F401
     import tensorflow_text  # noqa: F401

@@ -5,9 +5,9 @@ import importlib.util
 import json
 import pathlib
 import re
-import subprocess
 import sys
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -243,11 +243,7 @@ def test_mistakes_are_told_in_one_line(change, told, tiny, labelled, tmp_path):
 
 
 def test_the_command_line_ends_with_one_line_and_code_1(tmp_path):
-    process = subprocess.run(
-        [sys.executable, str(RECIPE), "--train", str(tmp_path / "none.csv"), "--workdir", str(tmp_path / "w")],
-        capture_output=True,
-        text=True,
-    )
+    process = fresh.run_script(RECIPE, "--train", tmp_path / "none.csv", "--workdir", tmp_path / "w")
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
     assert process.stderr.strip().splitlines()[-1].startswith("error: ")
