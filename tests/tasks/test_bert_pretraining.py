@@ -102,6 +102,7 @@ def test_gradients_of_the_tied_table():
     np.testing.assert_allclose(found, tf.convert_to_tensor(tape.gradient(own, table.value)), atol=1e-5)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_metrics():
     task = make()
     batches = [features(4, 1), features(3, 2)]
@@ -156,6 +157,7 @@ def test_learns():
     assert after["mlm_accuracy"] > before["mlm_accuracy"] + 0.1
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_fill_mask():
     task = make(num_candidates=3)
     answers = task.fill_mask(["w1 [MASK] w2", "no mask", "[MASK] w3 [MASK] w9", ""])
@@ -202,12 +204,14 @@ def test_any_tokenizer_with_a_mask(whole_words, tmp_path):
     assert inputs["masked_positions"].shape[0] == 4
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("texts", [[], ["w1"], ["", " "]])
 def test_fill_mask_of_nothing(texts):
     answers = make().fill_mask(texts)
     assert answers["tokens"].shape == (len(texts), 0, 5)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_table_of_more_rows_than_tokens():
     config = dataclasses.replace(CONFIG, vocabulary_size=64)
     task = BertPretraining(bert(config, pooled=True), tokenizer())
@@ -228,6 +232,7 @@ def test_without_next_sentence_its_weights_stay_as_they_are(tmp_path):
     np.testing.assert_array_equal(again.fill_mask(texts)["scores"], task.fill_mask(texts)["scores"])
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_save_and_load(tmp_path):
     task = make(whole_words=True, max_masked=4, num_candidates=2)
     task.save(tmp_path / "task")
@@ -244,7 +249,7 @@ def test_save_and_load(tmp_path):
         tf.nest.map_structure(np.testing.assert_array_equal, one, other)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.exhaustive)])
 def test_served_as_in_python(tmp_path, precision):
     task = make()
     folder = kf.serving.publish(task, tmp_path / "fill", precision=precision)

@@ -15,6 +15,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "day"]
 TEXTS = ["good day", "bad day", "good", "bad", "day good", "day bad", "good good", "bad bad"]
 LABELS = np.array([1, 0] * 4, "int32")
 WEIGHTS = np.array([0.5, 2, 0, 1, 3, 1, 0.25, 1], "float32")
+eagerly = pytest.mark.usefixtures("eagerly")
 
 
 def make_task(names=("bad", "good"), **options):
@@ -44,6 +45,7 @@ def assert_same(first, second):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@eagerly
 @pytest.mark.parametrize(
     "parts",
     [
@@ -64,6 +66,7 @@ def test_forms_of_the_same_data_train_alike(parts):
     assert_same(trained(*parts), plainly_trained())
 
 
+@eagerly
 def test_weights_repeat_and_leave_out_examples():
     weights = np.array([1, 2, 0, 1, 3, 1, 0, 1], "float32")
     repeated = np.repeat(np.arange(8), weights.astype(int))
@@ -80,12 +83,14 @@ def test_weights_count_however_a_batch_is_split(options):
     assert_same(trained(TEXTS, LABELS, WEIGHTS, **options), trained(TEXTS, LABELS, WEIGHTS))
 
 
+@eagerly
 def test_scores_of_a_regression_in_both_shapes():
     scores = np.linspace(0, 1, 8).astype("float32")
     assert_same(trained(TEXTS, scores, names=None), trained(TEXTS, scores[:, None], names=None))
     assert_same(trained(TEXTS, LABELS, names=None), trained(TEXTS, LABELS.astype("float32"), names=None))
 
 
+@eagerly
 def test_pairs_as_two_tensors():
     task = make_task(pairs=True)
     trainer = kf.training.Trainer(task, keras.optimizers.SGD(0.0))
@@ -94,6 +99,7 @@ def test_pairs_as_two_tensors():
     assert trainer.evaluate(data) == trainer.evaluate(named)
 
 
+@eagerly
 def test_predictions_of_texts_alone():
     trainer = kf.training.Trainer(make_task(), keras.optimizers.SGD(0.0))
     texts = tf.data.Dataset.from_tensor_slices(TEXTS)
@@ -103,6 +109,7 @@ def test_predictions_of_texts_alone():
     np.testing.assert_allclose(outputs[1]["logits"], list(named)[1]["logits"])
 
 
+@eagerly
 @pytest.mark.parametrize(
     ("parts", "told"),
     [

@@ -17,6 +17,7 @@ from kerasformer.text import WordPieceTokenizer
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "so", "very"]
 CONFIG = BertConfig(len(VOCABULARY), 8, 1, 2, 12, 10, initializer_range=0.4)
 TEXTS = ["so good", "bad", "", "very very bad good", "unknown words"]
+eagerly = pytest.mark.usefixtures("eagerly")
 
 
 @functools.cache
@@ -33,6 +34,7 @@ def unit(vectors):
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
+@eagerly
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("pooling", ["mean", "max", "first", ("last", "mean")])
 def test_vectors(pooling, normalize):
@@ -48,6 +50,7 @@ def test_vectors(pooling, normalize):
     np.testing.assert_allclose(vectors, unit(expected) if normalize else expected, atol=1e-5)
 
 
+@eagerly
 def test_any_number_of_texts():
     task = make()
     assert task.embed([]).shape == (0, 8)
@@ -56,6 +59,7 @@ def test_any_number_of_texts():
         task.embed("good")
 
 
+@eagerly
 def test_an_encoder_alone_is_used_so(tmp_path):
     task = make()
     write_checkpoint(tmp_path, task.encoder)
@@ -84,6 +88,7 @@ def test_ranking_loss(symmetric):
     np.testing.assert_allclose(task.pair_losses(first, second, np.ones(5)), expected, rtol=1e-5)
 
 
+@eagerly
 def test_a_batch_trains_both_texts_of_a_pair():
     task = TextEmbedder(bert(BertConfig(8, 8, 1, 2, 12, 10, dropout=0.0, attention_dropout=0.0)), tokenizer())
     features = {"text": tf.constant(TEXTS), "text_pair": tf.constant(TEXTS[::-1])}
@@ -106,6 +111,7 @@ def evaluated(task, scores, batch_size=2):
     return task.evaluate_batches(batches)
 
 
+@eagerly
 def test_metrics():
     task, scores = make(), np.array([0.1, 0.9, 1.0, 0.2, 0.3], "float32")
     vectors = task.embed(TEXTS)
@@ -116,6 +122,7 @@ def test_metrics():
     assert metrics["loss"] == pytest.approx(((cosines - scores) ** 2).mean(), rel=1e-4)
 
 
+@eagerly
 def test_metrics_of_pairs_without_scores():
     task = make(objective="ranking")
     metrics = evaluated(task, np.ones(5, "float32"))
@@ -124,6 +131,7 @@ def test_metrics_of_pairs_without_scores():
     assert metrics.keys() == {"loss", "accuracy"}
 
 
+@eagerly
 @pytest.mark.parametrize("objective", ["cosine", "ranking"])
 def test_training_lowers_the_loss(objective):
     task = make(objective=objective)
@@ -138,6 +146,7 @@ def test_training_lowers_the_loss(objective):
     assert trainer.evaluate(data.take(1))["loss"] < before * 0.7
 
 
+@eagerly
 def test_save_and_load(tmp_path):
     task = make(pooling="max", normalize=False, objective="ranking", scale=5, symmetric=True)
     task.save(tmp_path / "task")
@@ -147,6 +156,7 @@ def test_save_and_load(tmp_path):
     np.testing.assert_array_equal(again.embed(TEXTS), task.embed(TEXTS))
 
 
+@eagerly
 def test_a_prompt_is_put_before_each_text(tmp_path):
     plain, task = make(), make(prompt="so ")
     expected = plain.embed([f"so {text}" for text in TEXTS])
@@ -178,6 +188,7 @@ def test_signatures():
 LAYERS = ({"kind": "dense", "dim": 5}, {"kind": "dropout", "rate": 0.1}, {"kind": "norm"}, {"kind": "unit"})
 
 
+@eagerly
 def test_layers_after_pooling_are_trained_saved_and_served(tmp_path):
     task = make(layers=LAYERS, normalize=False)
     # The last one says the same.
@@ -201,6 +212,7 @@ def test_layers_after_pooling_are_trained_saved_and_served(tmp_path):
     assert served.get_layer("vector_0").compute_dtype == served.get_layer("text_vector").compute_dtype == "float32"
 
 
+@eagerly
 def test_layers_on_an_encoder_of_no_family(tmp_path):
     encoder = bert(CONFIG)
     encoder = keras.Model(encoder.input, {"sequence_output": keras.layers.Dense(8)(encoder.output["sequence_output"])})

@@ -307,7 +307,9 @@ def test_learned_positions_must_be_as_many_as_the_tokenizers_tokens(tokenizer):
         )
 
 
-@pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "relative"])
+@pytest.mark.parametrize(
+    "positions", [*(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("sinusoidal", "rotary")), "relative"]
+)
 def test_bfloat16_export(positions, trained, tokenizer, tmp_path):
     if positions == "sinusoidal":
         task = kf.tasks.Translator(trained[0].transformer, tokenizer, beam_size=3, coverage_penalty=0.05)
