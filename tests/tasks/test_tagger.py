@@ -22,6 +22,7 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, "##s", "é"]
 CONFIG = BertConfig(len(VOCABULARY), 16, 1, 2, 24, 24, initializer_range=0.4, dropout=0.0, attention_dropout=0.0)
 TYPES = ["place", "人"]
 TEXTS = ["Anna saw Romes (Bob-Anna) é", "", "in in", "  bob 😀 ANNA\trome. " * 12]
+eagerly = pytest.mark.usefixtures("eagerly")
 
 
 @functools.cache  # tracing its graph takes longer than what is tested with it
@@ -66,6 +67,7 @@ def words_of(text):
     return words
 
 
+@eagerly
 def test_labels_stand_on_first_pieces():
     data = sentences("Romes|B-place saw|O (Bob-Anna)|B-人 in|I-人 é.|O")
     task = make()
@@ -97,6 +99,7 @@ def test_each_word_counts_once_over_windows(task):
     assert [int((labels == tag).sum()) for tag in range(4)] == [1, 25, 0, 9]
 
 
+@eagerly
 def test_loss_against_numpy(task):
     data = sentences("anna|B-place saw|O romes|I-place", "bob|B-人")
     inputs, labels = task.training_batch(*next(iter(kf.data.tagging_batches(data, 2))))
@@ -120,6 +123,7 @@ def best_valid(logits):
     return max(options, key=lambda tags: sum(logits[place, tag] for place, tag in enumerate(tags)))
 
 
+@eagerly
 def test_decoding_finds_the_best_tags_that_fit():
     task = make()
     random, any_repaired = np.random.default_rng(0), False
@@ -137,6 +141,7 @@ def test_decoding_finds_the_best_tags_that_fit():
     assert any_repaired
 
 
+@eagerly
 @pytest.mark.parametrize("crf", [False, True])
 def test_served_entities_are_cut_out_of_the_callers_bytes(crf, task):
     task = make(window=12, overlap=4, crf=True) if crf else task
@@ -170,6 +175,7 @@ def test_served_entities_are_cut_out_of_the_callers_bytes(crf, task):
         assert [entity["start"] for entity in alone] == places[places >= 0].tolist()
 
 
+@eagerly
 def test_entities_are_those_of_the_tags(task):
     text = TEXTS[0]
     windows = task._windows(tf.constant([text]))
@@ -190,6 +196,7 @@ def evaluate(task, data):
     )
 
 
+@eagerly
 def test_a_setting_counts_after_the_first_evaluation():
     data = sentences("anna|B-place", " ".join(["bob|B-人 saw|O anna|B-人"] * 10))
     task, wide = make(window=12, overlap=4), make(window=24, overlap=4)
@@ -199,6 +206,7 @@ def test_a_setting_counts_after_the_first_evaluation():
     assert evaluate(task, data) == narrow
 
 
+@eagerly
 def test_evaluation_counts_words_of_the_file(task):
     data = sentences("Romes|B-place saw|O (Bob-Anna)|B-人 in|I-人 é.|O", "anna|B-place", " ".join(["bob|B-人"] * 30))
     metrics = evaluate(task, data)
@@ -249,6 +257,7 @@ def test_learns_saves_and_exports(tmp_path):
     assert len(server.run("", {"text": np.zeros(0, object)})["entities_text"]) == 0
 
 
+@eagerly
 def test_a_crf_reads_a_text_of_several_windows_as_one_sequence():
     """An entity that goes on behind the cut between two windows, and a text after it."""
     data = sentences("bob|O anna|B-place " + "saw|I-place " * 14, "in|O rome|B-人")
@@ -270,6 +279,7 @@ def test_a_crf_reads_a_text_of_several_windows_as_one_sequence():
     assert losses[0][0] < 1000
 
 
+@eagerly
 @pytest.mark.parametrize("crf", [False, True])
 def test_an_entity_whose_first_word_has_no_pieces_begins_with_the_next(crf):
     data = sentences("saw|O \u200d|B-place rome|I-place anna|I-place bob|B-人", "\u200d|B-人 in|I-人")
@@ -279,6 +289,7 @@ def test_an_entity_whose_first_word_has_no_pieces_begins_with_the_next(crf):
     assert float(task.loss(labels, task.model(inputs))[0]) < 1000
 
 
+@eagerly
 @pytest.mark.parametrize("text", ["गुरु", "สี", "Jose\u0301", "e\u0301\u0323 x", "1\ufe0f\u20e3"])
 def test_an_entity_ends_with_its_last_mark(text):
     """The tokenizer strips accents, so that they belong to none of its pieces."""
