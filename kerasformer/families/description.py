@@ -13,7 +13,7 @@ from kerasformer.families.google_bert import is_google_folder
 from kerasformer.families.keras_hub import is_keras_hub_folder
 from kerasformer.families.sentence_transformers import is_sentence_transformers, read_embedder_settings
 from kerasformer.families.tensors import weight_files
-from kerasformer.families.weights import FLOATING
+from kerasformer.families.weights import FLOATING, names_in
 from kerasformer.files import local_path
 from kerasformer.layers.configs import DisentangledConfig, RelativeBiasConfig, RotaryConfig
 from kerasformer.layers.vector_layers import vector_layer
@@ -156,6 +156,10 @@ def _weights(checkpoint, found, obstacles):
         obstacles.append(f"Its tensors must be of type {', '.join(FLOATING)}. Received: {', '.join(others)}.")
     if missing := _missing(checkpoint):
         obstacles.append(f"Its weight files lack {len(missing)} tensors, such as {missing[0]!r}.")
+    name, embedding = names_in(checkpoint.family.names[:1])[0], checkpoint.config.embedding
+    expected, shape = (embedding.vocabulary_size, embedding.table_dim), checkpoint.tensors[name].shape
+    if shape != expected:
+        obstacles.append(f"The tensor {name!r} must be of shape {expected}, as the config says. Received: {shape}.")
     tied = checkpoint.family.tied
     if untied := sorted(tied.keys() & checkpoint.tensors.keys()):
         obstacles.append(f"It must make its scores with {tied[untied[0]]!r}. It has {untied[0]!r}, which differs.")

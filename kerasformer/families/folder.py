@@ -224,7 +224,7 @@ class Checkpoint:
         if found is not None:
             return found[1]
         if self.family.tokenizer is None:
-            raise InputError(f"{self.folder} must hold tokenizer.json: the family has no other tokenizer files.")
+            raise InputError(f"{self.folder} must hold tokenizer.json or a SentencePiece model. Found: neither.")
         return self.family.tokenizer(self.folder)
 
 

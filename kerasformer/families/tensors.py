@@ -22,6 +22,8 @@ _DTYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
+# How the text begins that stands for a large file in a repository cloned without Git LFS.
+_POINTER = b"version https://git-lfs"
 # What other weights are called, to be named where there are none that can be read.
 _OTHERS = ("*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.ckpt*", "*.pt", "*.pth", "*.bin", "*.safetensors")
 
@@ -68,6 +70,12 @@ def weight_files(folder):
 
 
 def _open_file(path):
+    with open(path, "rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise InputError(
+                f"{path} is a pointer of Git LFS in place of the weights: run `git lfs pull` in its repository, or "
+                "download the file itself."
+            )
     return open_torch(path) if path.suffix == ".bin" else _open_safetensors(path)
 
 

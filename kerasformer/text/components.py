@@ -140,6 +140,12 @@ def load_folder(folder, default_class=None):
     if found is not None:
         path, specification, special_tokens = found
         return make_tokenizer(specification, settings | special_tokens, path)
+    if not (folder / "vocab.txt").is_file():
+        parts = [name for name in ("vocab.json", "merges.txt") if (folder / name).is_file()]
+        raise InputError(
+            f"{folder} must hold tokenizer.json, or vocab.txt, or vocab.json with merges.txt, or a SentencePiece "
+            f"model. Found: {' and '.join(parts) or 'none of them'}."
+        )
     return WordPieceTokenizer.load(folder)
 
 

@@ -121,6 +121,7 @@ OBSTACLES = {
         ),
         "the pre-tokenizer Split",
     ),
+    "another table": (lambda folder: changed(folder, vocab_size=200), "shape (200, 32), as the config says. Received"),
     "a larger vocabulary": (lambda folder: with_tokenizer(folder, 200), "Its tokenizer has 200 tokens, more than"),
 }
 

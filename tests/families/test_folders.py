@@ -314,8 +314,15 @@ BAD = {
     "layers beyond": (config_of(num_hidden_layers=3), "lacks the tensor 'encoder.layer.2"),
     "weights truncated": (truncated, "cannot be read as safetensors"),
     "weights no safetensors": (cut_header, "cannot be read as safetensors"),
+    "a pointer": (
+        text_in("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid"),
+        "Git LFS.*git lfs pull",
+    ),
     "weights empty": (text_in("model.safetensors", ""), "cannot be read as safetensors"),
-    "no vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), "must hold vocab.txt or tokenizer.json"),
+    "no vocabulary": (
+        lambda folder: (folder / "vocab.txt").unlink(),
+        "must hold tokenizer.json, or vocab.txt, .*Found: none",
+    ),
     "vocabulary empty": (text_in("vocab.txt", ""), "vocabulary"),
     "vocabulary too large": (text_in("vocab.txt", "\n".join([*VOCABULARY, "one", "more"])), "vocabulary.*11.*9"),
     "tokenizer config no JSON": (text_in("tokenizer_config.json", "{"), "tokenizer_config.json must be JSON"),

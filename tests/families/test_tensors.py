@@ -237,7 +237,7 @@ HOSTILE = {
     "beginning cut off": (damaged(lambda data: data[100:]), "damaged"),
     "big-endian": (damaged(lambda data: data.replace(b"little", b"big   ")), "little-endian"),
     "empty file": (lambda path: path.write_bytes(b""), "no zip archive"),
-    "no pickle, no zip": (lambda path: path.write_bytes(b"version https://git-lfs"), "no zip archive"),
+    "no pickle, no zip": (lambda path: path.write_bytes(b"neither of them"), "no zip archive"),
     "before 1.6": (lambda path: path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, 2)), r"PyTorch before 1\.6"),
 }
 

@@ -145,7 +145,8 @@ def test_codes_that_are_refused(changes, words, tmp_path):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({}, r"must hold vocab\.txt or tokenizer\.json"),
+        ({}, r"must hold tokenizer\.json, or vocab\.txt, .*Found: none of them"),
+        ({"vocab.json": "{}"}, r"vocab\.json with merges\.txt, .*Found: vocab\.json"),
         ({"source.spm": "", "vocab.json": "{}"}, "must have one tokenizer.*Received: Marian's"),
         ({"vocab.txt": "[UNK]\n", "tokenizer_config.json": '{"tokenizer_class": "BertJapaneseTokenizer"}'}, "BERT"),
     ],
