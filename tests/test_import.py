@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -66,7 +67,10 @@ def test_the_import_alone_lets_keras_load_models(order, models, tmp_path):
         expected[folder] = keras.tree.flatten(model.predict(inputs, verbose=0))
         model.save(folder / "model.keras")
         np.savez(folder / "inputs.npz", **inputs)
-    run(LOAD.replace("ORDER", order), *expected)
+    program = tmp_path / "load.py"
+    program.write_text(LOAD.replace("ORDER", order))
+    done = fresh.run(program, *expected)
+    assert done.returncode == 0, done.stderr[-2000:]
     for folder, outputs in expected.items():
         with np.load(folder / "outputs.npz") as found:
             assert len(found) == len(outputs)

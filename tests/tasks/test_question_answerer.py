@@ -23,6 +23,7 @@ QUESTIONS = ["who saw Rome", "", "where where where where", "who", "who?"]
 # No two windows of the long one are alike, so that one span is the best.
 LONG = "  ".join(np.random.default_rng(2).choice(["Bob", "saw", "ANNA", "in", "é", "romes", "left."], 40))
 CONTEXTS = ["Anna saw Romes é.", "Bob 😀 left in rome", LONG, "", "\n"]
+eagerly = pytest.mark.usefixtures("eagerly")
 
 
 @functools.cache  # tracing its graph takes longer than what is tested with it
@@ -65,6 +66,7 @@ def first_batch(data):
     return next(iter(kf.data.question_batches(data, len(data))))
 
 
+@eagerly
 def test_training_places(task):
     long = " ".join(["bob"] * 11 + ["anna", "saw", "romes"] + ["left"] * 6)
     data = questions(
@@ -94,6 +96,7 @@ def test_training_places(task):
     assert (owners == 4).sum() > 1
 
 
+@eagerly
 def test_loss_against_numpy(task):
     data = questions(("who", "anna saw Romes.", "saw"), ("who", "bob", None), ("who", "bob", "?"))
     inputs, targets = task.training_batch(*first_batch(data))
@@ -129,6 +132,7 @@ def all_spans(task, windows, logits):
     return spans, nothing
 
 
+@eagerly
 @pytest.mark.parametrize("threshold", [None, 0.0])
 def test_the_best_span_of_all_windows(threshold):
     task = make(no_answer_threshold=threshold)
@@ -151,6 +155,7 @@ def test_the_best_span_of_all_windows(threshold):
     assert (answers["start"][:3] >= 0).sum() >= 2
 
 
+@eagerly
 def test_a_batch_is_as_one_by_one_and_may_be_empty(task):
     together = task.predict(QUESTIONS, CONTEXTS)
     alone = [task.predict([q], [c]) for q, c in zip(QUESTIONS, CONTEXTS, strict=True)]
@@ -167,6 +172,7 @@ def evaluate(task, data, batch_size=2):
     )
 
 
+@eagerly
 def test_evaluation():
     task = make()
     context = CONTEXTS[1]
@@ -185,6 +191,7 @@ def test_evaluation():
     assert evaluate(task.replace(no_answer_threshold=-1e9), data)["f1"] == pytest.approx(2 / 3)
 
 
+@eagerly
 def test_a_setting_counts_after_the_first_evaluation():
     task, short = make(), make(max_answer=1)
     answers = task.predict(QUESTIONS[:3], CONTEXTS[:3])["answer"]
@@ -247,6 +254,7 @@ def test_windows_served_in_order_of_length_answer_their_own_texts(task, tmp_path
     np.testing.assert_allclose(served["score"], expected["score"], atol=1e-4)
 
 
+@eagerly
 @pytest.mark.parametrize("text", ["गुरु", "สี", "Jose\u0301"])
 def test_an_answer_ends_with_its_last_mark(text, task):
     context = f"anna {text} saw"

@@ -2,9 +2,9 @@
 
 import pathlib
 import re
-import subprocess
 import sys
 
+import fresh
 import pytest
 from rich.console import Console
 from terminal import run_in_terminal
@@ -33,7 +33,7 @@ def test_the_bar_moves_on_a_terminal_from_the_first_batch_on(length):
 @pytest.mark.parametrize("where", ["file", "dumb terminal"])
 def test_plain_lines_without_cursor_control(where):
     if where == "file":
-        done = subprocess.run(PROGRAM, capture_output=True, text=True)
+        done = fresh.run(PROGRAM[1])
         code, shown = done.returncode, done.stderr
     else:
         code, shown, _ = run_in_terminal(PROGRAM, env={"TERM": "dumb"})
