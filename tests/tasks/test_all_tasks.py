@@ -232,7 +232,6 @@ def tokenized(monkeypatch):
     return texts
 
 
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
 @eagerly
 @every_task
 def test_evaluation_tokenizes_each_text_once(name, tokenized):

@@ -19,6 +19,7 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", "good", "bad", "so", "ver
 CONFIG = BertConfig(len(VOCABULARY), 8, 1, 2, 12, 16, initializer_range=0.4)
 TEXT = "It is good. So bad. It is so very good. Very very bad. Is it so?"
 SENTENCES = ["It is good.", "So bad.", "It is so very good.", "Very very bad.", "Is it so?"]
+eagerly = pytest.mark.usefixtures("eagerly")
 
 
 @functools.cache
@@ -54,6 +55,7 @@ def scores_by_windows(task, sentences, windows):
     return np.array(scores)
 
 
+@eagerly
 def test_the_best_sentences_in_the_documents_order(task):
     # 6 + 5 of 16 tokens; 8 + 6 of them; 7.
     scores = scores_by_windows(task, SENTENCES, [[0, 1], [2, 3], [4]])
@@ -65,6 +67,7 @@ def test_the_best_sentences_in_the_documents_order(task):
     assert answer["summary"].tolist() == [" ".join(SENTENCES[i] for i in best), "", "So bad."]
 
 
+@eagerly
 def test_any_number_of_sentences(task):
     answer = task.summarize([TEXT] * 5, [0, 1, 5, 99, -1])
     assert answer["summary"][0] == ""
@@ -75,6 +78,7 @@ def test_any_number_of_sentences(task):
         task.summarize(TEXT)
 
 
+@eagerly
 def test_blocked_trigrams(task):
     text = "It is so good. It is so bad. So very good."
     free = make(block_trigrams=False)
@@ -92,6 +96,7 @@ def documents():
     return kf.data.Documents(sentences, labels, summaries, "here")
 
 
+@eagerly
 def test_loss(task):
     features, targets = next(iter(kf.data.document_batches(documents(), 3)))
     inputs, targets = task.training_batch(features, targets)
@@ -111,6 +116,7 @@ def test_loss(task):
     assert (float(loss_sum), float(count)) == pytest.approx((expected[2], 1), rel=1e-4)
 
 
+@eagerly
 def test_evaluation_reads_all_windows_and_training_lowers_the_loss():
     task = make(num_sentences=2)
     trainer = kf.training.Trainer(task, kf.training.adamw(5e-3))
@@ -132,18 +138,20 @@ def test_evaluation_reads_all_windows_and_training_lowers_the_loss():
     assert trainer.evaluate(data.take(2))["loss"] < metrics["loss"] * 0.7
 
 
-def test_saved_loaded_and_served(task, tmp_path):
+def test_saved_loaded_and_served(task, tmp_path, request):
     texts = [TEXT, "", "Good.", "今日は good。it is bad！ " + TEXT * 3]
+    request.getfixturevalue("eagerly")
     expected = task.summarize(texts)
     task.save(tmp_path / "task")
     again = kf.load(tmp_path / "task")
     assert again.settings == task.settings
-    np.testing.assert_array_equal(again.summarize(texts)["summary"], expected["summary"])
+    tf.config.run_functions_eagerly(False)
 
     version = kf.serving.publish(again, tmp_path / "models")
     served = LoadedModel(version)
     raw = np.array([text.encode() for text in texts], object)
     answer = served.run("", {"text": raw})
+    # What was loaded is the task in Python, and served by its graph.
     assert [text.decode() for text in answer["summary"]] == expected["summary"].tolist()
     np.testing.assert_allclose(answer["sentence_scores"], expected["sentence_scores"], atol=1e-5)
     for text, row in zip(raw, answer["sentences"], strict=True):

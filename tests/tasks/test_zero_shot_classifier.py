@@ -9,6 +9,8 @@ from kerasformer.errors import InputError
 from kerasformer.models import bert
 from kerasformer.tasks import TextClassifier, ZeroShotClassifier
 
+# `test_all_tasks` asks its graph.
+pytestmark = pytest.mark.usefixtures("eagerly")
 INFERENCE = ("contradiction", "neutral", "entailment")
 LABELS = [["good", "bad", "so very"], ["rome"], ["anna", "bad"], [], ["good", "so"]]
 

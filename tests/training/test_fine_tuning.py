@@ -93,6 +93,7 @@ def test_no_decay_looks_at_the_end_of_a_path():
     np.testing.assert_allclose(bias, before[1], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_averaged_weights_are_evaluated_and_kept():
     """Against the recursion in NumPy over the raw weights of each step."""
     raw, evaluated = [], []
@@ -123,6 +124,7 @@ def test_the_averaged_weights_are_evaluated_and_kept():
     assert len(evaluated) == 3
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_frozen_layers_stay():
     task = make_task()
     assert kf.models.freeze(task.model, "embedding", "block_[0]") == ["embedding", "block_0"]
@@ -187,6 +189,7 @@ def test_lora_needs_projections():
         kf.models.enable_lora(keras.Model(inputs, keras.layers.Dense(2)(inputs)), 2)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_checkpoints_are_averaged(tmp_path):
     task = make_task()
     seen = []

@@ -15,6 +15,7 @@ from kerasformer.training import Trainer, adamw, make_strategy, print_table, wri
 
 WORDS = ["good", "bad", "so", "very", "it", "is"]
 TOKENIZER = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS], max_length=8)
+eagerly = pytest.mark.usefixtures("eagerly")
 
 
 def make_task(seed=0, dropout=0.1):
@@ -66,6 +67,7 @@ def test_the_update_is_the_clipped_gradient_of_sum_over_count(clip_norm):
         np.testing.assert_allclose(new, old - 0.5 * factor * gradient, rtol=1e-4, atol=1e-6)
 
 
+@eagerly
 def test_small_weights_are_a_mean_all_the_same():
     """The loss is the sum over the count also where the weights of a batch add up to less than one."""
     task = make_task(dropout=0.0)
@@ -117,6 +119,7 @@ def test_several_steps_a_call_are_the_same_steps():
             np.testing.assert_array_equal(one, two)
 
 
+@eagerly
 def test_a_training_that_is_over_asks_for_no_further_epoch(tmp_path):
     asked = []
 
@@ -130,6 +133,7 @@ def test_a_training_that_is_over_asks_for_no_further_epoch(tmp_path):
     assert set(asked) == {0, 1}
 
 
+@eagerly
 def test_early_stopping_brings_the_best_weights_back():
     task = make_task()
     kept, metrics = [], []
@@ -149,6 +153,7 @@ def test_early_stopping_brings_the_best_weights_back():
         np.testing.assert_array_equal(best, now)
 
 
+@eagerly
 def test_the_logs_of_a_step():
     logs_seen = []
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: logs_seen.append(dict(logs)))
@@ -183,6 +188,7 @@ def test_data_of_unknown_length_train_to_their_end_and_endless_ones_for_a_number
         steps_of(batches().repeat())
 
 
+@eagerly
 def test_a_loss_that_is_not_finite_names_its_step():
     task = make_task(dropout=0.0)
     calls = tf.Variable(0)
