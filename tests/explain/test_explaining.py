@@ -1,5 +1,6 @@
 """`kf.explain.explain` of classifiers: properties that hold of any model, and what is refused."""
 
+import functools
 import json
 
 import numpy as np
@@ -10,8 +11,15 @@ from tiny_tasks import CASES, encoder, tokenizer
 import kerasformer as kf
 from kerasformer.errors import InputError
 
+# `test_served` has the graphs.
+pytestmark = pytest.mark.usefixtures("eagerly")
 TEXTS = ["so good rome .", "", "Véry bad,  anna", "good", "so " * 30]
 KINDS = ("one label", "several labels", "regression", "pairs by their mean")
+
+
+@functools.cache
+def made(name):
+    return CASES[name].make()
 
 
 def texts_of(task):
@@ -20,7 +28,7 @@ def texts_of(task):
 
 @pytest.fixture(scope="module", params=KINDS)
 def task(request):
-    return CASES[request.param].make()
+    return made(request.param)
 
 
 # Each method once, and each kind once.
@@ -29,7 +37,7 @@ def task(request):
     [(KINDS[0], method) for method in kf.explain.METHODS] + [(kind, "gradient_x_input") for kind in KINDS[1:]],
 )
 def test_words_are_cut_out_of_the_text(kind, method):
-    task = CASES[kind].make()
+    task = made(kind)
     explanations = kf.explain.explain(task, texts_of(task), method, batch_size=3)
     assert len(explanations) == len(TEXTS)
     for given, found in zip(texts_of(task), explanations, strict=True):
@@ -64,12 +72,12 @@ def test_scores_are_those_of_the_task(task):
 
 
 def test_a_cut_text_says_where_reading_stopped():
-    task = CASES["one label"].make()
+    task = made("one label")
     cut, whole = kf.explain.explain(task, ["so " * 30, "so good"], "gradient_x_input")
     assert len(cut.words) == 14
     assert cut.read_until == cut.ends[-1] == 41
     assert whole.read_until is None
-    first, second = kf.explain.explain(CASES["pairs by their mean"].make(), [("so " * 30, "bad"), ("so", "bad")])
+    first, second = kf.explain.explain(made("pairs by their mean"), [("so " * 30, "bad"), ("so", "bad")])
     assert first.read_until[0] < 90
     assert first.read_until[1] is None
     assert second.read_until == (None, None)
@@ -93,7 +101,7 @@ def test_sums_of_words_are_the_difference_to_the_baseline(task):
 
 
 def test_a_words_occlusion_is_the_fall_of_its_logit():
-    task = CASES["one label"].make()
+    task = made("one label")
     (found,) = kf.explain.explain(task, ["so good rome"], "occlusion", target="maybe")
     hidden = [" ".join(["so", "good", "rome"][:i] + ["[MASK]"] + ["so", "good", "rome"][i + 1 :]) for i in range(3)]
     logits = task.model(task.batch_inputs({"text": ["so good rome", *hidden]}), training=False)["logits"].numpy()[:, 1]
@@ -101,7 +109,7 @@ def test_a_words_occlusion_is_the_fall_of_its_logit():
 
 
 def test_a_text_is_explained_alike_in_every_batch():
-    task = CASES["one label"].make()
+    task = made("one label")
     for method in ("smoothgrad", "integrated_gradients", "attention_x_gradient"):
         together = kf.explain.explain(task, TEXTS, method)
         alone = kf.explain.explain(task, TEXTS, method, batch_size=1)
@@ -110,7 +118,7 @@ def test_a_text_is_explained_alike_in_every_batch():
 
 
 def test_entities_and_answers():
-    tagger = CASES["tagger"].make()
+    tagger = made("tagger")
     texts = ["so good rome anna", "", "bad anna"]
     entities = tagger.predict(texts)
     found = kf.explain.explain(tagger, texts, "occlusion")
@@ -119,7 +127,7 @@ def test_entities_and_answers():
     ]
     label = found[0].label
     assert {one.label for one in kf.explain.explain(tagger, texts, target=label)} == {label}
-    answerer = CASES["question answerer"].make()
+    answerer = made("question answerer")
     answers = answerer.predict(["good", "bad rome"], ["so good rome .", "anna very bad"])
     found = kf.explain.explain(answerer, [("good", "so good rome ."), ("bad rome", "anna very bad"), ("so", "")])
     assert [one.label for one in found] == answers["answer"].tolist()
@@ -129,7 +137,7 @@ def test_entities_and_answers():
 
 
 def test_similar_words_add_up_to_the_cosine():
-    embedder = CASES["embedder"].make()
+    embedder = made("embedder")
     found = kf.explain.explain_similarity(embedder, "so good", "very bad rome")
     first, second = embedder.embed(["so good", "very bad rome"])
     assert found.words == (["so", "good"], ["very", "bad", "rome"])
@@ -141,7 +149,7 @@ def test_similar_words_add_up_to_the_cosine():
 
 
 def test_words_of_a_source():
-    translator = CASES["translator"].make()
+    translator = made("translator")
     found = kf.explain.explain_translations(translator, ["the red cat", "", "a dog"])
     assert [one.words for one in found] == [["the", "red", "cat"], [], ["a", "dog"]]
     assert [one.label for one in found] == translator.translate(["the red cat", "", "a dog"])["translation"].tolist()
@@ -149,7 +157,7 @@ def test_words_of_a_source():
 
 
 def test_masked_names_and_links_are_cut_out_of_the_callers_text():
-    task = CASES["one label"].make().replace(normalize_tweets=True)
+    task = made("one label").replace(normalize_tweets=True)
     text = "so @béb_1 good  https://bad.so/x?y rome"
     (found,) = kf.explain.explain(task, [text], "occlusion")
     assert found.words == ["so", "@béb_1", "good", "https://bad.so/x?y", "rome"]
@@ -170,10 +178,10 @@ def test_what_is_refused():
     refused("baseline='noise'", task, TEXTS, "integrated_gradients", baseline="noise")
     refused("`steps` must be", task, TEXTS, "integrated_gradients", steps=0)
     refused("Put it in a list", task, "so good")
-    refused("list of pairs", CASES["pairs by their mean"].make(), ["so good"])
-    refused("leave `target` out", CASES["regression"].make(), TEXTS, target=0)
+    refused("list of pairs", made("pairs by their mean"), ["so good"])
+    refused("leave `target` out", made("regression"), TEXTS, target=0)
     refused("windows=None", task.replace(windows="mean", overlap=2), TEXTS)
-    refused("Received: a TextEmbedder", CASES["embedder"].make(), TEXTS)
+    refused("Received: a TextEmbedder", made("embedder"), TEXTS)
     assert kf.explain.explain(task, []) == []
     task.head.output.kernel.assign(np.full(task.head.output.kernel.shape, np.nan))
     refused("text 1 is not finite", task, TEXTS, "gradient_x_input")
