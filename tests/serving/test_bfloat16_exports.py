@@ -14,7 +14,7 @@ LENGTH = 24
 
 def make(kind):
     keras.utils.set_random_seed(0)
-    encoder = bert(BertConfig(len(WORDS), 32, 2, 4, 64, LENGTH, initializer_range=0.2), pooled=True)
+    encoder = bert(BertConfig(len(WORDS), 32, 1, 4, 64, LENGTH, initializer_range=0.2), pooled=True)
     tokenizer = kf.text.WordPieceTokenizer(WORDS, max_length=LENGTH)
     tasks = {
         "tagger": lambda: kf.tasks.Tagger(encoder, tokenizer, ["x", "y"], window=12, overlap=4),
