@@ -3,7 +3,6 @@
 import dataclasses
 import time
 
-import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
@@ -94,7 +93,7 @@ def measured_explanation(task, name, data):
         `{"value", "low", "high"}`.
     """
     columns = task.warmup_inputs(_BATCH) if data is None else _first_texts(task, data)
-    texts = list(zip(*(as_strings(column).tolist() for column in columns.values()), strict=True))
+    texts = list(zip(*columns.values(), strict=True))
     if len(columns) == 1:
         texts = [text for (text,) in texts]
     explainer, answered, batch = Explainer(task, name), Explainer(task, "random"), texts[:_BATCH]
@@ -119,14 +118,14 @@ def measured_explanation(task, name, data):
 
 
 def _first_texts(task, data):
-    """`{name: array of bytes}` of the first texts of the data."""
+    """`{name: texts}` of the first texts of the data."""
     columns = {name: [] for name in task.feature_names}
     for features, _ in formed(task, data).as_numpy_iterator():
         for name, column in columns.items():
-            column += features[name].tolist()[: _TEXTS - len(column)]
+            column += as_strings(features[name]).tolist()[: _TEXTS - len(column)]
         if len(column) == _TEXTS:
             break
-    return {name: np.array(column, object) for name, column in columns.items()}
+    return columns
 
 
 def _fastest(call):

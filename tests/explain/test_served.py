@@ -10,7 +10,7 @@ from tiny_tasks import CASES
 
 import kerasformer as kf
 from kerasformer.errors import InputError
-from kerasformer.serving.explanations import EXPLANATIONS
+from kerasformer.serving.explanations import EXPLANATIONS, measured_explanation
 
 TEXTS = ["so good rome .", "", "Véry bad,  anna", "good", "so " * 30]
 
@@ -57,6 +57,14 @@ def test_a_published_version_explains_as_python_does(tmp_path, monkeypatch):
     assert card["faithfulness"]["texts"] == len(true.texts)
     assert card["faithfulness"]["sufficiency"]["value"] == pytest.approx(true.sufficiency.mean())
     assert f"| sufficiency | {true.sufficiency.mean():.3f} |" in (version / "MODEL_CARD.md").read_text()
+
+
+def test_without_data_a_card_says_what_explanations_cost():
+    for name in ("one label", "pairs by their mean", "regression"):
+        found = measured_explanation(CASES[name].make(), "occlusion", None)
+        assert found["answers"] > 0
+        assert found["words"] > 1
+        assert found["faithfulness"] is None
 
 
 def test_pairs_and_numbers(tmp_path):
