@@ -118,7 +118,7 @@ def _parser():
     new = command(
         "check",
         _check,
-        "check a version in a fresh process that knows only TensorFlow",
+        "check a version in a fresh process that knows only TensorFlow, and say what it requires and how fast it is",
         "check savedmodels/sentiment/1",
     )
     new.add_argument("version", help="a version's folder, with saved_model.pb")
@@ -233,10 +233,19 @@ def _publish(options):
 def _check(options):
     load_tensorflow()
     from kerasformer.serving.checking import check
+    from kerasformer.serving.measuring import BATCH, speed
 
-    with doing(f"checking {options.version}"):
+    with doing(f"checking {options.version}") as status:
         report = check(options.version)
+        status(f"timing {options.version}")
+        times = speed(options.version)
     print(f"{options.version} can be served by TensorFlow Serving {report.oldest_server} and later.")
+    if report.needs_onednn:
+        print("It requires an x86 processor and a TensorFlow built with oneDNN, for the operation _QuantizedMatMul.")
+    if times is None:
+        print("Not timed: no warmup request asks serving_default for texts.")
+    else:
+        print(f"On this machine: one text {times[0]:.1f} ms, a batch of {BATCH} {times[1]:.0f} ms.")
     print(
         f"{report.requests} warmup requests replayed; largest difference between a batch and one text: "
         f"{report.largest_difference:.1e}"

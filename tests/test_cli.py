@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -44,6 +45,8 @@ def test_check(capsys, saved):
     code, out, _ = run(capsys, "check", saved / "models" / "mine" / "1")
     assert code == 0
     assert "TensorFlow Serving 2.18 and later" in out
+    assert "_QuantizedMatMul" not in out
+    assert re.search(r"On this machine: one text [\d.]+ ms, a batch of 32 [\d.]+ ms", out)
     assert "classify: inputs string [-1]" in out
 
 

@@ -12,6 +12,7 @@ _EXPORTS = {
     "describe_choice": "precision",
     "export": "exporting",
     "publish": "publishing",
+    "speed": "measuring",
 }
 
 __all__ = sorted(_EXPORTS)

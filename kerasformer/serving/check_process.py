@@ -50,6 +50,7 @@ def main(folder, requests):
         "requests": len(requests),
         "largest_difference": largest,
         "oldest_server": "2.20" if ops & _NEED_2_20 else "2.18",
+        "needs_onednn": "_QuantizedMatMul" in ops,
     }
 
 

@@ -24,12 +24,15 @@ class Report:
         requests: number of warmup requests replayed.
         largest_difference: between any text answered in a batch and alone, of all floats.
         oldest_server: the oldest TensorFlow Serving whose text ops suffice, "2.18" or "2.20".
+        needs_onednn: whether it computes in 8-bit integers, with the operation `_QuantizedMatMul`: that needs an x86
+            processor and a TensorFlow built with oneDNN, as the usual ones are.
     """
 
     signatures: dict
     requests: int
     largest_difference: float
     oldest_server: str
+    needs_onednn: bool = False
 
 
 def check(folder, *, timeout=600):

@@ -1,4 +1,4 @@
-"""Run by `measuring` as a program of its own: times exports in turn. JSON on its input, seconds on its output.
+"""Run by `measure` as a program of its own: times exports in turn. JSON on its input, seconds on its output.
 
 Imports `tensorflow` and `tensorflow_text` and nothing of kerasformer, as a server has nothing of it.
 """
@@ -38,10 +38,7 @@ def opened(folder):
     fetches = [info.name for info in signature.outputs.values()]
 
     def call(columns):
-        feeds = {
-            signature.inputs[name].name: np.array([text.encode() for text in column], object)
-            for name, column in columns.items()
-        }
+        feeds = {signature.inputs[name].name: np.array(column, object) for name, column in columns.items()}
         session.run(fetches, feeds)
 
     return call

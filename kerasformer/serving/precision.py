@@ -13,7 +13,7 @@ import tensorflow as tf
 from kerasformer.errors import InputError
 from kerasformer.models import with_precision
 from kerasformer.models.int8 import Int8Plan, int8_plan, int8_storage_plan, use_int8
-from kerasformer.serving.checking import run_alone
+from kerasformer.serving.measuring import BATCH, measure
 from kerasformer.tasks import Task
 from kerasformer.tasks.arrays import as_strings
 from kerasformer.training import Trainer
@@ -27,13 +27,11 @@ _COMPARED = ("float32", "bfloat16", "int8")
 # Kinds of processors by the instructions that oneDNN is to use.
 MACHINES = {"avx2": "AVX2", "avx512_bf16": "AVX512_CORE_BF16"}
 
-_PROCESS = pathlib.Path(__file__).with_name("measure_process.py")
-
 # Rows that show what a model computes with.
 _CALIBRATION_ROWS = 256
 
-# Texts that are timed one by one, and texts of the batch that is timed.
-_SINGLE, _BATCH = 8, 32
+# Texts that are timed one by one.
+_SINGLE = 8
 
 # The metric that a precision must keep: the first of these that a task has.
 _MAIN = ("micro_f1", "f1", "spearman", "bleu", "rouge1", "accuracy", "mlm_accuracy")
@@ -156,7 +154,7 @@ def choose_precision(
 def describe_choice(measured, precision):
     """What `choose_precision` found, as lines of text."""
     name = main_metric(measured[0].metrics) if measured[0].metrics else None
-    rows = [["precision", "one text, ms", f"{_BATCH} texts, ms", "MB", *([name] if name else [])]]
+    rows = [["precision", "one text, ms", f"{BATCH} texts, ms", "MB", *([name] if name else [])]]
     for found in measured:
         shown = [found.precision, f"{found.single:.1f}", f"{found.batch:.0f}", f"{found.megabytes:.0f}"]
         rows.append([*shown, f"{found.metrics[name]:.4f}"] if name else shown)
@@ -192,23 +190,19 @@ def _times(task, data, plans, machine):
             folder = pathlib.Path(scratch) / name
             folder.mkdir()
             write_saved_model(task, folder, name, plan)
-            folders[name] = str(folder)
+            folders[name] = folder
             sizes[name] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
         environment = {} if machine is None else {"ONEDNN_MAX_CPU_ISA": MACHINES[machine]}
-        try:
-            seconds = run_alone(_PROCESS, {"folders": folders, "batches": [*single, columns]}, 600, **environment)
-        except InputError as error:
-            raise InputError(f"The exports could not be measured: {error}") from None
-    times = {name: (1e3 * sum(each[:-1]) / len(single), 1e3 * each[-1]) for name, each in seconds.items()}
-    return times, sizes
+        found = measure(folders, [*single, columns], **environment)
+    return {name: (sum(each[:-1]) / len(single), each[-1]) for name, each in found.items()}, sizes
 
 
 def _texts(task, data):
     """The first columns of texts of the data, at most as many as are timed; else those of the warmup requests."""
     features = {} if data is None else next(iter(formed(task, data)))[0]
     if not isinstance(features, dict) or not set(task.feature_names) <= set(features):
-        return task.warmup_inputs(_BATCH)
-    return {name: features[name].numpy()[:_BATCH] for name in task.feature_names}
+        return task.warmup_inputs(BATCH)
+    return {name: features[name].numpy()[:BATCH] for name in task.feature_names}
 
 
 def metrics_in(task, precision, plan, data):

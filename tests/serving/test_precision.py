@@ -41,6 +41,8 @@ def test_an_export_in_integers(task, data, tmp_path, monkeypatch):
         task, tmp_path / "m", precision="int8", data=data, data_source="texts.jsonl", explain="occlusion"
     )
     found = json.loads((version / "assets.extra" / "card.json").read_text())
+    assert found["needs_onednn"]
+    assert "| processor | x86, and TensorFlow with oneDNN |" in (version / "MODEL_CARD.md").read_text()
     assert found["data"] == {"source": "texts.jsonl", "texts": len(TEXTS)}
     assert found["figures"]["accuracy"]["low"] <= found["figures"]["accuracy"]["value"]
     assert found["figures"].keys() >= {"loss", "macro_f1", "f1", "matthews"}

@@ -61,6 +61,7 @@ def test_signatures_of_the_contract(version, started_checks):
     }
     assert set(report.signatures) == {"serving_default", "tokens", "classify"}
     assert report.oldest_server == "2.18"
+    assert not report.needs_onednn
     assert report.requests == len(read_warmup(version))
 
 
