@@ -11,7 +11,6 @@ import keras
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.models import with_precision
 from kerasformer.models.int8 import Int8Plan, int8_plan, int8_storage_plan, use_int8
 from kerasformer.serving.measuring import BATCH, measure
 from kerasformer.tasks import Task
@@ -33,8 +32,8 @@ _CALIBRATION_ROWS = 256
 # Texts that are timed one by one.
 _SINGLE = 8
 
-# The metric that a precision must keep: the first of these that a task has.
-_MAIN = ("micro_f1", "f1", "spearman", "bleu", "rouge1", "accuracy", "mlm_accuracy")
+# The metric that a precision must keep: the first of these that a task has. Of the perplexity, the lower is better.
+_MAIN = ("micro_f1", "f1", "spearman", "bleu", "rouge1", "accuracy", "mlm_accuracy", "perplexity")
 _POINTS = ("bleu", "rouge1")
 
 # What another precision's times may be of those in float32, to be chosen.
@@ -50,7 +49,8 @@ class Measured:
         single, batch: milliseconds of one text, and of a batch of 32.
         megabytes: of the export.
         metrics: of the data; empty without.
-        lost: by how much the main metric is below that of float32; a fraction.
+        lost: by how much the main metric is below that of float32; a fraction. Of a perplexity, by what part of that of
+            float32 it is above.
         kept: projections that stay in floats.
     """
 
@@ -208,11 +208,9 @@ def _texts(task, data):
 def metrics_in(task, precision, plan, data):
     """The metrics of the task's model in a precision, `{name: float}`; `plan` is of `plan_for`."""
     # A task of its own: what it traces must not stay with the user's.
-    trainer = Trainer(task.replace(), keras.optimizers.SGD())
-    if precision == "bfloat16":
-        trainer.model = with_precision(task.model, precision, keep=task.float32_layers)
+    own = task.in_precision(precision) if precision == "bfloat16" else task.replace()
     with _int8(task.model, plan):
-        return trainer.evaluate(data)
+        return Trainer(own, keras.optimizers.SGD()).evaluate(data)
 
 
 @contextlib.contextmanager
@@ -226,6 +224,8 @@ def _int8(model, plan):
 
 def _lost(exact, found):
     name = main_metric(exact)
+    if name == "perplexity":
+        return found[name] / exact[name] - 1
     return (exact[name] - found[name]) / (100 if name in _POINTS else 1)
 
 

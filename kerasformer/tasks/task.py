@@ -211,6 +211,12 @@ class Task:
             f"{type(self).__name__} reads no labelled examples from a file alone: publish it from Python, with `data`."
         )
 
+    def in_precision(self, precision) -> Self:
+        """The task with copies of its models under another Keras dtype policy, to be evaluated."""
+        changed = self.replace()
+        changed.model = with_precision(self.model, precision, keep=self.float32_layers)
+        return changed
+
     # ---- answers ----
 
     def answer(self, outputs):

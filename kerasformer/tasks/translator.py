@@ -7,6 +7,7 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
+from kerasformer import data
 from kerasformer.decoding import Beam, ForbiddenTokens, MinLength, search
 from kerasformer.errors import InputError
 from kerasformer.metrics.translation import corpus_scores
@@ -154,6 +155,15 @@ class Translator(Task):
         table = tf.cast(tf.convert_to_tensor(table), hidden.dtype)
         smoothed, plain = smoothed_cross_entropy(hidden, table, tf.maximum(labels, 0), self.label_smoothing)
         return smoothed, plain, tf.cast(labels >= 0, tf.float32)
+
+    def labelled_batches(self, source):
+        """Texts and their translations, in the fields `text` and `text_pair` of each record."""
+        return data.batches(data.load_translation(source, "text", "text_pair"), 32)
+
+    def in_precision(self, precision):
+        changed = super().in_precision(precision)
+        changed.encoder = self.serving_model(precision)  # which translates
+        return changed
 
     def forward(self, inputs):
         self.transformer(inputs, training=False)  # with the scores of the vocabulary

@@ -1,5 +1,7 @@
 """The translator: what it learns, answers, saves and serves."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
+from kerasformer.serving.precision import _lost as lost
+from kerasformer.serving.precision import main_metric, metrics_in, plan_for
 from kerasformer.serving.preview.loaded_model import LoadedModel
 from kerasformer.tasks.translation_pieces import TranslationPieces, language_tag
 
@@ -53,6 +57,26 @@ def trained(tokenizer):
     trainer.fit(data().repeat(120).apply(tf.data.experimental.assert_cardinality(120)))
     trainer.task = task = task.replace(evaluation_beam=3)
     return task, trainer.evaluate(data(batch=8))
+
+
+def test_precisions_are_compared_by_the_perplexity_or_bleu_of_pairs_in_a_file(trained, tmp_path):
+    task = trained[0].replace(evaluation_beam=0)
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps({"text": text, "text_pair": pair}) + "\n" for text, pair in PAIRS))
+    pairs = task.labelled_batches(str(file))
+    exact = metrics_in(task, "float32", None, pairs)
+    found = metrics_in(task, "int8", plan_for(task, "int8", pairs), pairs)
+    assert main_metric(exact) == "perplexity"
+    assert lost(exact, found) == pytest.approx(found["perplexity"] / exact["perplexity"] - 1)
+    assert 1e-6 < abs(lost(exact, found)) < 0.05
+    assert lost({"perplexity": 4.0}, {"perplexity": 5.0}) == 0.25
+    # With `evaluation_beam` by translations, which are made in the precision, too.
+    assert main_metric(metrics_in(trained[0], "bfloat16", None, pairs)) == "bleu"
+    lower = task.in_precision("bfloat16")
+    assert [model.weights[0].dtype for model in (lower.core_model, lower.model)] == ["bfloat16"] * 2
+    file.write_text('{"text": "a", "label": 1}\n')
+    with pytest.raises(InputError, match="in the field 'text_pair'"):
+        task.labelled_batches(str(file))
 
 
 def test_learns_and_is_evaluated(trained):
