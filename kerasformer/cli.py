@@ -226,7 +226,7 @@ def _publish(options):
             tell=lambda *found: measured.append(found),
         )
     for found in measured:
-        print(describe_choice(*found))
+        print(describe_choice(*found, options.max_loss))
     print(version)
 
 

@@ -296,7 +296,7 @@ def finish(flags, task, results, show=None, validation=None):
             precision=flags.export_precision,
             data=validation,
             max_loss=flags.max_loss,
-            tell=lambda *found: say(kf.serving.describe_choice(*found)),
+            tell=lambda *found: say(kf.serving.describe_choice(*found, flags.max_loss)),
         )
         say(f"published {folder}")
     # Last of all: a publication that fails is not worth training again.

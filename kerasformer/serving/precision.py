@@ -52,6 +52,7 @@ class Measured:
         lost: by how much the main metric is below that of float32; a fraction. Of a perplexity, by what part of that of
             float32 it is above.
         kept: projections that stay in floats.
+        examples: in the data; 0 without.
     """
 
     precision: str
@@ -61,6 +62,7 @@ class Measured:
     metrics: Mapping[str, float]
     lost: float
     kept: tuple[str, ...] = ()
+    examples: int = 0
 
 
 def plan_for(task, precision, data):
@@ -131,6 +133,7 @@ def choose_precision(
     plans = {name: plan_for(task, name, data) for name in names}
     times, sizes = _times(task, data, plans, machine)
     metrics = {name: metrics_in(task, name, plans[name], data) for name in names} if data is not None else {}
+    examples = 0 if data is None else sum(len(tf.nest.flatten(batch)[0]) for batch in data)
     measured = [
         Measured(
             precision=name,
@@ -140,6 +143,7 @@ def choose_precision(
             metrics=metrics.get(name, {}),
             lost=_lost(metrics["float32"], metrics[name]) if metrics else 0.0,
             kept=plans[name].kept if plans[name] else (),
+            examples=examples,
         )
         for name in names
     ]
@@ -151,8 +155,8 @@ def choose_precision(
     return best.precision, plans[best.precision], measured
 
 
-def describe_choice(measured, precision):
-    """What `choose_precision` found, as lines of text."""
+def describe_choice(measured, precision, max_loss=0.005):
+    """What `choose_precision` found, as lines of text; `max_loss` as it was given."""
     name = main_metric(measured[0].metrics) if measured[0].metrics else None
     rows = [["precision", "one text, ms", f"{BATCH} texts, ms", "MB", *([name] if name else [])]]
     for found in measured:
@@ -166,8 +170,21 @@ def describe_choice(measured, precision):
     for found in measured:
         if found.kept:
             lines.append(f"{found.precision} keeps {len(found.kept)} projections in floats: {', '.join(found.kept)}")
+    exact = measured[0]
+    for found in measured[1:]:
+        if found.lost > max_loss:
+            lines.append(f"{found.precision} is left out: it loses {found.lost:.4f} of {name}, more than {max_loss:g}")
+        elif found.single * found.batch > exact.single * exact.batch:
+            lines.append(f"{found.precision} is slower than float32 here")
+    known = {found.precision for found in measured}
     if name is None:
         lines.append("int8 is left out: it needs labelled examples")
+    elif "int8" not in known:
+        lines.append("int8 is left out: it needs an x86 processor")
+    if "bfloat16" not in known:
+        lines.append("bfloat16 is left out: this processor cannot be limited to AVX2 for it")
+    if 0 < exact.examples * max_loss < 1:
+        lines.append(f"The data have {exact.examples} examples, too few to see a loss of {max_loss:g}")
     return "\n".join([*lines, f"chosen: {precision}"])
 
 

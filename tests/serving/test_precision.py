@@ -139,6 +139,19 @@ class _Plan:
     kept: tuple = ("block_0/outer",)
 
 
+def test_a_choice_says_why():
+    measured = [found("float32", 10, 100), found("bfloat16", 13, 130), found("int8", 5, 50, lost=0.02)]
+    measured = [dataclasses.replace(each, examples=150) for each in measured]
+    *_, slow, lossy, few, chosen = kf.serving.describe_choice(measured, "float32").splitlines()
+    assert slow == "bfloat16 is slower than float32 here"
+    assert lossy == "int8 is left out: it loses 0.0200 of accuracy, more than 0.005"
+    assert few == "The data have 150 examples, too few to see a loss of 0.005"
+    assert chosen == "chosen: float32"
+    assert "an x86 processor" in kf.serving.describe_choice(measured[:2], "float32")
+    assert "limited to AVX2" in kf.serving.describe_choice(measured[::2], "float32")
+    assert "too few" not in kf.serving.describe_choice(measured, "float32", 0.01)
+
+
 def test_without_data_integers_are_left_out(task, monkeypatch):
     monkeypatch.setattr(
         precisions,
