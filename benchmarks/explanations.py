@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.measure import markdown_table
 
 BATCH, STEPS = 32, 16
+METHOD = "integrated_gradients"  # whose attributions add up
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     texts = [record["text"] for record, _ in kf.data.read_records(arguments.texts)]
     texts = texts[:: max(len(texts) // arguments.count, 1)][: arguments.count]
     rows = []
-    explanations = kf.explain.explain(task, texts) if {"gaps", "served"} & set(arguments.parts) else []
+    explanations = kf.explain.explain(task, texts, METHOD) if {"gaps", "served"} & set(arguments.parts) else []
     if "gaps" in arguments.parts:
         rows += gaps(task, texts, explanations)
     if "served" in arguments.parts:
@@ -70,7 +71,7 @@ def served(task, texts, explanations):
 
     largest, cut = 0.0, True
     with tempfile.TemporaryDirectory() as folder:
-        version = kf.publish(task, f"{folder}/model", explain="integrated_gradients")
+        version = kf.publish(task, f"{folder}/model", explain=METHOD)
         explain = tf.saved_model.load(str(version)).signatures["explain"]
         for first in range(0, len(texts), BATCH):
             found = {key: value.numpy() for key, value in explain(tf.constant(texts[first : first + BATCH])).items()}
