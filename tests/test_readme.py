@@ -96,7 +96,7 @@ def test_flags_in_prose_exist(page, monkeypatch):
     """Flags of recipes and of the command that sentences name; benchmarks have flags of their own."""
     monkeypatch.syspath_prepend(str(PROJECT / "recipes"))
     known = set().union(*(recipe_flags(name) for name in RECIPES)) | {"--help", "--kills", "--workers"}
-    known |= set(re.findall(r'"(--[a-z-]+)"', (PROJECT / "kerasformer" / "cli.py").read_text(encoding="utf-8")))
+    known |= set(re.findall(r'"(--[a-z][\w-]*)"', (PROJECT / "kerasformer" / "cli.py").read_text(encoding="utf-8")))
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     if page.name in ("experiments.md", "upgrading.md"):  # history names flags that are gone
         known |= {"--generate", "--cloze"}
