@@ -237,8 +237,8 @@ def _explanation(card):
     lines = [
         "## How are its answers explained?",
         "",
-        f"The signature `explain` uses {found['method'].replace('_', ' ')}. 32 explanations take as long as "
-        f"{32 * found['answers']:,.0f} answers ({found['words']:.0f} words a text).",
+        f"The signature `explain` uses {found['method'].replace('_', ' ')}. An explanation takes as long as "
+        f"{found['answers']:,.1f} answers, for texts of {found['words']:.0f} words.",
         "",
     ]
     if found["faithfulness"] is None:
@@ -255,8 +255,8 @@ def _explanation(card):
     ]
     return [
         *lines,
-        f"Are they true? Measured in float32 on {found['faithfulness']['texts']} texts of the same data, normalized: 1 "
-        "is the best.",
+        f"Are they true? Measured in float32 on the beginnings of {found['faithfulness']['texts']} texts of the same "
+        "data, normalized: 1 is the best.",
         "",
         *_table(["", "value", "95 % interval", "above random words", "95 % interval"], rows),
         "",

@@ -18,8 +18,8 @@ from kerasformer.tasks.arrays import as_strings
 # Methods that are served.
 EXPLANATIONS = ("integrated_gradients", "occlusion", "gradient_x_input")
 
-# Texts that their faithfulness is measured on, and texts of the batch that is timed.
-_TEXTS, _BATCH = 200, 32
+# Texts that explanations are measured on, and what is read of each: occlusion of long ones would take hours.
+_TEXTS, _CHARACTERS = 100, 200
 
 
 def check_explanation(task, name, precision):
@@ -85,28 +85,30 @@ def measured_explanation(task, name, data):
 
     Args:
         name: of the method.
-        data: batches of labelled examples; None: the texts of the warmup are timed, and no more is known.
+        data: batches of labelled examples, of which the beginnings of 100 texts are read; None: short texts of the
+            warmup are timed, and no more is known.
 
     Returns:
-        `{"method", "answers": how many times the time of 32 answers 32 explanations take, "words": the mean of these
+        `{"method", "answers": how many times the time of an answer an explanation takes, "words": the mean of these
         texts, "faithfulness": None or {"texts", "comprehensiveness", "sufficiency", "over_random"}}`, figures as
         `{"value", "low", "high"}`.
     """
-    columns = task.warmup_inputs(_BATCH) if data is None else _first_texts(task, data)
-    texts = list(zip(*columns.values(), strict=True))
-    if len(columns) == 1:
-        texts = [text for (text,) in texts]
-    explainer, answered, batch = Explainer(task, name), Explainer(task, "random"), texts[:_BATCH]
-    explained, plain = _fastest(lambda: explainer(batch)), _fastest(lambda: answered(batch))
+    if data is None:
+        columns = {key: [*values] * 8 for key, values in task.warmup_inputs(4).items()}
+    else:
+        columns = _first_texts(task, data)
+    texts = list(zip(*columns.values(), strict=True)) if len(columns) > 1 else next(iter(columns.values()))
+    explanations, explained = _timed(Explainer(task, name), texts)
+    random, answered = _timed(Explainer(task, "random"), texts)
     found = {
         "method": name,
-        "answers": explained / plain,
-        "words": sum(len(one.words) for one in explainer(batch)) / len(batch),
+        "answers": explained / answered,
+        "words": sum(len(one.words) for one in explanations) / len(texts),
         "faithfulness": None,
     }
     if data is not None and not task.is_regression:
         known = {}
-        one, other = (faithfulness(task, make(texts), known=known) for make in (explainer, answered))
+        one, other = (faithfulness(task, made, known=known) for made in (explanations, random))
         if len(one.texts) > 1:
             figures = {key: one.figure(key) for key in ("comprehensiveness", "sufficiency")}
             found["faithfulness"] = {
@@ -118,21 +120,18 @@ def measured_explanation(task, name, data):
 
 
 def _first_texts(task, data):
-    """`{name: texts}` of the first texts of the data."""
+    """`{name: texts}`, the beginnings of the first texts of the data."""
     columns = {name: [] for name in task.feature_names}
     for features, _ in formed(task, data).as_numpy_iterator():
         for name, column in columns.items():
-            column += as_strings(features[name]).tolist()[: _TEXTS - len(column)]
+            column += [text[:_CHARACTERS] for text in as_strings(features[name])][: _TEXTS - len(column)]
         if len(column) == _TEXTS:
             break
     return columns
 
 
-def _fastest(call):
-    """Seconds of the faster of two calls, after one that is traced."""
-    seconds = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds[1:])
+def _timed(explainer, texts):
+    """`(explanations, seconds)`."""
+    explainer(texts[:1])  # traced before it is timed
+    begin = time.perf_counter()
+    return explainer(texts), time.perf_counter() - begin

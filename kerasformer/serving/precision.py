@@ -133,7 +133,7 @@ def choose_precision(
     plans = {name: plan_for(task, name, data) for name in names}
     times, sizes = _times(task, data, plans, machine)
     metrics = {name: metrics_in(task, name, plans[name], data) for name in names} if data is not None else {}
-    examples = 0 if data is None else sum(len(tf.nest.flatten(batch)[0]) for batch in data)
+    examples = 0 if data is None else sum(tf.nest.flatten(batch)[0].shape[0] for batch in data)
     measured = [
         Measured(
             precision=name,
