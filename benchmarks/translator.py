@@ -45,6 +45,11 @@ def prepare(
     chosen = [place for place, row in enumerate(rows) if len(row) == LENGTH - 1]
     (folder / "sources.txt").write_text("\n".join(texts[place] for place in chosen), encoding="utf-8")
     np.save(folder / "sources.npy", [[*rows[place], tokenizer.end_id] for place in chosen])
+    write_weights(model, folder)
+
+
+def write_weights(model, folder: Path) -> None:
+    """Writes `weights.npz`, for the peers."""
     np.savez(folder / "weights.npz", **{weight.path: np.array(weight) for weight in model.trainable_variables})
 
 
@@ -74,8 +79,10 @@ def load(folder: Path, threads: int, precision: str, beam: int) -> Callable[[np.
 
 
 def read_pieces(folder: Path, ids: np.ndarray) -> list[bytes]:
-    """The texts of token ids `[N, length]`; ids beyond the pieces are left out, as in an export."""
+    """The texts of N rows of token ids; ids beyond the pieces are left out, as in an export."""
+    import tensorflow as tf
+
     import kerasformer as kf
 
     tokenizer = kf.text.SentencePieceTokenizer(folder / "sentencepiece.model")
-    return tokenizer.detokenize(np.asarray(ids, np.int32)).numpy().tolist()
+    return tokenizer.detokenize(tf.ragged.constant(list(map(list, ids)), tf.int32)).numpy().tolist()

@@ -9,6 +9,7 @@ from benchmarks.translator import LENGTH, read_sources
 
 PACKAGES = ("torch", "transformers")
 START, END, FORBIDDEN = 2, 3, (0, 1, 2)
+_LENGTH = 256  # the longest
 
 
 def marian(folder: Path):
@@ -33,7 +34,7 @@ def marian(folder: Path):
         decoder_ffn_dim=inner,
         activation_function="relu",
         scale_embedding=True,
-        max_position_embeddings=64,
+        max_position_embeddings=_LENGTH,
         pad_token_id=0,
         eos_token_id=END,
         decoder_start_token_id=START,
@@ -43,7 +44,7 @@ def marian(folder: Path):
     state = {"model.shared.weight": table, "lm_head.weight": table}
     for side in ("encoder", "decoder"):
         state[f"model.{side}.embed_tokens.weight"] = table
-        state[f"model.{side}.embed_positions.weight"] = _sinusoids(64, width)
+        state[f"model.{side}.embed_positions.weight"] = _sinusoids(_LENGTH, width)
         for layer in range(layers):
             theirs, ours = f"model.{side}.layers.{layer}", f"{side}_block_{layer}"
             state |= _attention(weights, f"{ours}/attention", f"{theirs}.self_attn", fused=("query_key_value", "qkv"))

@@ -16,6 +16,7 @@ from kerasformer.decoding.state import (
     check_finite,
     is_possible,
     per_row,
+    vocabulary_of,
 )
 from kerasformer.errors import InputError
 
@@ -75,7 +76,7 @@ class _BeamSearch:
         """The most likely continuations of all beams: `(log probabilities, tokens, parents)`, `[R, width]`."""
         logits, scores = process(processors, self._before_processing(logits), said)
         sums = tf.reduce_logsumexp(logits, -1, keepdims=True) if self._normalizes_last else 0.0
-        best, tokens = top_k(scores, tf.minimum(width, scores.shape[-1]))
+        best, tokens = top_k(scores, tf.minimum(width, vocabulary_of(scores)))
         rows, beams, each = tf.unstack(tf.shape(best))
         totals = tf.where(is_possible(best), state.log_probabilities[..., None] + best - sums, LOWEST)
         totals = tf.reshape(totals, [rows, beams * each])
@@ -234,7 +235,7 @@ def top_k(values, k):
         values: `[R, B, V]`.
         k: int or int32 scalar, at most V.
     """
-    rows, beams, size = tf.shape(values)[0], tf.shape(values)[1], values.shape[-1]
+    rows, beams, size = tf.shape(values)[0], tf.shape(values)[1], vocabulary_of(values)
     # About as many groups as values in all the groups that are looked through; of one value each, there are enough.
     count = -(-size // _GROUP)
     width = tf.where(k <= count, _GROUP, 1)

@@ -7,7 +7,17 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.decoding.processors import process
-from kerasformer.decoding.state import CUT, ENDED, LOWEST, Choice, append, check_finite, is_possible, per_row
+from kerasformer.decoding.state import (
+    CUT,
+    ENDED,
+    LOWEST,
+    Choice,
+    append,
+    check_finite,
+    is_possible,
+    per_row,
+    vocabulary_of,
+)
 from kerasformer.errors import InputError
 
 
@@ -104,7 +114,7 @@ class Sample(_Draws):
         return {name: per_row(getattr(self, name), name, batch, dtype) for name, dtype in types.items()}
 
     def _pick(self, scores, own, step):
-        vocabulary = scores.shape[-1]
+        vocabulary = vocabulary_of(scores)
         # Dividing by nearly nothing leaves the likeliest token alone: the limit of temperature 0.
         temperature = tf.clip_by_value(own["temperature"], 1e-6, 1e6)[:, None, None]
         scores = tf.where(is_possible(scores), scores / temperature, LOWEST)

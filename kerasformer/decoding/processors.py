@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasformer.decoding.state import LOWEST, check_finite
+from kerasformer.decoding.state import LOWEST, check_finite, vocabulary_of
 from kerasformer.errors import InputError
 
 
@@ -65,9 +65,10 @@ class ForbiddenTokens(Processor):
     def restrict(self, scores, logits, said):
         if not self.token_ids:
             return scores
-        _check_ids(self.token_ids, "ForbiddenTokens", scores.shape[-1])
-        forbidden = np.isin(np.arange(scores.shape[-1]), list(self.token_ids))
-        return tf.where(tf.constant(forbidden), LOWEST, scores)
+        vocabulary = vocabulary_of(scores)
+        _check_ids(self.token_ids, "ForbiddenTokens", vocabulary)
+        forbidden = tf.reduce_any(tf.range(vocabulary)[:, None] == list(self.token_ids), -1)
+        return tf.where(forbidden, LOWEST, scores)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ class ForcedTokens(Processor):
     def restrict(self, scores, logits, said):
         if not self.token_ids:
             return scores
-        vocabulary = scores.shape[-1]
+        vocabulary = vocabulary_of(scores)
         _check_ids([token for token in self.token_ids if token is not None], "ForcedTokens", vocabulary)
         wanted = tf.constant([-1 if token is None else token for token in self.token_ids] + [-1])
         wanted = wanted[tf.minimum(said.step, len(self.token_ids))]
@@ -113,7 +114,7 @@ class MinLength(Processor):
             return scores
         length = tf.convert_to_tensor(self.length, tf.int32)
         is_short = said.step < (tf.gather(length, said.rows)[:, None, None] if length.shape.rank else length)
-        return tf.where(is_short & (tf.range(scores.shape[-1]) == said.end_id), LOWEST, scores)
+        return tf.where(is_short & (tf.range(vocabulary_of(scores)) == said.end_id), LOWEST, scores)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,5 +186,7 @@ def _mark(tokens, chosen, like):
 
 
 def _check_ids(token_ids, name, vocabulary):
+    if tf.is_tensor(vocabulary):
+        return
     if unknown := [token for token in token_ids if not 0 <= token < vocabulary]:
         raise InputError(f"The tokens of `{name}` must be ids below {vocabulary}. Received: {unknown}.")

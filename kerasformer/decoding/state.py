@@ -104,6 +104,12 @@ def nothing_found(batch, count, longest, padding_id):
     }
 
 
+def vocabulary_of(scores):
+    """The size of the last dimension, an int where it is known."""
+    size = scores.shape[-1]
+    return tf.shape(scores)[-1] if size is None else size
+
+
 def append(sequences, tokens, step):
     """`sequences` `[R, B, M]` with `tokens` `[R, B]` in column `step`."""
     return tf.where(tf.equal(tf.range(tf.shape(sequences)[2]), step), tokens[..., None], sequences)

@@ -10,10 +10,9 @@ from kerasformer.errors import InputError
 from kerasformer.layers.base import Layer
 from kerasformer.layers.configs import EmbeddingConfig, serialized
 from kerasformer.layers.dropout import Dropout
-from kerasformer.layers.int8 import rounded
 from kerasformer.layers.normalization import normalization
 from kerasformer.layers.positions import LearnedPositionEmbedding, SinusoidalPositionEmbedding
-from kerasformer.layers.projection import TableProjection
+from kerasformer.layers.projection import TableProjection, table_rows
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -64,11 +63,7 @@ class TokenEmbedding(Layer):
     def call(self, token_ids):
         if self._other_table is not None:
             return tf.cast(tf.gather(self._other_table, token_ids), self.compute_dtype)
-        if self.int8:
-            table, steps = rounded(tf.cast(self.embeddings, tf.float32), axis=1)
-            rows = tf.cast(tf.gather(table, token_ids), tf.float32) * tf.gather(steps, token_ids)[..., None]
-            return tf.cast(rows, self.compute_dtype)
-        return tf.cast(tf.gather(tf.convert_to_tensor(self.embeddings), token_ids), self.compute_dtype)
+        return table_rows(self.embeddings, token_ids, self.compute_dtype, self.int8)
 
     def get_config(self):
         return {

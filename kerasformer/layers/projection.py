@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kerasformer.layers.activations import get_activation
-from kerasformer.layers.int8 import FUSED_ACTIVATIONS, Int8, StoredInt8
+from kerasformer.layers.int8 import FUSED_ACTIVATIONS, Int8, StoredInt8, rounded
 
 
 def project(rows, kernel, bias=None):
@@ -19,6 +19,24 @@ def project(rows, kernel, bias=None):
     """
     outputs = tf.matmul(rows, tf.cast(kernel, rows.dtype))
     return outputs if bias is None else tf.nn.bias_add(outputs, tf.cast(bias, rows.dtype))
+
+
+def table_rows(table, ids, dtype, int8=False):
+    """Rows of a table.
+
+    Args:
+        table: `[units, dim]`.
+        ids: int32, any shape S.
+        dtype: of the result.
+        int8: whether the table is stored in 8-bit integers.
+
+    Returns:
+        `S + [dim]`.
+    """
+    if not int8:
+        return tf.cast(tf.gather(tf.convert_to_tensor(table), ids), dtype)
+    integers, steps = rounded(tf.cast(table, tf.float32), axis=1)
+    return tf.cast(tf.cast(tf.gather(integers, ids), tf.float32) * tf.gather(steps, ids)[..., None], dtype)
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
@@ -97,3 +115,8 @@ class TableProjection:
         if self.int8 is None or len(inputs.shape) != 2:
             return tf.matmul(inputs, tf.cast(self._table(), inputs.dtype), transpose_b=True)
         return self.int8.scores(inputs, self._table())
+
+    def rows(self, units):
+        """The table's rows of some units, int32, any shape S, to score these alone: floats `S + [input dim]`, of the
+        layer's compute dtype."""
+        return table_rows(self._table(), units, self._layer.compute_dtype, self.int8 is not None)

@@ -9,6 +9,9 @@ from kerasformer.errors import InputError
 from kerasformer.layers import KeyValueCache
 from kerasformer.layers.masks import is_open
 
+# Of a candidate that there is not: finite, as `kerasformer.decoding` has it.
+_LOWEST = -1e9
+
 
 class DecoderSteps:
     """The steps of a model that `decoder(config)`, `encoder_decoder(config)` or `transformer(config)` made.
@@ -21,19 +24,22 @@ class DecoderSteps:
     Args:
         model: a `Backbone` with a decoder.
         with_attention: also return each step's attention over the source, the mean over the heads of the last block.
+        candidates: None, or int32 `[batch, candidates]`, the only tokens whose scores are computed, in each row
+            different ones, and -1 where there are fewer. The token ids that a step takes, and the columns of its
+            logits, are then positions in this list.
 
     Raises:
         InputError: `model` has no decoder.
     """
 
-    def __init__(self, model, with_attention=False):
+    def __init__(self, model, with_attention=False, candidates=None):
         if getattr(model, "decoder", None) is None:
             raise InputError(
                 "`model` must be a Backbone with a decoder, as `transformer(config)` or `decoder(config)` makes it. "
                 f"Received: {getattr(model, 'name', model)!r}."
             )
         self.encoder, self.decoder, self.output_head = model.encoder, model.decoder, model.output_head
-        self.with_attention = with_attention
+        self.with_attention, self.candidates = with_attention, candidates
 
     def start(self, inputs):
         """Context and state before the first step.
@@ -47,8 +53,13 @@ class DecoderSteps:
             `(context, state)`; of a decoder `(context, state, outputs)`, with the scores of the token after the
             prompts. See `kerasformer.decoding.Steps`.
         """
+        context = {}
+        if self.candidates is not None:
+            scorer = self.decoder.embeddings if self.output_head is None else self.output_head
+            rows = scorer.scores.rows(tf.maximum(self.candidates, 0))
+            context = {"candidates": self.candidates, "candidate_rows": rows}
         if self.encoder is None:
-            return self._prefill(inputs)
+            return self._prefill(inputs, context)
         rows = self.encoder.embed(inputs["source_token_ids"], inputs["source_padding_mask"])
         memory = self.encoder.states(rows)[-1]
         projected = [block.project_memory(memory.hidden, memory.mask, memory.layout) for block in self.decoder.blocks]
@@ -56,9 +67,9 @@ class DecoderSteps:
         batch = tf.shape(memory.mask)[0]
         nothing = tf.zeros([batch, 1, 0], tf.bool)
         state = self._state(batch, tf.zeros([batch], tf.int32), tf.zeros([batch, 0], tf.int32), nothing)
-        return {"mask": memory.mask, "keys": list(keys), "values": list(values)}, state
+        return context | {"mask": memory.mask, "keys": list(keys), "values": list(values)}, state
 
-    def _prefill(self, inputs):
+    def _prefill(self, inputs, context):
         """The prompts' keys and values, computed in one call of each block, and the scores of the token after them."""
         mask = is_open(inputs["padding_mask"])
         # The real tokens of each row first, in their order.
@@ -89,14 +100,21 @@ class DecoderSteps:
             slots = tf.range(batch) * length + last
         else:
             slots = tf.gather(rows.layout["unpack"], last, batch_dims=1)
-        outputs = {"logits": self._logits(tf.gather(hidden, slots))[:, None]}
-        return {}, state | {"caches": caches}, outputs
+        outputs = {"logits": self._logits(tf.gather(hidden, slots), context, 1)}
+        return context, state | {"caches": caches}, outputs
 
-    def _logits(self, hidden):
-        """`[rows, hidden_dim]` to scores of the vocabulary."""
+    def _logits(self, hidden, context, beams):
+        """`[batch * beams, hidden_dim]` to scores of the vocabulary, or of the candidates, `[batch, beams, scores]`."""
         if self.decoder.norm is not None:
             hidden = self.decoder.norm(hidden)
-        return self.decoder.embeddings(hidden, reverse=True) if self.output_head is None else self.output_head(hidden)
+        batch = tf.shape(hidden)[0] // beams
+        if self.candidates is not None:
+            hidden = tf.reshape(hidden, [batch, beams, hidden.shape[-1]])
+            scores = tf.matmul(hidden, context["candidate_rows"], transpose_b=True)
+            return tf.where(context["candidates"][:, None] < 0, tf.cast(_LOWEST, scores.dtype), scores)
+        head = self.output_head
+        scores = self.decoder.embeddings(hidden, reverse=True) if head is None else head(hidden)
+        return tf.reshape(scores, [batch, beams, scores.shape[-1]])
 
     def _state(self, batch, position, columns, visible):
         """The state of one beam a row.
@@ -112,6 +130,8 @@ class DecoderSteps:
 
     def step(self, token_ids, context, state):
         batch, beams = tf.unstack(tf.shape(token_ids))
+        if self.candidates is not None:
+            token_ids = tf.gather(context["candidates"], token_ids, batch_dims=1)
         # Each beam adds a column, which so far it alone attends to.
         own = tf.broadcast_to(tf.eye(beams, dtype=tf.bool), [batch, beams, beams])
         visible = tf.concat([state["visible"], own], 2)
@@ -127,7 +147,7 @@ class DecoderSteps:
         for index, block in enumerate(self.decoder.blocks):
             is_last = index == len(self.decoder.blocks) - 1
             cache, memory_mask = {"self": state["caches"][index]}, None
-            if context:
+            if self.encoder is not None:
                 cache["memory"] = (context["keys"][index], context["values"][index])
                 memory_mask = is_open(context["mask"])
             x, *scores, grown = block(
@@ -144,8 +164,7 @@ class DecoderSteps:
             caches.append(grown)
             if scores:
                 attention = tf.reduce_mean(scores[0], 1)
-        logits = self._logits(x)
-        outputs = {"logits": tf.reshape(logits, [batch, beams, logits.shape[-1]])}
+        outputs = {"logits": self._logits(x, context, beams)}
         return outputs | ({} if attention is None else {"attention": attention}), state | {"caches": caches}
 
     def reorder(self, state, parents):

@@ -10,6 +10,7 @@ from kerasformer.tasks.task import Head, Task, built_in, register_task, register
 from kerasformer.tasks.text_classifier import TextClassifier
 from kerasformer.tasks.text_embedder import TextEmbedder
 from kerasformer.tasks.translator import Translator
+from kerasformer.tasks.vocabulary_map import VocabularyMap, learn_vocabulary_map
 from kerasformer.tasks.zero_shot_classifier import ZeroShotClassifier
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "TextClassifier",
     "TextEmbedder",
     "Translator",
+    "VocabularyMap",
     "ZeroShotClassifier",
     "average_tasks",
     "built_in",
     "is_saved_task",
+    "learn_vocabulary_map",
     "load",
     "register_task",
     "registered_tasks",

@@ -6,6 +6,7 @@
     modules.json, 1_Pooling, ...     of an embedder, as sentence-transformers has them
     head.safetensors                 weights of the task that the family has no names for
     encoder.keras                    in place of the first two, an encoder that no family describes
+    vocabulary_map.txt               of a translator that has one
 
 A folder of Hugging Face Transformers or sentence-transformers has no `kerasformer.json`; its architecture says which
 task it is.
@@ -67,6 +68,7 @@ def save_task(task, folder):
         }
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (scratch / DESCRIPTION).write_text(text, encoding="utf-8")
+        task.write_files(scratch)
 
 
 def _write_model(task, scratch):
@@ -190,7 +192,7 @@ def _load_ours(folder, changes):
         read_embedder_settings(folder).assign(task)
         written = {id(weight) for weight in task.head.variables()}
     _assign_head(folder / HEAD, _head_weights(task, written))
-    return task
+    return task.with_files(folder)
 
 
 def _description(path):

@@ -361,6 +361,13 @@ class Task:
         """Tokenizers beside `tokenizer`, by the name of the setting that takes them."""
         return {}
 
+    def write_files(self, folder):
+        """Writes into a folder that is being saved what is neither model, tokenizer nor setting; see `with_files`."""
+
+    def with_files(self, folder):
+        """The task with what `write_files` wrote into the folder that it is loaded from."""
+        return self
+
     def checkpoint_settings(self):
         """Further arguments of `write_checkpoint`, such as the names of labels."""
         return {}

@@ -8,17 +8,18 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer import data
-from kerasformer.decoding import Beam, ForbiddenTokens, MinLength, search
 from kerasformer.errors import InputError
 from kerasformer.metrics.translation import corpus_scores
-from kerasformer.models import DecoderSteps
 from kerasformer.tasks.alignment import attention_over_source
 from kerasformer.tasks.arrays import as_strings
 from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
 from kerasformer.tasks.task import Head, Task, built_in, register_task
 from kerasformer.tasks.translation_pieces import TranslationPieces, language_tag
-from kerasformer.tasks.translator_serving import translator_signatures
+from kerasformer.tasks.translator_serving import best_sequences, translator_signatures
+from kerasformer.tasks.vocabulary_map import Candidates, VocabularyMap
+
+_MAP = "vocabulary_map.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Translator(Task):
 
     Attributes:
         transformer: the model, as given.
+        vocabulary_map: see `with_vocabulary_map`; None at first.
         bleu_signature, chrf_signature: of `sacrebleu`, after an evaluation with translations.
 
     Raises:
@@ -76,7 +78,7 @@ class Translator(Task):
     def __init__(self, encoder, tokenizer, *, target_tokenizer=None, **settings):
         self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
         self._has_own_target = target_tokenizer is not None
-        self.bleu_signature = self.chrf_signature = None
+        self.bleu_signature = self.chrf_signature = self.vocabulary_map = None
         super().__init__(encoder, tokenizer, **settings)
 
     @property
@@ -104,10 +106,11 @@ class Translator(Task):
                     f"The tokenizer's max_length={side.max_length} is beyond the model's {longest} positions: make the "
                     "tokenizer with a smaller `max_length`."
                 )
-        self._pieces  # noqa: B018, checks the languages
+        self.pieces  # noqa: B018, checks the languages
 
     @functools.cached_property
-    def _pieces(self):
+    def pieces(self):
+        """The texts of both sides as inputs of the model."""
         return TranslationPieces(self.tokenizer, self.target_tokenizer, self.target_languages)
 
     def build(self):
@@ -121,6 +124,33 @@ class Translator(Task):
         self.head = Head()
         return outputs, {}
 
+    def with_vocabulary_map(self, vocabulary_map):
+        """The task with a `VocabularyMap`, or None to be without. Its translations are made of pieces that the map has
+        for the pieces of their source, and scores are computed of these alone. A translation's score is its probability
+        among them.
+
+        Raises:
+            InputError: the map has pieces that are none of the tokenizers'.
+        """
+        changed = self.replace()
+        changed.vocabulary_map = vocabulary_map
+        changed.candidates  # noqa: B018, checks the pieces
+        return changed
+
+    @functools.cached_property
+    def candidates(self):
+        """From a batch of sources to the target tokens that the vocabulary map leaves them; None without a map."""
+        first = dict.fromkeys([*self.pieces.unsayable, self.target_tokenizer.end_id])
+        sides = self.tokenizer.vocabulary, self.target_tokenizer.vocabulary
+        return None if self.vocabulary_map is None else Candidates(self.vocabulary_map, *sides, first)
+
+    def write_files(self, folder):
+        if self.vocabulary_map is not None:
+            self.vocabulary_map.save(folder / _MAP)
+
+    def with_files(self, folder):
+        return self.with_vocabulary_map(VocabularyMap.load(folder / _MAP)) if (folder / _MAP).is_file() else self
+
     def further_tokenizers(self):
         return {} if self.target_tokenizer is self.tokenizer else {"target_tokenizer": self.target_tokenizer}
 
@@ -128,12 +158,12 @@ class Translator(Task):
 
     def batch_inputs(self, features):
         """`{"text": [N], "text_pair": [N]}`, sources and their translations, as inputs of the model."""
-        return self._pieces.inputs_and_labels(features)[0]
+        return self.pieces.inputs_and_labels(features)[0]
 
     def training_batch(self, features, targets):
         """Inputs of the model, and the target token ids, int32 `[N, length]`, -1 at padding. `targets` are not
         read: translations come with the features, as for `batch_inputs`."""
-        return self._pieces.inputs_and_labels(features)
+        return self.pieces.inputs_and_labels(features)
 
     def loss(self, targets, outputs):
         """Sum of the label-smoothed losses of a batch's tokens, and their number.
@@ -183,13 +213,13 @@ class Translator(Task):
 
     def evaluation_batch(self, features, targets, core):
         """Of a batch's tokens the sums of the smoothed and the plain losses, and their number, float32 `[3]`."""
-        inputs, labels = self._pieces.inputs_and_labels(features)
+        inputs, labels = self.pieces.inputs_and_labels(features)
         smoothed, plain, weights = self._losses(labels, core(inputs))
         return tf.stack([tf.reduce_sum(value * weights) for value in (smoothed, plain, tf.ones_like(plain))])
 
     def _score(self, sources, references):
         found = self.translate(sources, beam_size=self.evaluation_beam)["translation"].tolist()
-        lowercase, asked = self.target_tokenizer.lowercase, np.maximum(self._pieces.asks_for(sources), 0)
+        lowercase, asked = self.target_tokenizer.lowercase, np.maximum(self.pieces.asks_for(sources), 0)
         scores, signatures = corpus_scores(found, references, lowercase, self.bleu_tokenize)
         self.bleu_signature, self.chrf_signature = signatures.get("bleu"), signatures.get("chrf")
         for place, language in enumerate(self.target_languages):
@@ -220,24 +250,7 @@ class Translator(Task):
 
     def core_outputs(self, model, inputs):
         """The best sequences of each row, see `search`."""
-        tokenizer = self.target_tokenizer
-        found = search(
-            DecoderSteps(model, with_attention=self.coverage_penalty > 0),
-            {name: inputs[name] for name in ("source_token_ids", "source_padding_mask")},
-            start_id=tokenizer.start_id,
-            end_id=tokenizer.end_id,
-            padding_id=tokenizer.padding_id,
-            max_length=inputs["max_length"],
-            num_results=inputs["num_results"],
-            select=Beam(inputs["beam_size"], inputs["length_penalty"], self.coverage_penalty),
-            processors=[ForbiddenTokens(tuple(self._pieces.unsayable)), MinLength(self.min_length)],
-        )
-        return {
-            "token_ids": found["token_ids"],
-            "lengths": found["lengths"],
-            "score": found["scores"],
-            "ended": found["ended"],
-        }
+        return best_sequences(self, model, inputs)
 
     def most_tokens(self, lengths):
         """Of translations, for sources of `lengths`, int32 `[N]` (Vaswani et al. 2017, section 6.1)."""
@@ -253,7 +266,7 @@ class Translator(Task):
                 `max_length` returns "". With `num_results` there are also the best so many, `translations` and `scores`
                 `[N, num_results]`, best first; "" and 0 where there are fewer.
         """
-        source, is_cut, is_empty = self._pieces.sources(features["text"])
+        source, is_cut, is_empty = self.pieces.sources(features["text"])
         lengths = tf.reduce_sum(source["source_padding_mask"], 1)
         most_tokens = self.most_tokens(lengths)
         if "max_length" in features:
@@ -353,7 +366,7 @@ class Translator(Task):
         if not texts:
             return []
         features = {"text": tf.constant(texts), "text_pair": tf.constant(translations)}
-        inputs, labels = self._pieces.inputs_and_labels(features)
+        inputs, labels = self.pieces.inputs_and_labels(features)
         attention = attention_over_source(self.transformer, inputs).numpy()
         result = []
         for row, ids in enumerate(inputs["source_token_ids"].numpy()):

@@ -1,8 +1,37 @@
-"""The signatures that a translator is served with."""
+"""The search that a translator is served with, and its signatures."""
 
 import tensorflow as tf
 
+from kerasformer.decoding import Beam, ForbiddenTokens, MinLength, search
+from kerasformer.models import DecoderSteps
 from kerasformer.tasks.task import string_spec
+
+
+def best_sequences(task, model, inputs):
+    """See `Translator.core_outputs`."""
+    source = {name: inputs[name] for name in ("source_token_ids", "source_padding_mask")}
+    tokenizer, candidates, place = task.target_tokenizer, None, int
+    if task.candidates is not None:
+        # The search then knows tokens by their places among the candidates.
+        candidates, place = task.candidates(source["source_token_ids"]), task.candidates.first.index
+    found = search(
+        DecoderSteps(model, with_attention=task.coverage_penalty > 0, candidates=candidates),
+        source,
+        start_id=place(tokenizer.start_id),
+        end_id=place(tokenizer.end_id),
+        padding_id=place(tokenizer.padding_id),
+        max_length=inputs["max_length"],
+        num_results=inputs["num_results"],
+        select=Beam(inputs["beam_size"], inputs["length_penalty"], task.coverage_penalty),
+        processors=[ForbiddenTokens(tuple(map(place, task.pieces.unsayable))), MinLength(task.min_length)],
+    )
+    token_ids = found["token_ids"]
+    return {
+        "token_ids": token_ids if candidates is None else tf.gather(candidates, token_ids, batch_dims=1),
+        "lengths": found["lengths"],
+        "score": found["scores"],
+        "ended": found["ended"],
+    }
 
 
 def translator_signatures(task, core):

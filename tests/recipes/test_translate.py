@@ -43,6 +43,7 @@ def test_trains_reports_saves_and_publishes(tmp_path, capsys):
         max_length=32,
         lowercase=True,
         beam_size=2,
+        vocabulary_map=5,
     )
     translate.main(flags)
     metrics = json.loads((tmp_path / "work" / "metrics.json").read_text())
@@ -50,6 +51,7 @@ def test_trains_reports_saves_and_publishes(tmp_path, capsys):
     assert {"loss", "perplexity", "bleu", "chrf", "bleu_de", "bleu_fr"} <= set(metrics["test"])
     assert "tok:13a" in capsys.readouterr().out
     task = kf.load(tmp_path / "work" / "task")
+    assert "▁red" in task.vocabulary_map.pieces
     assert (task.target_languages, task.beam_size, task.tokenizer.lowercase) == (("de", "fr"), 2, True)
     served = LoadedModel(tmp_path / "models" / "mine" / "1").run("", {"text": np.array([b"<2de> The red cat"], object)})
     assert served["translation"][0].decode() == task.translate(["the red cat"], "de")["translation"][0]
