@@ -109,3 +109,17 @@ def test_search_with_and_without_a_cache(select):
     assert len({tuple(row) for row in expected["token_ids"][:, 0].tolist()}) == len(LENGTHS)
     for name, value in found(DecoderSteps(model)).items():
         np.testing.assert_allclose(value, expected[name], rtol=0, atol=5e-5, err_msg=name)
+
+
+def test_candidates_are_the_tokens_that_are_scored(model):
+    random, rows = np.random.default_rng(8), np.arange(len(LENGTHS))[:, None]
+    candidates = np.array([random.permutation(VOCABULARY)[:6] for _ in LENGTHS], np.int32)
+    candidates[1, 4:] = -1
+    few, whole = DecoderSteps(model, candidates=tf.constant(candidates)), DecoderSteps(model)
+    (few_context, few_state, found), (context, state, expected) = (made.start(prompts("left")) for made in (few, whole))
+    for _ in range(2):
+        wanted = np.where(candidates < 0, -1e9, expected["logits"].numpy()[rows, 0, candidates])
+        np.testing.assert_allclose(found["logits"][:, 0], wanted, atol=2e-5)
+        places = random.integers(0, 4, rows.shape)
+        found, few_state = few.step(tf.constant(places), few_context, few_state)
+        expected, state = whole.step(tf.constant(candidates[rows, places]), context, state)
