@@ -4,6 +4,7 @@ import dataclasses
 import json
 import platform
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,7 +21,7 @@ TEXTS = ["good day", "bad", "", "fine fine finely good bad day", "bad bad day", 
 
 @pytest.fixture(scope="module")
 def task():
-    tf.random.set_seed(0)
+    keras.utils.set_random_seed(0)
     config = kf.models.BertConfig(len(WORDS), 64, 1, 4, 128, 16, initializer_range=0.3)
     tokenizer = kf.text.WordPieceTokenizer(WORDS, max_length=16)
     return kf.tasks.TextClassifier(kf.models.bert(config, pooled=True), tokenizer, ("no", "yes"))
@@ -54,7 +55,7 @@ def test_an_export_in_integers(task, data, tmp_path, monkeypatch):
     assert 1e-6 < difference < 0.05
     explained = LoadedModel(version).run("explain", {"text": np.array([text.encode() for text in TEXTS], object)})
     for row, one in enumerate(kf.explain.explain(task, TEXTS, "occlusion")):
-        np.testing.assert_allclose(explained["attributions"][row, : len(one.words)], one.attributions, atol=0.05)
+        np.testing.assert_allclose(explained["attributions"][row, : len(one.words)], one.attributions, atol=0.03)
     # The task itself stays as it was, and so does what it had traced.
     np.testing.assert_array_equal(task.predict(TEXTS)["scores"], before["scores"])
     np.testing.assert_array_equal(task.replace().predict(TEXTS)["scores"], before["scores"])

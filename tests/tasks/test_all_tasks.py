@@ -85,7 +85,7 @@ def test_saved_and_loaded(name, folder_of, eagerly):
         "else vacuous"
     )
     tf.config.run_functions_eagerly(False)
-    assert_close(answers(loaded, CASES[name].columns), expected(name), rtol=1e-5, atol=1e-6)
+    assert_close(answers(loaded, CASES[name].columns), expected(name), rtol=1e-5, atol=1e-5)
 
 
 @eagerly
