@@ -7,7 +7,7 @@ import types
 
 from kerasformer.errors import InputError
 from kerasformer.families.encoders import checkpoint_tokenizer
-from kerasformer.families.family import read_settings
+from kerasformer.families.family import missing_config, read_settings
 from kerasformer.families.folder import open_checkpoint
 from kerasformer.families.google_bert import is_google_folder
 from kerasformer.families.keras_hub import is_keras_hub_folder
@@ -67,7 +67,7 @@ def describe(folder):
         except InputError as error:
             return found | {"head": "embedding", "obstacles": [str(error)]}
     if not any(known(folder) for known in (is_google_folder, is_keras_hub_folder, _has_config)):
-        raise InputError(f"A folder with a model holds config.json, bert_config.json or a task. Not found in {folder}")
+        raise missing_config(folder)
     try:
         checkpoint = open_checkpoint(folder)
     except InputError as error:

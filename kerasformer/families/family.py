@@ -185,3 +185,14 @@ def activation_name(activation):
             f"The activation must be one of {list(_ACTIVATION_NAMES)} to be written. Received: {activation!r}."
         )
     return _ACTIVATION_NAMES[activation]
+
+
+def missing_config(folder):
+    """The InputError for a folder without `config.json`."""
+    if (folder / "adapter_config.json").is_file():
+        base = read_settings(folder / "adapter_config.json").get("base_model_name_or_path")
+        return InputError(
+            f"{folder} holds an adapter of PEFT, not a model. Merge it into its base model {base!r} (PEFT: "
+            "`merge_and_unload()`), and save the result with its tokenizer."
+        )
+    return InputError(f"A folder with a model holds config.json, bert_config.json or a task. Not found in {folder}")

@@ -26,7 +26,7 @@ from kerasformer.families import (
     roberta,
     xlm_roberta,
 )
-from kerasformer.families.family import Family, Settings, read_settings
+from kerasformer.families.family import Family, Settings, missing_config, read_settings
 from kerasformer.families.google_bert import (
     google_tokenizer,
     is_google_folder,
@@ -251,7 +251,7 @@ def open_checkpoint(folder):
     if not folder.is_dir():
         raise InputError(f"A folder with config.json and model.safetensors is needed. No folder: {folder}")
     if not (folder / "config.json").is_file():
-        raise InputError(f"A Hugging Face folder holds config.json. Not found in {folder}")
+        raise missing_config(folder)
     settings = read_settings(folder / "config.json")
     return _checked(folder, _family(settings), settings, open_tensors(folder))
 

@@ -283,7 +283,11 @@ QUERY = "encoder.layer.1.attention.self.query.weight"
 REMOTE = {"AutoModel": "modeling_mine.MyModel"}
 BAD = {
     "no folder": (lambda folder: shutil.rmtree(folder), "No folder"),
-    "no config": (lambda folder: (folder / "config.json").unlink(), "holds config.json. Not found"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "holds config.json, .*Not found"),
+    "an adapter": (
+        lambda folder: (folder / "config.json").replace(folder / "adapter_config.json"),
+        "adapter of PEFT.*Merge it",
+    ),
     "config no JSON": (text_in("config.json", "{oops"), "must be JSON"),
     "config empty": (text_in("config.json", ""), "must be JSON"),
     "config a list": (text_in("config.json", "[1]"), "config.json must hold a JSON object"),
