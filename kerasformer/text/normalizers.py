@@ -15,6 +15,7 @@ from kerasformer.text.normal_forms import NormalForm, flags
 from kerasformer.text.patterns import Matches
 from kerasformer.text.precompiled import Precompiled
 from kerasformer.text.stream import copies
+from kerasformer.text.tweet_normalizer import TweetNormalizer
 from kerasformer.text.unicode_rules import CJK, CONTROL, MARK, recorded_rules
 from kerasformer.text.unicode_rules import SPACE as BLANK
 
@@ -177,6 +178,7 @@ NORMALIZERS = {
     "Precompiled": Precompiled,
     "Prepend": Prepend,
     "BertNormalizer": BertNormalizer,
+    "TweetNormalizer": TweetNormalizer,
 }
 
 

@@ -7,6 +7,7 @@ import pathlib
 
 from kerasformer.errors import InputError
 from kerasformer.text.components import byte_level_specification, read_json, read_merges
+from kerasformer.text.tweet_normalizer import emoji_names
 
 BERT = {
     "cls_token": "[CLS]",
@@ -36,8 +37,8 @@ MPNET = {
     "special_tokens": FAIRSEQ | {"unk_token": "[UNK]"},
     "post_processor": "RobertaProcessing",
 }
-_WORDS = r"\S+\n?"
-_FAST_BPE = ("PhobertTokenizer", "BertweetTokenizer")
+FAST_BPE = ("PhobertTokenizer", "BertweetTokenizer")
+_FAIRSEQ_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
 _WORDPIECE = ("Bert", "DistilBert", "Electra", "MPNet")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 _MAPS = ("special_tokens_map.json", "tokenizer_config.json")
@@ -121,26 +122,25 @@ def byte_level_bpe(folder, classes, special_tokens, post_processor):
 def fast_bpe(folder):
     """PhoBERT's and BERTweet's tokenizer, fastBPE, from `vocab.txt` with a token and its count a line and `bpe.codes`.
 
-    Words are what is between white space. A token that a word goes on after ends with `@@` in the vocabulary. It is one
-    of byte-pair encoding with `</w>` at the end of words; what the codes merge to and the vocabulary lacks is unknown.
+    Words are what is between white space, after BERTweet's normalizer where `normalization` is true. A token that a
+    word goes on after ends with `@@` in the vocabulary. It is one of byte-pair encoding with `</w>` at the end of
+    words; what the codes merge to and the vocabulary lacks is unknown.
 
     Args:
         folder: with both, and where there are any the smaller files that `wordpiece` reads too.
 
     Returns:
-        The content of a `tokenizer.json`, and the special tokens, `{name: token}`.
+        The content of a `tokenizer.json`; and `tokenizer_class` and the special tokens, as in `tokenizer_config.json`.
 
     Raises:
-        InputError: a file is missing or damaged, the two do not belong together, or tweets are to be normalized.
+        InputError: a file is missing or damaged, or the two do not belong together.
     """
     folder = pathlib.Path(folder)
-    settings = _checked_settings(folder, _FAST_BPE)
-    if settings.get("normalization"):
-        raise InputError(
-            f"{folder} must have normalization false: normalize tweets as BERTweet's authors do, then tokenize them. "
-            f"Received: {settings['normalization']!r}."
-        )
-    first = {token: place for place, token in enumerate(("<s>", "<pad>", "</s>", "<unk>"))}
+    settings = _checked_settings(folder, FAST_BPE)
+    kind = settings.get("tokenizer_class")
+    if kind not in FAST_BPE:
+        kind = FAST_BPE[bool(settings.get("normalization"))]
+    first = {token: place for place, token in enumerate(_FAIRSEQ_FIRST)}
     ids = dict(first)
     for line in _text(folder / "vocab.txt").removesuffix("\n").split("\n"):
         token, space, _ = line.strip().rpartition(" ")
@@ -168,12 +168,20 @@ def fast_bpe(folder):
             f"{len(missing)} are not in the vocabulary, such as {missing[0]!r}."
         )
     ends = {name: [special[f"{name}_token"], places[special[f"{name}_token"]]] for name in ("cls", "sep")}
+    words = {
+        # Python's white space, which others do not count.
+        "normalizer": {"type": "Replace", "pattern": {"Regex": "[\x1c-\x1f]"}, "content": " "},
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"\S+\n?"}, "behavior": "Removed", "invert": True},
+    }
+    if kind == "BertweetTokenizer" and settings.get("normalization"):
+        words = {
+            "normalizer": {"type": "TweetNormalizer", "emoji": emoji_names()},
+            "pre_tokenizer": {"type": "WhitespaceSplit"},
+        }
     specification = {
         "version": "1.0",
         "added_tokens": added,
-        # Python's white space, which others do not count.
-        "normalizer": {"type": "Replace", "pattern": {"Regex": "[\x1c-\x1f]"}, "content": " "},
-        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": _WORDS}, "behavior": "Removed", "invert": True},
+        **words,
         "post_processor": {"type": "RobertaProcessing", **ends, "trim_offsets": False, "add_prefix_space": False},
         "decoder": {"type": "BPEDecoder", "suffix": "</w>"},
         "model": {
@@ -185,7 +193,26 @@ def fast_bpe(folder):
             "merges": [list(merge) for merge in merges],
         },
     }
-    return specification, special
+    return specification, special | {"tokenizer_class": kind}
+
+
+def fast_bpe_files(specification):
+    """`vocab.txt` and `bpe.codes` that `fast_bpe` reads as a `tokenizer.json`, `{name: text}`.
+
+    None are given, {}, where ids have several tokens or none: of a vocabulary that holds a token twice.
+    """
+    model = specification["model"]
+    tokens = {
+        symbol.removesuffix("</w>") if symbol.endswith("</w>") else f"{symbol}@@": place
+        for symbol, place in model["vocab"].items()
+        if place >= len(_FAIRSEQ_FIRST)
+    }
+    names = sorted(tokens, key=tokens.get)
+    if [tokens[name] for name in names] != [*range(len(_FAIRSEQ_FIRST), len(_FAIRSEQ_FIRST) + len(names))]:
+        return {}
+    # Counts are not read.
+    lines = {"vocab.txt": names, "bpe.codes": [" ".join(merge) for merge in model["merges"]]}
+    return {name: "".join(f"{line} 1\n" for line in some) for name, some in lines.items()}
 
 
 def read_settings(folder):

@@ -16,6 +16,7 @@ from kerasformer.text.decoders import TextDecoder
 from kerasformer.text.inputs import as_text_tensor, checked_max_length, cut_sequences
 from kerasformer.text.models import Words, read_model
 from kerasformer.text.normalizers import read_normalizer
+from kerasformer.text.older_files import FAST_BPE, fast_bpe_files
 from kerasformer.text.pre_tokenizers import ByteLevel, read_pre_tokenizer
 from kerasformer.text.stream import EDGE_CODE, added_code, decode
 from kerasformer.text.templates import model_inputs, read_templates
@@ -256,13 +257,19 @@ class Tokenizer(BaseTokenizer):
     load = from_folder
 
     def save(self, folder):
-        """Writes `tokenizer.json` and `tokenizer_config.json` as transformers and `tokenizers` read them."""
+        """Writes `tokenizer.json` and `tokenizer_config.json` as transformers and `tokenizers` read them, and for
+        PhoBERT's and BERTweet's classes, which read no `tokenizer.json`, `vocab.txt` and `bpe.codes`."""
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": self.max_length, **self.settings}
-        for name, content in (("tokenizer.json", self.specification), ("tokenizer_config.json", settings)):
-            text = json.dumps(content, ensure_ascii=False, indent=2)
-            (folder / name).write_text(text + "\n", encoding="utf-8")
+        texts = {
+            name: json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+            for name, content in (("tokenizer.json", self.specification), ("tokenizer_config.json", settings))
+        }
+        if settings["tokenizer_class"] in FAST_BPE:
+            texts |= fast_bpe_files(self.specification)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
 
     def get_config(self):
         """Arguments that make this tokenizer again."""
