@@ -2,11 +2,12 @@
 
 Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units", section 3.2: while a word holds
 two neighbours that the list of merges knows, the pair that was learned first becomes one symbol. All words of a batch
-are one array of symbols, and a step of the loop
+are one array of symbols. Every pair of neighbours is looked up: what it becomes, and whether any merge can ever join
+the two. Then a step of the loop
 
-    looks up     every pair of neighbours: what it becomes, and whether any merge can ever join the two
     divides      words where none can: what is on the left changes nothing on the right, so both go on at once
     merges       the pair of lowest rank in each part, and closes the gaps
+    looks up     the pairs of new symbols
 
 A pair can be joined if a merge is of a symbol that ends in the left one and a symbol that begins with the right one.
 Few can: after the first steps parts are a few symbols long, so that a text of thousands of characters without a space
@@ -16,7 +17,7 @@ takes about ten steps, and not as many as it has merges.
 import numpy as np
 import tensorflow as tf
 
-_NEVER = np.int64(2**62)  # no merge joins these two
+NEVER = np.int64(2**62)  # no merge joins these two
 _LATER = np.int64(2**61)  # only a merge of what they become part of
 _ID_BITS = 31
 _ONE_BY_ONE = np.int64(1)  # the lowest bit of a value, below its id
@@ -40,64 +41,79 @@ class BytePairMerges:
         order = np.lexsort((-ranks, keys))
         order = order[np.diff(keys[order], prepend=-1) != 0]
         pairs, merged, keys, ranks = (value[order] for value in (pairs, merged, keys, ranks))
-        values = (ranks << _ID_BITS | merged) << 1 | _is_one_by_one(pairs, merged, ranks, num_symbols)
+        one_by_one = _is_one_by_one(pairs, merged, ranks, num_symbols)
+        self._has_one_by_one = bool(one_by_one.any())
+        values = (ranks << _ID_BITS | merged) << 1 | one_by_one
         joinable = _joinable(pairs, merged, num_symbols)
         self._num_symbols = num_symbols
         self._keys = np.append(joinable, np.iinfo(np.int64).max)  # the end is never equal to a pair
         self._values = np.full(len(self._keys), _LATER)
-        self._values[-1] = _NEVER
+        self._values[-1] = NEVER
         self._values[np.searchsorted(joinable, keys)] = values
 
-    def __call__(self, ids, words):
+    def __call__(self, ids, words, values=None):
         """Merges symbols.
 
         Args:
             ids: int32 `[symbols]`.
             words: int32 `[symbols]`, the word of each symbol, from 0 on without gaps, in order.
+            values: int64 `[symbols]`, what `values` gives, if that is known.
 
         Returns:
             ids, words, firsts: int32 `[merged symbols]`; `firsts` is the place of a symbol's first part in the
             arguments.
         """
         firsts, table = tf.range(tf.size(ids)), self._table()
+        values = self._look_up(ids, words, table) if values is None else values
         return tf.while_loop(
             lambda _ids, _words, _firsts, values: tf.reduce_any(values < _LATER),
             lambda *symbols: self._step(*symbols, table),
-            (ids, words, firsts, self._look_up(ids, words, table)),
+            (ids, words, firsts, values),
             shape_invariants=(tf.TensorShape([None]),) * 4,
         )[:3]
 
-    def can_join(self, ids, words):
-        """bool `[symbols]`: a merge joins each symbol and the next one, or what they become part of."""
-        return self._look_up(ids, words, self._table()) < _NEVER
+    def values(self, ids, words):
+        """int64 `[symbols]`: rank and id of what each symbol and the next one become, NEVER where no merge joins them
+        or what they become part of."""
+        return self._look_up(ids, words, self._table())
 
     def _table(self):
         """Keys and values, once in a graph: an operation would hold a copy of each array that it is given."""
         return tf.constant(self._keys), tf.constant(self._values)
 
-    def _look_up(self, ids, words, table):
-        """int64 `[symbols]`: rank and id of what each symbol and the next one become."""
+    def _look_up(self, ids, words, table, chosen=None):
+        """The values of all symbols, or of those that are `chosen`, int64."""
         known, values = table
-        left = tf.cast(ids, tf.int64) * self._num_symbols
-        keys = left + tf.cast(tf.concat([ids[1:], [0]], 0), tf.int64)
+        following, next_words = tf.concat([ids[1:], [0]], 0), tf.concat([words[1:], [-1]], 0)
+        if chosen is not None:
+            ids, words, following, next_words = (
+                tf.gather(value, chosen) for value in (ids, words, following, next_words)
+            )
+        keys = tf.cast(ids, tf.int64) * self._num_symbols + tf.cast(following, tf.int64)
         places = tf.searchsorted(known, keys)
-        is_pair = tf.equal(words, tf.concat([words[1:], [-1]], 0)) & tf.equal(tf.gather(known, places), keys)
-        return tf.where(is_pair, tf.gather(values, places), _NEVER)
+        is_pair = tf.equal(words, next_words) & tf.equal(tf.gather(known, places), keys)
+        return tf.where(is_pair, tf.gather(values, places), NEVER)
 
     def _step(self, ids, words, firsts, values, table):
-        parts = tf.cumsum(tf.cast(tf.equal(values, _NEVER), tf.int32), exclusive=True)
+        parts = tf.cumsum(tf.cast(tf.equal(values, NEVER), tf.int32), exclusive=True)
         best = tf.gather(tf.math.segment_min(values, parts), parts)
         merges = tf.equal(values, best) & (values < _LATER)
         before = tf.concat([[False], merges[:-1]], 0)
         # Of `a a a` the first two are merged.
         merges = tf.cond(tf.reduce_any(merges & before), lambda: _every_other(merges), lambda: merges)
-        is_lone = merges & tf.equal(tf.bitwise.bitwise_and(values, _ONE_BY_ONE), 1)
-        merges = tf.cond(tf.reduce_any(is_lone), lambda: merges & (~is_lone | _first(is_lone, parts)), lambda: merges)
+        if self._has_one_by_one:
+            is_lone = merges & tf.equal(tf.bitwise.bitwise_and(values, _ONE_BY_ONE), 1)
+            merges = tf.cond(
+                tf.reduce_any(is_lone), lambda: merges & (~is_lone | _first(is_lone, parts)), lambda: merges
+            )
         new = tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(values, 1), 2**_ID_BITS - 1), tf.int32)
         ids = tf.where(merges, new, ids)
         kept = tf.where(tf.concat([[True], ~merges[:-1]], 0))[:, 0]
-        ids, words, firsts = (tf.gather(value, kept) for value in (ids, words, firsts))
-        return ids, words, firsts, self._look_up(ids, words, table)
+        ids, words, firsts, values, merges = (tf.gather(value, kept) for value in (ids, words, firsts, values, merges))
+        # Only new symbols have other values, and those before them.
+        changed = tf.where(merges | tf.concat([merges[1:], [False]], 0))
+        new = self._look_up(ids, words, table, changed[:, 0])
+        return ids, words, firsts, tf.tensor_scatter_nd_update(values, changed, new)
 
 
 def _every_other(flags):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
-from kerasformer.text.byte_pair_merges import BytePairMerges
+from kerasformer.text.byte_pair_merges import NEVER, BytePairMerges
 from kerasformer.text.code_point_table import CODE_POINTS, CodePointTable
 from kerasformer.text.span_table import SpanTable
 from kerasformer.text.words import utf8_lengths
@@ -119,7 +119,8 @@ class CharacterModel:
             known = tf.where((known < 0) & (found < self._size), found, known)
         ids, word_of, starts = self._symbols(words, known)
         # Parts that no merge joins.
-        begins = tf.concat([[True], ~self._merges.can_join(ids, word_of)], 0)[: tf.size(ids)]
+        values = self._merges.values(ids, word_of)
+        begins = tf.concat([[True], tf.equal(values, NEVER)], 0)[: tf.size(ids)]
         first = tf.cast(tf.where(begins)[:, 0], tf.int32)
         last = tf.concat([first[1:] - 1, [tf.size(ids) - 1]], 0)[: tf.size(first)]
         part_of = tf.cumsum(tf.cast(begins, tf.int32)) - 1
@@ -127,8 +128,8 @@ class CharacterModel:
         whole = tf.gather(whole, part_of)
         is_whole = whole < self._size
         kept = tf.where(~is_whole | begins)[:, 0]
-        ids = tf.gather(tf.where(is_whole, whole, ids), kept)
-        ids, _, firsts = self._merges(ids, tf.gather(part_of, kept))
+        ids, values = tf.where(is_whole, whole, ids), tf.where(is_whole, NEVER, values)
+        ids, _, firsts = self._merges(*(tf.gather(value, kept) for value in (ids, part_of, values)))
         kept = tf.gather(kept, firsts)
         counts = tf.math.bincount(tf.gather(word_of, kept), minlength=num_words, dtype=tf.int32)
         return ids, tf.concat([[0], tf.cumsum(counts)], 0), tf.gather(starts, kept)

@@ -46,37 +46,23 @@ class ExpressionMatches:
             raise InputError(f"a regular expression must not match an empty text. Received: {expression!r}.")
 
     def __call__(self, stream):
-        return find_matches(stream, self._pattern)
+        chars = tf.where(stream.codes >= 0)[:, 0]
+        codes, pieces = tf.gather(stream.codes, chars), tf.gather(stream.pieces, chars)
+        begins = tf.concat([[True], tf.not_equal(pieces[1:], pieces[:-1])], 0)[: tf.size(pieces)]
+        splits = tf.concat([tf.where(begins)[:, 0], [tf.size(codes, tf.int64)]], 0)
+        strings = tf.raw_ops.UnicodeEncode(input_values=codes, input_splits=splits, output_encoding="UTF-8")
+        marked = tf.strings.regex_replace(strings, self._pattern, bytes([_BEGIN]) + rb"\0" + bytes([_END]))
+        values = tf.cast(tf.io.decode_raw(tf.strings.reduce_join(marked)[None], tf.uint8)[0], tf.int32)
+        is_begin, is_end = tf.equal(values, _BEGIN), tf.equal(values, _END)
+        inside = tf.cumsum(tf.cast(is_begin, tf.int32) - tf.cast(is_end, tf.int32)) > 0
+        after_begin = tf.concat([[False], is_begin], 0)[:-1]
+        is_char = ~is_begin & ~is_end & tf.not_equal(tf.bitwise.bitwise_and(values, 0xC0), 0x80)
 
+        def spread(flags):
+            new = tf.cast(tf.boolean_mask(flags, is_char), tf.int32)
+            return tf.scatter_nd(chars[:, None], new, tf.shape(stream.codes, tf.int64)) > 0
 
-def piece_strings(stream):
-    """The code points of a Stream that are in its texts, int64 `[text chars]`, and the strings of its pieces."""
-    chars = tf.where(stream.codes >= 0)[:, 0]
-    codes, pieces = tf.gather(stream.codes, chars), tf.gather(stream.pieces, chars)
-    begins = tf.concat([[True], tf.not_equal(pieces[1:], pieces[:-1])], 0)[: tf.size(pieces)]
-    splits = tf.concat([tf.where(begins)[:, 0], [tf.size(codes, tf.int64)]], 0)
-    return chars, tf.raw_ops.UnicodeEncode(input_values=codes, input_splits=splits, output_encoding="UTF-8")
-
-
-def joined_bytes(strings):
-    """The bytes of strings, one after the other, int32 `[bytes]`."""
-    return tf.cast(tf.io.decode_raw(tf.strings.reduce_join(strings)[None], tf.uint8)[0], tf.int32)
-
-
-def find_matches(stream, pattern):
-    """Where a pattern of RE2, str, matches in the pieces of a Stream, see `Matches`."""
-    chars, strings = piece_strings(stream)
-    values = joined_bytes(tf.strings.regex_replace(strings, pattern, bytes([_BEGIN]) + rb"\0" + bytes([_END])))
-    is_begin, is_end = tf.equal(values, _BEGIN), tf.equal(values, _END)
-    inside = tf.cumsum(tf.cast(is_begin, tf.int32) - tf.cast(is_end, tf.int32)) > 0
-    after_begin = tf.concat([[False], is_begin], 0)[:-1]
-    is_char = ~is_begin & ~is_end & tf.not_equal(tf.bitwise.bitwise_and(values, 0xC0), 0x80)
-
-    def spread(flags):
-        new = tf.cast(tf.boolean_mask(flags, is_char), tf.int32)
-        return tf.scatter_nd(chars[:, None], new, tf.shape(stream.codes, tf.int64)) > 0
-
-    return spread(inside), spread(after_begin)
+        return spread(inside), spread(after_begin)
 
 
 def _translated(expression):

@@ -10,7 +10,7 @@ import html.entities
 import numpy as np
 import tensorflow as tf
 
-from kerasformer.text.character_classes import CLASS_MASK, SPACE
+from kerasformer.text.character_classes import CLASS_MASK, SPACE, character_classes
 from kerasformer.text.code_point_table import CODE_POINTS, CodePointTable
 from kerasformer.text.models import encode
 from kerasformer.text.tweet_words import DIGIT, character_kinds
@@ -34,6 +34,9 @@ class HtmlEntities:
         # The end is equal to no name.
         self._names = np.array([*sorted(names), np.iinfo(np.int64).max])
         self._codes = np.array([*(names[name] for name in sorted(names)), -1], np.int32)
+        stops = character_classes() & CLASS_MASK == SPACE
+        stops[[ord(char) for char in "&;"]] = True
+        self._stops = CodePointTable(stops)
         # Ten digits of each script follow each other.
         is_digit = character_kinds() == DIGIT
         places = np.cumsum(is_digit) - 1
@@ -50,11 +53,9 @@ class HtmlEntities:
 
     def _replaced(self, stream, is_begin):
         codes = stream.codes
-        is_end = tf.equal(codes, ord(";"))
-        is_space = tf.equal(tf.bitwise.bitwise_and(stream.classes, CLASS_MASK), SPACE)
-        stops = tf.cast(tf.where(is_begin | is_end | is_space | (codes < 0))[:, 0], tf.int32)
+        stops = tf.cast(tf.where((self._stops(codes) > 0) | (codes < 0))[:, 0], tf.int32)
         begins, ends = stops[:-1], stops[1:]
-        found = tf.gather(is_begin, begins) & tf.gather(is_end, ends) & (ends - begins > 1)
+        found = tf.gather(is_begin, begins) & tf.equal(tf.gather(codes, ends), ord(";")) & (ends - begins > 1)
         begins, ends = tf.boolean_mask(begins, found), tf.boolean_mask(ends, found)
         first = begins + 1
 

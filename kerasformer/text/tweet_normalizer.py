@@ -13,28 +13,29 @@ A word here is what a space is put around.
 import numpy as np
 import tensorflow as tf
 
+from kerasformer.errors import InputError
 from kerasformer.text.code_point_table import CODE_POINTS, CodePointTable, Replacements
 from kerasformer.text.html_entities import HtmlEntities
-from kerasformer.text.expressions import joined_bytes, piece_strings
 from kerasformer.text.stream import Stream, copies
-from kerasformer.text.tweet_words import TweetWords
+from kerasformer.text.tweet_words import TweetWords, ascii_text, text_bytes
 
 _PUNCTUATION = {"’": "'", "…": "..."}
 _ROWS = "", "@USER", "HTTPURL"
 _USER_ROW, _LINK_ROW = 1, 2
-# One after the other, each wherever it is found from the left on.
-_SPELLINGS = (
+# Replaced one after the other, each wherever it is found from the left on. The reference also has "n 't ", but an
+# apostrophe that begins a word is the whole of it.
+_ENDS = ("m", "re", "s", "ll", "d", "ve")
+_CONTRACTIONS = (
     ("cannot ", "can not "),
     ("n't ", " n't "),
-    ("n 't ", " n't "),
     ("ca n't", "can't"),
     ("ai n't", "ain't"),
-    *((f"'{end} ", f" '{end} ") for end in ("m", "re", "s", "ll", "d", "ve")),
-    (" p . m .", "  p.m."),
-    (" p . m ", " p.m "),
-    (" a . m .", " a.m."),
-    (" a . m ", " a.m "),
+    *((f"'{end} ", f" '{end} ") for end in _ENDS),
 )
+_TIMES = ((" p . m .", "  p.m."), (" p . m ", " p.m "), (" a . m .", " a.m."), (" a . m ", " a.m "))
+# Most texts have neither times nor a contraction that is seen once another one is divided. Two expressions do for them.
+_RARE = f"(?s).*(?: [pa] \\. m|'(?:{'|'.join(_ENDS)})n?').*"
+_USUAL = ((f"(can)(not )|(n't |'(?:{'|'.join(_ENDS)}) )", r"\1 \2\3"), ("(ca|ai) (n't)", r"\1\2"))
 # Python's white space; only the first one is in what spellings look for.
 _SPACES = [0x20, *range(0x9, 0xE), *range(0x1C, 0x20), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029]
 _SPACES += [0x202F, 0x205F, 0x3000]
@@ -57,10 +58,15 @@ class TweetNormalizer:
     """Words with a space between them.
 
     Args:
-        emoji: `{character: name}`, what a single character becomes that is a word.
+        emoji: `{character: name}`, what a character becomes that is a word by itself.
+
+    Raises:
+        InputError: a name is of no single character.
     """
 
     def __init__(self, emoji=None):
+        if wrong := next((char for char in emoji or {} if len(char) != 1), None):
+            raise InputError(f"`emoji` must name single characters. Received: {wrong!r}.")
         self._punctuation = Replacements([*_PUNCTUATION.values()])
         self._entities = HtmlEntities()
         self._find_words = TweetWords()
@@ -73,6 +79,7 @@ class TweetNormalizer:
         singles = np.zeros(CODE_POINTS, np.int32)
         singles[[ord(char) for char in single]] = range(len(_ROWS), len(rows))
         self._singles = CodePointTable(singles)
+        # A code that is no code point is looked up as 0, and so no spelling goes over it.
         ascii_codes = np.full(CODE_POINTS, _OTHER, np.int32)
         ascii_codes[0x21:_OTHER] = range(0x21, _OTHER)
         ascii_codes[_SPACES] = [_SPACE] + [_OTHER_SPACE] * (len(_SPACES) - 1)
@@ -135,20 +142,27 @@ class TweetNormalizer:
         return tf.where(tf.equal(first, ord("@")), _USER_ROW, rows)
 
     def _spell(self, stream):
-        """The stream with a space between words as `_SPELLINGS` put it, which change nothing else."""
+        """The stream with a space between words as contractions and times have it, which change nothing else."""
         codes = self._ascii(stream.codes)
-        _, strings = piece_strings(stream.replace(tf.where(stream.codes < 0, stream.codes, codes)))
-        for old, new in _SPELLINGS:
-            strings = tf.strings.regex_replace(strings, old.replace(".", r"\."), new)
-        is_solid = joined_bytes(strings) > _SPACE
+        text = ascii_text(codes)
+        text = tf.cond(
+            tf.strings.regex_full_match(text, _RARE)[0],
+            lambda: _replaced(text, [(old.replace(".", r"\."), new) for old, new in _CONTRACTIONS + _TIMES]),
+            lambda: _replaced(text, _USUAL),
+        )
+        is_solid = text_bytes(text) > _SPACE
         after_space = tf.concat([[False], ~is_solid], 0)[:-1]
-        stream = stream.keep(codes > _SPACE)
-        chars = tf.where(stream.codes >= 0)
-        divided = tf.cast(tf.boolean_mask(after_space, is_solid), tf.int32)
-        divided = (tf.scatter_nd(chars, divided, tf.shape(stream.codes, tf.int64)) > 0) & ~stream.begins
+        stream = stream.take(tf.where(codes > _SPACE)[:, 0])
+        divided = tf.boolean_mask(after_space, is_solid) & ~stream.begins
         stream, chars, turns = stream.insert(tf.cast(divided, tf.int32))
         is_space = tf.gather(divided, chars) & tf.equal(turns, 0)
         return stream.replace(tf.where(is_space, _SPACE, stream.codes))
+
+
+def _replaced(text, expressions):
+    for old, new in expressions:
+        text = tf.strings.regex_replace(text, old, new)
+    return text
 
 
 def _shorten(stream):

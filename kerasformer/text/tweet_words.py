@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from kerasformer.text.character_classes import CLASS_MASK, SPACE, character_classes
 from kerasformer.text.code_point_table import CODE_POINTS, CodePointTable
-from kerasformer.text.expressions import find_matches
 
 CHARACTERS_FILE = pathlib.Path(__file__).with_name("tweet_characters.npz")
 OTHER, WORD, DIGIT = range(3)
@@ -33,6 +32,8 @@ _MEMBERS = {
     "s": "sSſ",
     "a": "abcefgijklmnqruvwxyzABCEFGIJKLMNQRUVWXYZİ\u212a",  # with the sign of Kelvin
 }
+_NO_CHARACTER = 127  # a symbol that no word holds
+_BEGIN, _END = 0xFE, 0xFF  # bytes around words
 # A varied kind has a symbol for each of these things after it, and three more that are behind `@`.
 _AFTERWARDS = _OTHER_AFTER, _WORD_AFTER, _AT_AFTER = range(3)
 _BEHIND_AT = 3
@@ -89,8 +90,9 @@ def _expression():
 
     nested = f"{opens}{inner}*?{opens}{inner}+{closes}{inner}*?{closes}"
     flat = f"{opens}{solid}+?{closes}"
-    protocol = f"{_sequence('http')}{_one_of('s')}?{_one_of(':')}(?:{_one_of('/')}{{1,3}}|{_one_of(_LETTERS + _DIGITS + '%')})"
-    domain = f"{_one_of(_LETTERS + _DIGITS + '.-')}+{dot}{letter}{{2,13}}{_one_of('/')}"
+    slash, scheme = _one_of("/"), f"{_sequence('http')}{_one_of('s')}?{_one_of(':')}"
+    protocol = f"{scheme}(?:{slash}{{1,3}}|{_one_of(_LETTERS + _DIGITS + '%')})"
+    domain = f"{_one_of(_LETTERS + _DIGITS + '.-')}+{dot}{letter}{{2,13}}{slash}"
     last = _none_of(spaces + "()[<>:;.,'\"")
     link = f"(?:{protocol}|{domain})(?:{_none_of(spaces + '()<>[')}+|{nested}|{flat})+(?:{nested}|{flat}|{last})"
     # Neither behind `@` nor before it, and its last part ends with a word.
@@ -140,8 +142,25 @@ class TweetWords:
         is_char = stream.codes >= 0
         entries = self._entries(stream.codes)
         afterwards = tf.where(is_char, tf.bitwise.right_shift(entries, 8), _OTHER_AFTER)
-        behind = tf.where(is_char & tf.equal(stream.codes, ord("@")), _BEHIND_AT, 0)
+        behind = tf.where(tf.equal(stream.codes, ord("@")), _BEHIND_AT, 0)
         variants = tf.concat([afterwards[1:], [_OTHER_AFTER]], 0) + tf.concat([[0], behind[:-1]], 0)
         is_varied = tf.bitwise.bitwise_and(tf.bitwise.right_shift(entries, 7), 1)
         symbols = tf.bitwise.bitwise_and(entries, 127) + is_varied * variants
-        return find_matches(stream.replace(tf.where(is_char, symbols, stream.codes)), self._expression)
+        text = ascii_text(tf.where(is_char, symbols, _NO_CHARACTER))
+        marked = text_bytes(tf.strings.regex_replace(text, self._expression, bytes([_BEGIN]) + rb"\0" + bytes([_END])))
+        is_begin = tf.equal(marked, _BEGIN)
+        inside = tf.cumsum(tf.cast(is_begin, tf.int32) - tf.cast(tf.equal(marked, _END), tf.int32))
+        after_begin = tf.concat([[0], tf.cast(is_begin, tf.int32)], 0)[:-1]
+        flags = tf.boolean_mask(inside + 2 * after_begin, marked < 128)
+        return flags > 0, flags > 1
+
+
+def ascii_text(codes):
+    """One string `[1]` of all code points, int32 `[chars]` from 1 to 127."""
+    splits = tf.stack([0, tf.size(codes, tf.int64)])
+    return tf.raw_ops.UnicodeEncode(input_values=codes, input_splits=splits, output_encoding="UTF-8")
+
+
+def text_bytes(text):
+    """int32 `[bytes]` of a string `[1]`."""
+    return tf.cast(tf.io.decode_raw(text, tf.uint8)[0], tf.int32)

@@ -130,7 +130,6 @@ def test_codes_of_fast_bpe(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"normalization": True}, "must have normalization false"),
         ({"vocabulary": "a 1\nb@@\n"}, r"vocab\.txt must hold a token and its count a line\. Received: 'b@@'"),
         ({"vocabulary": "a 1\nb@@ 1\n"}, r"bpe\.codes must belong to vocab\.txt.* are not in the vocabulary, such as"),
         ({"tokenizer_class": "BertTokenizer"}, "read for PhobertTokenizer, BertweetTokenizer"),
