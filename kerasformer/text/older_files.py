@@ -4,6 +4,7 @@ Each function gives the object that `tokenizer.json` would hold, as `transformer
 """
 
 import pathlib
+import warnings
 
 from kerasformer.errors import InputError
 from kerasformer.text.components import byte_level_specification, read_json, read_merges
@@ -174,8 +175,14 @@ def fast_bpe(folder):
         "pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"\S+\n?"}, "behavior": "Removed", "invert": True},
     }
     if kind == "BertweetTokenizer" and settings.get("normalization"):
+        names = emoji_names()
+        if not names:
+            warnings.warn(
+                f"{folder} is read without names of emoji, which stay as they are: `pip install emoji==0.6.0` first.",
+                stacklevel=2,
+            )
         words = {
-            "normalizer": {"type": "TweetNormalizer", "emoji": emoji_names()},
+            "normalizer": {"type": "TweetNormalizer", "emoji": names},
             "pre_tokenizer": {"type": "WhitespaceSplit"},
         }
     specification = {

@@ -89,9 +89,7 @@ class TweetNormalizer:
         rows = sum(
             row * tf.cast(tf.equal(stream.codes, ord(char)), tf.int32) for row, char in enumerate(_PUNCTUATION, 1)
         )
-        stream = tf.cond(
-            tf.reduce_any(rows > 0), lambda: self._punctuation.apply(stream, rows), lambda: stream
-        )
+        stream = tf.cond(tf.reduce_any(rows > 0), lambda: self._punctuation.apply(stream, rows), lambda: stream)
         stream = _shorten(self._entities(stream))
         inside, begins = self._find_words(stream)
         return tf.cond(
@@ -111,9 +109,7 @@ class TweetNormalizer:
         # The first code point of a word makes room for a space and for what the word becomes.
         sizes = follows + tf.where(rows > 0, tf.gather(self._lengths, rows), 1)
         is_same = inside & tf.equal(tf.gather(rows, word_of), 0)
-        counts = tf.tensor_scatter_nd_update(
-            tf.cast(is_same | (stream.codes < 0), tf.int32), starts[:, None], sizes
-        )
+        counts = tf.tensor_scatter_nd_update(tf.cast(is_same | (stream.codes < 0), tf.int32), starts[:, None], sizes)
         chars, turns = copies(counts)
         turns -= tf.gather(tf.scatter_nd(starts[:, None], follows, tf.shape(begins)), chars)
         words = tf.gather(word_of, chars)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import kerasformer as kf
 from benchmarks.compare_tokenizers import code_points, read_texts
+from kerasformer.errors import InputError
 from kerasformer.text.stream import EDGE_CODE, decode
 from kerasformer.text.tweet_normalizer import TweetNormalizer, emoji_names
 from tests.fixtures.record_tweets import TEXTS, write
@@ -94,8 +95,18 @@ def test_names_of_an_installed_package(attribute, monkeypatch):
     setattr(package, attribute, {"😂": {}, "☺": {}, "👍🏽": {}})
     monkeypatch.setitem(sys.modules, "emoji", package)
     assert emoji_names() == {"😂": ":joy:", "\ufe0f": ""}
-    monkeypatch.setitem(sys.modules, "emoji", None)  # not installed
-    assert emoji_names() == {}
+
+
+def test_without_the_package(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "emoji", None)
+    with pytest.warns(UserWarning, match="is read without names of emoji.* `pip install emoji==0.6.0`"):
+        found = kf.text.Tokenizer.from_folder(folder)
+    assert found.specification["normalizer"] == {"type": "TweetNormalizer", "emoji": {}}
+
+
+def test_names_of_what_is_no_character():
+    with pytest.raises(InputError, match=r"`emoji` must name single characters\. Received: 'ab'"):
+        TweetNormalizer({"ab": ":ab:"})
 
 
 def test_characters_are_those_of_the_installed_package():
