@@ -236,7 +236,7 @@ class TextClassifier(Task):
         logits = tf.cast(core(self.model_inputs(windows.inputs))["logits"], tf.float32)
         scores = logits if self.is_regression else self._scores(logits)
         join = tf.math.segment_mean if self.windows == "mean" else tf.math.segment_max
-        joined = tf.ensure_shape(join(scores, windows.owners), logits.shape)
+        joined = tf.ensure_shape(join(scores, windows.owners), [None, *logits.shape[1:]])
         if self.is_regression:
             return {"logits": joined}
         joined = tf.clip_by_value(joined, 1e-12, 1.0 - 1e-7)
