@@ -2,7 +2,7 @@
 a second, measured in turn, and BLEU.
 
     python recipes/translate.py ... --vocabulary-map 50
-    python -m benchmarks.vocabulary_map --task work/translate/task --test test.jsonl.gz
+    python -m benchmarks.vocabulary_map --task work/translate/task --test test.jsonl.gz --validation valid.jsonl.gz
 
 Ours goes from text to text, through the export's signature; CTranslate2 gets token ids and gives token ids. Both search
 with the task's number of beams and its length penalty, which CTranslate2 applies to the length itself.
@@ -41,7 +41,7 @@ class Arguments:
 
     Attributes:
         task: folder of a saved Translator with a vocabulary map.
-        test: source of pairs; int8 sees the ranges of its values in the first 256.
+        test, validation: sources of pairs; the latter shows int8 the ranges of its values.
         source, target: languages, as the fields are named.
         batch: sentences a call, in the order of the source.
         precision: of ours.
@@ -53,6 +53,7 @@ class Arguments:
 
     task: Path
     test: str
+    validation: str
     source: str = "en"
     target: str = "de"
     batch: int = 32
@@ -67,23 +68,23 @@ def main(arguments: Arguments) -> None:
     import kerasformer as kf
 
     warn_if_busy()
-    pairs = kf.data.load_translation(arguments.test, arguments.source, arguments.target)
+    test, validation = (
+        kf.data.load_translation(source, arguments.source, arguments.target)
+        for source in (arguments.test, arguments.validation)
+    )
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or Path(scratch)
         if not (folder / "weights.npz").is_file():
-            run_alone(_OURS, "prepare", arguments.task, folder, list(pairs.texts), list(pairs.pairs))
-        workers = {}
-        for has_map in (False, True):
-            for name in arguments.precision:
-                workers[f"kerasformer {name}", has_map] = Worker(
-                    _OURS, "load", folder, arguments.threads, name, has_map
-                )
-            for name in () if missing_for(_CTRANSLATE2) else ("float32", "int8"):
-                options = {"compute_type": name, "has_map": has_map}
-                workers[f"CTranslate2 {name}", has_map] = Worker(
-                    _CTRANSLATE2, "load_trained", folder, arguments.threads, **options
-                )
-        report(arguments, folder, workers, list(pairs.pairs))
+            run_alone(_OURS, "prepare", arguments.task, folder, list(test.texts), validation, arguments.precision)
+        systems = {f"kerasformer {name}": (_OURS, name) for name in arguments.precision}
+        if not missing_for(_CTRANSLATE2):
+            systems |= {f"CTranslate2 {name}": (_CTRANSLATE2, name) for name in ("float32", "int8")}
+        workers = {
+            (title, has_map): Worker(module, "load_trained", folder, arguments.threads, name, has_map)
+            for title, (module, name) in systems.items()
+            for has_map in (False, True)
+        }
+        report(arguments, folder, workers, list(test.pairs))
         for worker in workers.values():
             worker.close()
     print(f"\n{surroundings(DISTRIBUTIONS, arguments.threads)}; {arguments.repetitions} repetitions in turn.")
@@ -111,29 +112,24 @@ def report(arguments: Arguments, folder: Path, workers: dict[tuple[str, bool], W
     print(f"\nBest / median:\n\n{markdown_table(headers, rows)}")
 
 
-def prepare(saved: Path, folder: Path, texts: list[str], references: list[str]) -> None:
+def prepare(saved: Path, folder: Path, texts: list[str], validation, precisions: tuple[Precision, ...]) -> None:
     """Writes `float32`, `float32-map` and so on, exports, and what the peer reads."""
-    import tensorflow as tf
-
     import kerasformer as kf
 
     folder.mkdir(parents=True, exist_ok=True)
     task = kf.load(saved)
     if task.vocabulary_map is None:
         raise SystemExit(f"{saved} has no vocabulary map: train it with --vocabulary-map.")
-    shown = {"text": texts[:256], "text_pair": references[:256]}
-    data = tf.data.Dataset.from_tensor_slices((shown, shown["text_pair"])).batch(32)
-    for precision in PRECISIONS:
+    data = kf.data.batches(validation, 32)
+    for precision in precisions:
         for ending, vocabulary_map in (("", None), ("-map", task.vocabulary_map)):
             made = task.with_vocabulary_map(vocabulary_map)
             kf.serving.export(made, folder / f"{precision}{ending}", precision=precision, data=data)
     # The peer knows tokens by their ids.
     names = {piece: str(token) for token, piece in enumerate(task.tokenizer.vocabulary)}
-    pieces = task.vocabulary_map.pieces.items()
-    of_ids = {names[source]: tuple(names[piece] for piece in found) for source, found in pieces}
-    kf.tasks.VocabularyMap(tuple(names[piece] for piece in task.vocabulary_map.always), of_ids).save(
-        folder / "vmap.txt"
-    )
+    always, pieces = task.vocabulary_map.always, task.vocabulary_map.pieces
+    of_ids = {names[source]: tuple(names[piece] for piece in found) for source, found in pieces.items()}
+    kf.tasks.VocabularyMap(tuple(names[piece] for piece in always), of_ids).save(folder / "vmap.txt")
     settings = {name: getattr(task, name) for name in ("beam_size", "length_penalty")}
     settings["epsilon"] = task.transformer.config.decoder.blocks[0].norm.epsilon
     settings["sources"] = [[*row, task.tokenizer.end_id] for row in task.tokenizer.tokenize(texts).to_list()]
@@ -143,7 +139,7 @@ def prepare(saved: Path, folder: Path, texts: list[str], references: list[str]) 
     write_weights(task.transformer, folder)
 
 
-def load(folder: Path, threads: int, precision: str, has_map: bool) -> Callable[[np.ndarray], list[str]]:
+def load_trained(folder: Path, threads: int, precision: str, has_map: bool) -> Callable[[np.ndarray], list[str]]:
     """Opens an export as TensorFlow Serving does: from places of N sources to their translations."""
     from benchmarks.saved_model import open_signature
 

@@ -36,17 +36,19 @@ def load(folder: Path, threads: int, beam: int, compute_type: str) -> Callable[[
 
 
 def load_trained(folder: Path, threads: int, compute_type: str, has_map: bool) -> Callable[[np.ndarray], list]:
-    """From places of N sources to the token ids of their translations; `benchmarks.vocabulary_map`."""
+    """From places of N sources to the token ids of their translations, for `benchmarks.vocabulary_map`."""
     settings = json.loads((folder / "settings.json").read_text())
     translator, names = open_translator(folder, threads, compute_type, settings["epsilon"], folder / "vmap.txt")
     rows = [[names[token] for token in row] for row in settings["sources"]]
 
     def translate(places):
+        sources = [rows[place] for place in places]
         found = translator.translate_batch(
-            [rows[place] for place in places],
+            sources,
             beam_size=settings["beam_size"],
             length_penalty=settings["length_penalty"],
             max_batch_size=0,
+            max_decoding_length=max(map(len, sources)) + 50,
             use_vmap=has_map,
         )
         return [[int(token) for token in result.hypotheses[0]] for result in found]

@@ -93,7 +93,7 @@ def test_a_map_of_all_pieces_changes_nothing_and_one_of_few_does(task, mapped):
 
 @pytest.mark.parametrize(
     "precision",
-    ["float32", "int8", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("bfloat16", "int8_storage"))],
+    ["int8", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("float32", "bfloat16", "int8_storage"))],
 )
 def test_exports(mapped, precision, tmp_path):
     mapped.save(tmp_path / "task")
@@ -117,13 +117,19 @@ def test_exports(mapped, precision, tmp_path):
         assert allowed[row, tokens[: said["lengths"][row]]].all()
 
 
-def test_an_output_table_of_its_own(task):
+def test_two_vocabularies_and_an_output_table_of_its_own(task):
+    target = kf.text.SentencePieceTokenizer(kf.text.learn_sentencepiece(TARGETS, 310, kind="bpe"), max_length=20)
     sizes = {"hidden_dim": 16, "num_encoder_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "intermediate_dim": 16}
-    config = kf.models.TransformerConfig(task.tokenizer.vocabulary_size, tie_embeddings=False, **sizes)
-    untied = kf.tasks.Translator(kf.models.transformer(config), task.tokenizer, beam_size=2)
-    everything = untied.with_vocabulary_map(VocabularyMap(tuple(task.tokenizer.vocabulary), {}))
-    plain, whole = (made.translate(SOURCES[:3], max_length=6) for made in (untied, everything))
-    np.testing.assert_allclose(whole["score"], plain["score"], atol=1e-4)
+    vocabularies = (task.tokenizer.vocabulary_size, target.vocabulary_size)
+    model = kf.models.transformer(kf.models.TransformerConfig(*vocabularies, tie_embeddings=False, **sizes))
+    plain = kf.tasks.Translator(model, task.tokenizer, target_tokenizer=target, beam_size=2)
+    whole = plain.with_vocabulary_map(VocabularyMap(tuple(target.vocabulary), {}))
+    found, expected = (made.translate(SOURCES[:3], max_length=6) for made in (whole, plain))
+    assert found["translation"].tolist() == expected["translation"].tolist()
+    np.testing.assert_allclose(found["score"], expected["score"], atol=1e-4)
+    learned = learn_vocabulary_map(plain, SOURCES, TARGETS, size=2, always=1)
+    assert set(learned.pieces["▁cat"]) <= set(target.vocabulary)
+    assert plain.with_vocabulary_map(learned).translate(["cat"])["translation"].shape == (1,)
 
 
 def test_words_that_are_always_together_translate_each_other():
