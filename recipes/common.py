@@ -295,6 +295,7 @@ def finish(flags, task, results, show=None, validation=None):
             flags.export,
             precision=flags.export_precision,
             data=validation,
+            metrics=results.get("validation") if flags.precision == "float32" else None,
             max_loss=flags.max_loss,
             tell=lambda *found: say(kf.serving.describe_choice(*found, flags.max_loss)),
         )

@@ -25,19 +25,20 @@ from kerasformer.tasks import TextClassifier
 CARD, PAGE = "assets.extra/card.json", "MODEL_CARD.md"
 
 
-def measured_figures(task, precision, plan, data):
+def measured_figures(task, precision, plan, data, metrics=None):
     """The metrics of a task in the precision that is published; of a classifier with intervals and calibration.
 
     Args:
         task, precision: as in `publish`; plan: of `plan_for`.
         data: batches of labelled examples.
+        metrics: those of the data in this precision, or None where they are unknown.
 
     Returns:
         `{"texts": number of examples or None, "figures": {name: {"value", "low", "high"}}, "calibration": … or None}`;
         without "low" and "high" where no interval was computed.
     """
     if not isinstance(task, TextClassifier):
-        found = metrics_in(task, precision, plan, data)
+        found = metrics or metrics_in(task, precision, plan, data)
         return {
             "texts": None,
             "figures": {name: {"value": value} for name, value in found.items()},

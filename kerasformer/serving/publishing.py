@@ -24,6 +24,7 @@ def publish(
     precision: str = "float32",
     data: tf.data.Dataset | None = None,
     data_source: str | None = None,
+    metrics: dict[str, float] | None = None,
     max_loss: float = 0.005,
     machine: str | None = None,
     tell: Callable[[list[Measured], str], object] | None = None,
@@ -43,6 +44,8 @@ def publish(
         data: batches of labelled examples, such as the validation data, for "int8" and "auto" (see `export`) and for
             the figures in the model card.
         data_source: where `data` are from, for the model card.
+        metrics: what `Trainer.evaluate` returned for `data` in float32, where that is known: a model that is published
+            in float32 is then not evaluated again, unless it is a classifier, whose card also has its calibration.
         max_loss, machine: see `choose_precision`.
         tell: with "auto" called with what was measured, and with what was chosen.
         explain: as in `export`: the method of the signature `explain`.
@@ -68,7 +71,8 @@ def publish(
             tell(measured, precision)
     else:
         plan = plan_for(task, precision, data)
-    figures = None if data is None else measured_figures(task, precision, plan, data)
+    known = metrics if precision == "float32" else None
+    figures = None if data is None else measured_figures(task, precision, plan, data, known)
     explanation = None if explain is None else measured_explanation(task, explain, data)
     if not is_url(base_folder):
         pathlib.Path(base_folder).mkdir(parents=True, exist_ok=True)

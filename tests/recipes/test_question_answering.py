@@ -90,7 +90,8 @@ def test_trains_reports_saves_and_publishes(run):
     task = kf.load(folder / "work" / "task")
     assert task.no_answer_threshold == metrics["validation"]["best_threshold"]
     assert task.predict(["who left", "what ."], [CONTEXT] * 2)["answer"].tolist() == ["bob", ""]
-    assert (folder / "models" / "mine" / "1" / "saved_model.pb").is_file()
+    card = json.loads((folder / "models" / "mine" / "1" / "assets.extra" / "card.json").read_text())
+    assert {name: figure["value"] for name, figure in card["figures"].items()} == metrics["validation"]
     assert "8 answers are not at their offset, moved to their nearest occurrence" in shown
     assert "question 1" in shown
 
