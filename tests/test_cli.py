@@ -1,14 +1,11 @@
 """The command `kerasformer`, in this process and in a terminal."""
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
 
 import pytest
 from commands import run
+from terminal import run_in_terminal
 
 import kerasformer as kf
 from kerasformer.cli import main
@@ -113,27 +110,12 @@ def test_help_has_examples(capsys, command):
 def test_in_a_terminal_it_shows_progress(saved, tmp_path):
     """Drawing fails in ways that a pipe does not show."""
     (tmp_path / "texts.txt").write_text("good\nbad\n")
-    arguments = ["predict", saved / "models" / "mine" / "1", "--input", tmp_path / "texts.txt"]
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kerasformer", *map(str, arguments), "--output", str(tmp_path / "answers.jsonl")],
-        stdout=slave,
-        stderr=slave,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
-    )
-    os.close(slave)
-    drawn = b""
-    try:
-        while chunk := os.read(master, 4096):
-            drawn += chunk
-    except OSError:  # the terminal is closed
-        pass
-    finally:
-        os.close(master)
-    assert process.wait(60) == 0
-    assert b"answering" in drawn
-    assert b"2 answers in" in drawn
-    assert b"Traceback" not in drawn
+    files = ["--input", tmp_path / "texts.txt", "--output", tmp_path / "answers.jsonl"]
+    code, drawn, _ = run_in_terminal("-m", "kerasformer", "predict", saved / "models" / "mine" / "1", *files)
+    assert code == 0, drawn[-2000:]
+    assert "answering" in drawn
+    assert "2 answers in" in drawn
+    assert "Traceback" not in drawn
 
 
 def test_another_task_with_lists_in_its_records(capsys, tmp_path):

@@ -1,18 +1,19 @@
 """What an extra brings is imported where it is used; without it, one line names the extra."""
 
-import subprocess
-import sys
-
+import fresh
 import pytest
 
-# Imports of the named modules fail as where they are not installed.
+# Imports of the named modules fail as where they are not installed; what Keras has imported of them is forgotten.
 WITHOUT = """
 import sys
+absent = {names!r}.split()
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {names!r}.split():
+        if name.split(".")[0] in absent:
             raise ModuleNotFoundError("No module named " + repr(name), name=name)
 sys.meta_path.insert(0, Absent())
+for name in [name for name in sys.modules if name.split(".")[0] in absent]:
+    del sys.modules[name]
 import numpy as np
 import kerasformer as kf
 """
@@ -21,7 +22,7 @@ EXTRAS = "tensorflow_datasets pyarrow tyro matplotlib sacrebleu rouge_score skle
 
 def run_without(code, names=EXTRAS):
     program = WITHOUT.format(names=names) + code
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    return fresh.run("-c", program)
 
 
 def test_training_needs_no_extra(tmp_path):

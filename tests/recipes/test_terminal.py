@@ -2,10 +2,11 @@
 
 import itertools
 import json
+import os
 import pathlib
 import re
-import sys
 
+import fresh
 import pytest
 from terminal import run_in_terminal
 
@@ -62,7 +63,7 @@ def shown(tiny, tmp_path_factory, request):
         for name in names
     }
     recipes = json.dumps({str(RECIPES / f"{name}.py"): arguments[name] for name in names})
-    code, text, chunks = run_in_terminal([sys.executable, "-c", PROGRAM, recipes], timeout=600)
+    code, text, chunks = run_in_terminal("-c", PROGRAM, recipes, timeout=600)
     assert code == 0, text[-3000:]
     assert "Traceback" not in text
     ends = list(itertools.accumulate(len(chunk) for _, chunk in chunks))
@@ -100,17 +101,36 @@ def check(name, arguments, text, workdir, tiny):
     assert json.loads((workdir / "metrics.json").read_text())["validation"]
 
 
+# The demo starts the recipe as a process: here a fork, and so are those that measure and check its exports.
+RECIPE = """
+import runpy, sys
+import fresh
+from kerasformer.serving import checking
+checking.subprocess = fresh.CHECKS
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+DEMO = """
+import os, pathlib, sys, types
+import demo, fresh
+_, recipe, folder, *arguments = sys.argv
+demo.WORKDIR, demo.MODELS = pathlib.Path(folder, "w"), pathlib.Path(folder, "models")
+
+def run(command):
+    process = fresh.Process("-c", recipe, *command[1:], terminal=os.ttyname(0))
+    return types.SimpleNamespace(returncode=process.wait())
+
+demo.subprocess = types.SimpleNamespace(run=run)
+demo.main(arguments)
+"""
+
+
 def test_the_demo_on_a_terminal(tiny, tmp_path):
     """The demo trains by the sentiment recipe, in a process that has the terminal, publishes and asks."""
     arguments = ["--epochs", "1", "--init", tiny]
-    program = f"""
-import pathlib, sys
-sys.path.insert(0, {str(RECIPES)!r})
-import demo
-demo.WORKDIR, demo.MODELS = pathlib.Path({str(tmp_path)!r}) / "w", pathlib.Path({str(tmp_path)!r}) / "models"
-demo.main({arguments!r})
-"""
-    code, shown, chunks = run_in_terminal([sys.executable, "-c", program], timeout=500)
+    paths = [str(RECIPES), os.path.dirname(fresh.__file__), os.environ.get("PYTHONPATH", "")]
+    env = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    code, shown, chunks = run_in_terminal("-c", DEMO, RECIPE, tmp_path, *arguments, env=env, timeout=500)
     assert code == 0, shown[-3000:]
     assert chunks[0][1].startswith("training a classifier of reviews")
     check("sentiment", arguments, shown, tmp_path / "w", tiny)

@@ -5,31 +5,26 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 
+import fresh
 import pytest
 
 from kerasformer.serving.client import Client
 from kerasformer.serving.errors import ServingError
 
-COMMAND = [sys.executable, "-m", "kerasformer", "serve"]
+COMMAND = ("-m", "kerasformer", "serve")
 
 
 def run(*arguments):
     """Exit code, and all that the command prints."""
-    result = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    result = fresh.run(*COMMAND, *arguments, timeout=60)
     return result.returncode, result.stdout + result.stderr
 
 
 def test_a_server_from_start_to_signal(saved):
-    process = subprocess.Popen(
-        [*COMMAND, str(saved), "--rest-port", "0", "--grpc-port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    process = fresh.Process(*COMMAND, saved, "--rest-port", "0", "--grpc-port", "0", piped=True)
     try:
         lines = [process.stdout.readline()]
         while not lines[-1].startswith("  curl"):
@@ -79,12 +74,7 @@ def test_a_server_from_start_to_signal(saved):
 
 def test_a_request_without_an_end_does_not_hold_up_the_end(saved):
     """Its client gave up after 0.05 s; TensorFlow still computes it."""
-    process = subprocess.Popen(
-        [*COMMAND, str(saved), "--rest-port", "0", "--grpc-port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    process = fresh.Process(*COMMAND, saved, "--rest-port", "0", "--grpc-port", "0", piped=True)
     try:
         port = re.search(r"gRPC on 127.0.0.1:(\d+)", process.stdout.readline())[1]
         with Client(f"127.0.0.1:{port}", model="small", timeout=0.05) as client:

@@ -1,9 +1,8 @@
 """A tokenizer in a SavedModel, loaded by a process that knows only TensorFlow and TensorFlow Text."""
 
 import json
-import subprocess
-import sys
 
+import fresh
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from wordpiece_reference import hard_vocabulary
@@ -50,13 +49,7 @@ def test_saved_model_in_a_fresh_process(tmp_path):
     functions = {"inputs": inputs, "offsets": offsets, "texts": texts}
     tf.saved_model.save(module, str(tmp_path), signatures=functions)
 
-    answer = subprocess.run(
-        [sys.executable, "-c", LOADER, str(tmp_path), json.dumps(TEXTS)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    answer = fresh.run("-c", LOADER, tmp_path, json.dumps(TEXTS), timeout=300)
     assert answer.returncode == 0, answer.stderr[-2000:]
     received = json.loads(answer.stdout.splitlines()[-1])
     expected = tokenizer(TEXTS, TEXTS, max_length=30)

@@ -6,9 +6,8 @@ import fresh
 import numpy as np
 import pytest
 
-from kerasformer.training import launch
-
-PROGRAM = str(pathlib.Path(__file__).with_name("equality_program.py"))
+PROGRAM = pathlib.Path(__file__).with_name("equality_program.py")
+LAUNCH = pathlib.Path(fresh.__file__).with_name("forked_launch.py")
 # Each way, and that of one device which it must equal.
 WAYS = {
     "plain": "plain",
@@ -18,14 +17,14 @@ WAYS = {
     "dropout": "dropout",
     "dropout_microbatches": "dropout",
     "two_means_microbatches": "two_means",
-    "two_means_xla": "two_means",
+    "two_means_few_xla": "two_means_few",
     "translator": "translator",
     "weights": "weights",
     "weights_microbatches": "weights",
 }
 # Each way is traced anew on every device. In `make test` every option and kind of loss is in one of them.
 FEW = {
-    "two_replicas": ["steps", "dropout", "two_means_xla"],
+    "two_replicas": ["steps", "dropout", "two_means_few_xla"],
     "two_workers": ["translator", "weights_microbatches"],
 }
 CASES = [
@@ -36,7 +35,7 @@ CASES = [
 
 
 def run(*command):
-    process = fresh.run(*command)
+    process = fresh.run_script(*command)
     assert process.returncode == 0, process.stderr[-3000:]
 
 
@@ -54,21 +53,21 @@ def ways(request):
 def one_device(tmp_path_factory, ways):
     path = tmp_path_factory.mktemp("one") / "weights.npz"
     of_all = {WAYS[way] for chosen in ways.values() for way in chosen}
-    run(PROGRAM, "one", str(path), *sorted(of_all | {"adamw", "dropout"}))
+    run(PROGRAM, "one", path, *sorted(of_all | {"adamw", "dropout"}))
     return dict(np.load(path))
 
 
 @pytest.fixture(scope="module")
 def two_replicas(tmp_path_factory, ways):
     path = tmp_path_factory.mktemp("mirrored") / "weights.npz"
-    run(PROGRAM, "mirrored", str(path), *ways["two_replicas"])
+    run(PROGRAM, "mirrored", path, *ways["two_replicas"])
     return [dict(np.load(path))]
 
 
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory, ways):
     folder = tmp_path_factory.mktemp("workers")
-    run(launch.__file__, "--workers", "2", PROGRAM, "workers", str(folder / "weights.npz"), *ways["two_workers"])
+    run(LAUNCH, "--workers", "2", PROGRAM, "workers", folder / "weights.npz", *ways["two_workers"])
     return [dict(np.load(folder / f"weights_{index}.npz")) for index in (0, 1)]
 
 

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import pathlib
 import resource
 import subprocess
 import sys
 
+import fresh
 import keras
 import numpy as np
 import pytest
@@ -140,7 +142,7 @@ def test_a_disk_that_is_full_loses_nothing(tmp_path):
     save_checkpoint(tmp_path, 1, variables, {"place": 1})
     code = f"""
 import resource, signal, sys
-sys.path.insert(0, {str(__file__).rpartition("/")[0]!r})
+sys.path[:0] = {[str(pathlib.Path(file).parent) for file in (__file__, fresh.__file__)]!r}
 import test_faults as t
 from kerasformer.errors import one_line_errors
 model = t.make_model(seed=2)
@@ -223,8 +225,7 @@ def test_steps_end_in_the_middle_of_an_epoch():
 
 
 def test_a_data_service_prepares_the_batches():
-    command = [sys.executable, "-m", "kerasformer.training.data_service", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = fresh.Process("-m", "kerasformer.training.data_service", "--port", "0", piped=True)
     try:
         address = process.stdout.readline().split()[0]
         assert address.startswith("grpc://")

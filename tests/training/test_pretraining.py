@@ -5,9 +5,8 @@ import pathlib
 import fresh
 import numpy as np
 
-from kerasformer.training import launch
-
-PROGRAM = str(pathlib.Path(__file__).with_name("pretraining_program.py"))
+PROGRAM = pathlib.Path(__file__).with_name("pretraining_program.py")
+LAUNCH = pathlib.Path(fresh.__file__).with_name("forked_launch.py")
 
 
 def test_killed_workers_end_as_one_undisturbed(tmp_path):
@@ -20,15 +19,15 @@ def test_killed_workers_end_as_one_undisturbed(tmp_path):
     text.write_text("\n\n".join(documents))
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one = fresh.run(PROGRAM, str(tmp_path / "one"), str(text))
+    one = fresh.run(PROGRAM, tmp_path / "one", text)
     assert one.returncode == 0, one.stderr[-3000:]
-    workers = [launch.__file__, "--workers", "2", PROGRAM, str(tmp_path / "two"), str(text)]
-    killed = fresh.run(*workers, "11")
+    workers = [LAUNCH, "--workers", "2", PROGRAM, tmp_path / "two", text]
+    killed = fresh.run_script(*workers, "11")
     assert killed.returncode != 0
     assert not (tmp_path / "two" / "weights.npz").exists()
     steps = sorted(path.name for path in (tmp_path / "two" / "checkpoints").glob("step-*"))
-    assert steps[-1].endswith("9"), steps
-    finished = fresh.run(*workers)
+    assert steps[-1:] == ["step-00000009"], (steps, killed.stderr[-3000:])
+    finished = fresh.run_script(*workers)
     assert finished.returncode == 0, finished.stderr[-3000:]
     expected, found = (np.load(tmp_path / name / "weights.npz") for name in ("one", "two"))
     assert len(expected.files) > 20

@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-import sys
 
 import fresh
 import pytest
@@ -11,12 +10,12 @@ from terminal import run_in_terminal
 
 from kerasformer.training import ProgressBar
 
-PROGRAM = [sys.executable, str(pathlib.Path(__file__).with_name("progress_program.py"))]
+PROGRAM = pathlib.Path(__file__).with_name("progress_program.py")
 
 
 @pytest.mark.parametrize("length", ["known", "unknown"])
 def test_the_bar_moves_on_a_terminal_from_the_first_batch_on(length):
-    code, shown, _ = run_in_terminal([*PROGRAM, length])
+    code, shown, _ = run_in_terminal(PROGRAM, length)
     assert code == 0, shown[-2000:]
     assert "Traceback" not in shown
     # Epochs of 2, 3 and 4 steps, each with its own total.
@@ -33,7 +32,7 @@ def test_the_bar_moves_on_a_terminal_from_the_first_batch_on(length):
 @pytest.mark.parametrize("where", ["file", "dumb terminal"])
 def test_plain_lines_without_cursor_control(where):
     if where == "file":
-        done = fresh.run(PROGRAM[1])
+        done = fresh.run(PROGRAM)
         code, shown = done.returncode, done.stderr
     else:
         code, shown, _ = run_in_terminal(PROGRAM, env={"TERM": "dumb"})

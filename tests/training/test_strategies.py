@@ -2,9 +2,8 @@
 
 import json
 import socket
-import subprocess
-import sys
 
+import fresh
 import pytest
 import tensorflow as tf
 
@@ -89,8 +88,7 @@ def test_a_taken_port_is_named(monkeypatch):
 def launch(tmp_path, code, workers=2):
     script = tmp_path / "script.py"
     script.write_text(code)
-    command = [sys.executable, "-m", "kerasformer.training.launch", "--workers", str(workers), str(script), "x", "--y"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+    return fresh.run("-m", "kerasformer.training.launch", "--workers", workers, script, "x", "--y", timeout=240)
 
 
 def test_launch_gives_each_worker_its_place(tmp_path):
@@ -113,7 +111,6 @@ def test_launch_ends_the_others_when_one_fails(tmp_path):
 
 
 def test_launch_names_a_script_that_is_not_there(tmp_path):
-    command = [sys.executable, "-m", "kerasformer.training.launch", str(tmp_path / "none.py")]
-    process = subprocess.run(command, capture_output=True, text=True)
+    process = fresh.run("-m", "kerasformer.training.launch", tmp_path / "none.py")
     assert process.returncode == 2
     assert "none.py" in process.stderr.splitlines()[-1]
