@@ -45,6 +45,9 @@ def test_check(capsys, saved):
     assert "_QuantizedMatMul" not in out
     assert re.search(r"On this machine: one text [\d.]+ ms, a batch of 32 [\d.]+ ms", out)
     assert "classify: inputs string [-1]" in out
+    code, _, err = run(capsys, "check", saved / "models" / "mine")
+    assert code == 1
+    assert f"It has the versions {saved / 'models' / 'mine' / '1'}." in err
 
 
 def test_predict_is_the_same_from_a_task_and_from_a_version(capsys, saved, tmp_path):

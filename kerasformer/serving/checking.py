@@ -59,7 +59,9 @@ def check(folder, *, timeout=600):
 
 def _check(folder, timeout):
     if not (folder / "saved_model.pb").is_file():
-        raise InputError(f"A SavedModel's folder holds saved_model.pb. Not found in: {folder}")
+        versions = [str(found.parent) for found in sorted(folder.glob("*/saved_model.pb"))]
+        hint = f" It has the versions {', '.join(versions)}." if versions else ""
+        raise InputError(f"A SavedModel's folder holds saved_model.pb. Not found in: {folder}.{hint}")
     requests = [_encode(*asked(log)) for log in read_warmup(folder)]
     try:
         result = run_alone(_PROCESS, requests, timeout, folder.absolute())
