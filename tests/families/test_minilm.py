@@ -32,9 +32,9 @@ def computed():
     pairs = tuple(zip(*mixed["pairs"], strict=True))
     rows = []
     for texts, seconds in ((mixed["texts"], None), pairs):
-        for start in range(0, len(texts), 40):
-            batch = list(texts[start : start + 40])
-            inputs = tokenizer(batch, None if seconds is None else list(seconds[start : start + 40]))
+        for start in range(0, len(texts), 8):
+            batch = list(texts[start : start + 8])
+            inputs = tokenizer(batch, None if seconds is None else list(seconds[start : start + 8]))
             outputs = encoder(inputs)
             for row in range(len(batch)):
                 length = int(inputs["padding_mask"][row].numpy().sum())
