@@ -13,15 +13,17 @@ demo: $(VENV)/installed
 serve: $(VENV)/installed
 	$(BIN)/python -m kerasformer serve $(MODELS)
 
-# In three turns: with oneDNN, TensorFlow keeps the most memory that the tensors of a process took.
+# In four turns: with oneDNN, TensorFlow keeps the most memory that the tensors of a process took.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 FIRST := tests/data tests/recipes tests/training
 SECOND := tests/explain tests/serving tests/tasks
+THIRD := tests/decoding tests/families tests/layers tests/models
 
 test: $(VENV)/installed lint
 	$(PYTEST) $(FIRST)
 	$(PYTEST) $(SECOND)
-	$(PYTEST) tests $(addprefix --ignore=,$(FIRST) $(SECOND))
+	$(PYTEST) $(THIRD)
+	$(PYTEST) tests $(addprefix --ignore=,$(FIRST) $(SECOND) $(THIRD))
 
 # The pages in docs/, with an API reference from docstrings.
 docs: $(VENV)/documentation
