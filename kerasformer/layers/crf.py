@@ -32,7 +32,7 @@ def _scan(logits, mask, transitions, reduce, reverse=False):
         logits: float32 `[B, L, C + 1]`.
         mask: bool `[B, L]`.
         transitions: float32 `[C + 1, C + 1]`.
-        reduce: of `[B, from, to]` over `from`, `tf.reduce_logsumexp` or `tf.reduce_max`.
+        reduce: of `[B, from, to]` over `from`: `tf.reduce_logsumexp`, `_relative_logsumexp` or `tf.reduce_max`.
 
     Returns:
         float32 `[L, B, C + 1]`, after each step, and `[B, C + 1]`, after the last.
@@ -49,6 +49,12 @@ def _scan(logits, mask, transitions, reduce, reverse=False):
 
     _, last, states = tf.while_loop(lambda done, *_: done < length, step, (tf.constant(0), start, states))
     return states.stack(), last
+
+
+def _relative_logsumexp(scores, axis):
+    """Less the largest of them: they do not grow with the sequence, nor do their rounding errors."""
+    sums = tf.reduce_logsumexp(scores, axis)
+    return sums - tf.reduce_max(sums, -1, keepdims=True)
 
 
 def crf_log_partition(logits, mask, transitions):
@@ -83,12 +89,10 @@ def crf_score(logits, tags, mask, transitions):
 def crf_marginals(logits, mask, transitions):
     """The probability of each tag at each step, float32 `[B, L, C]` (the forward-backward algorithm)."""
     logits, mask = _with_boundary(logits, mask)
-    forward, last = _scan(logits, mask, transitions, tf.reduce_logsumexp)
-    backward, _ = _scan(logits, mask, tf.transpose(transitions), tf.reduce_logsumexp, reverse=True)
-    partition = tf.reduce_logsumexp(last + transitions[:, 0], axis=1)
+    forward, _ = _scan(logits, mask, transitions, _relative_logsumexp)
+    backward, _ = _scan(logits, mask, tf.transpose(transitions), _relative_logsumexp, reverse=True)
     # Both hold the step's own logit.
-    log_probability = tf.transpose(forward + backward, [1, 0, 2]) - logits - partition[:, None, None]
-    return tf.exp(tf.minimum(log_probability, 0.0))[:, :-1, 1:]
+    return tf.nn.softmax(tf.transpose(forward + backward, [1, 0, 2]) - logits)[:, :-1, 1:]
 
 
 def crf_decode(logits, mask, transitions):

@@ -53,6 +53,23 @@ def test_against_all_sequences(chain):
     assert not decoded[~MASK].any()
 
 
+def test_the_marginals_of_a_long_sequence_are_exact():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 4, [1, 200, TAGS]).astype("float32")
+    transitions = random.normal(0, 4, [TAGS + 1, TAGS + 1]).astype("float32")
+    forward, backward = [np.exp(transitions[0, 1:].astype("float64"))], [np.exp(transitions[1:, 0].astype("float64"))]
+    factors, moves = np.exp(logits[0].astype("float64")), np.exp(transitions[1:, 1:].astype("float64"))
+    for here, following in zip(factors, factors[::-1], strict=True):
+        forward.append((forward[-1] * here) @ moves)
+        backward.append(moves @ (backward[-1] * following))
+        forward[-1] /= forward[-1].sum()
+        backward[-1] /= backward[-1].sum()
+    expected = np.array(forward[:-1]) * factors * np.array(backward[-2::-1])
+    expected /= expected.sum(-1, keepdims=True)
+    marginals = crf_marginals(logits, np.ones([1, 200], bool), transitions)
+    np.testing.assert_allclose(marginals[0], expected, atol=2e-6)
+
+
 def test_score_of_given_tags(chain):
     logits, transitions = chain
     tags = np.random.default_rng(0).integers(0, TAGS, MASK.shape).astype("int32")
