@@ -206,10 +206,9 @@ def _publish(options):
     if options.int8 == "storage":
         precision = "int8_storage"
     load_tensorflow()
-    from kerasformer.serving.precision import describe_choice
     from kerasformer.serving.publishing import publish
 
-    measured = []
+    choices = []
     with doing(f"loading {options.folder}") as status:
         task = _load_task(options.folder, options)
         status(f"exporting and checking {type(task).__name__}")
@@ -223,11 +222,9 @@ def _publish(options):
             max_loss=options.max_loss,
             machine=options.machine,
             explain=options.explain,
-            tell=lambda *found: measured.append(found),
+            tell=choices.append,
         )
-    for found in measured:
-        print(describe_choice(*found, options.max_loss))
-    print(version)
+    print(*choices, version, sep="\n")
 
 
 def _check(options):

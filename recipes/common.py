@@ -297,7 +297,7 @@ def finish(flags, task, results, show=None, validation=None):
             data=validation,
             metrics=results.get("validation") if flags.precision == "float32" else None,
             max_loss=flags.max_loss,
-            tell=lambda *found: say(kf.serving.describe_choice(*found, flags.max_loss)),
+            tell=say,
         )
         say(f"published {folder}")
     # Last of all: a publication that fails is not worth training again.

@@ -9,7 +9,7 @@ import tensorflow as tf
 from kerasformer._compat import flatten_layers
 from kerasformer.errors import InputError
 from kerasformer.layers import MultiHeadAttention, TransformerEmbedding
-from kerasformer.tasks.task import find_layer
+from kerasformer.tasks.encoder_outputs import find_layer
 
 
 class Functions(NamedTuple):

@@ -13,7 +13,7 @@ from kerasformer.serving.card import card_of, measured_figures, write_card
 from kerasformer.serving.checking import check
 from kerasformer.serving.explanations import check_explanation, measured_explanation
 from kerasformer.serving.exporting import write_saved_model
-from kerasformer.serving.precision import Measured, choose_precision, plan_for
+from kerasformer.serving.precision import choose_precision, describe_choice, plan_for
 from kerasformer.tasks import Task
 
 
@@ -27,7 +27,7 @@ def publish(
     metrics: dict[str, float] | None = None,
     max_loss: float = 0.005,
     machine: str | None = None,
-    tell: Callable[[list[Measured], str], object] | None = None,
+    tell: Callable[[str], object] | None = None,
     explain: str | None = None,
 ) -> pathlib.Path | str:
     """Exports `task` as the next version of a model, visible to a server only when it is complete and checked.
@@ -47,7 +47,7 @@ def publish(
         metrics: what `Trainer.evaluate` returned for `data` in float32, where that is known: a model that is published
             in float32 is then not evaluated again, unless it is a classifier, whose card also has its calibration.
         max_loss, machine: see `choose_precision`.
-        tell: with "auto" called with what was measured, and with what was chosen.
+        tell: with "auto" called with what was measured and chosen, lines of text.
         explain: as in `export`: the method of the signature `explain`.
 
     Returns:
@@ -68,7 +68,7 @@ def publish(
     if precision == "auto":
         precision, plan, measured = choose_precision(task, data, max_loss=max_loss, machine=machine)
         if tell is not None:
-            tell(measured, precision)
+            tell(describe_choice(measured, precision, max_loss))
     else:
         plan = plan_for(task, precision, data)
     known = metrics if precision == "float32" else None

@@ -1,6 +1,8 @@
-"""NumPy arrays of batches, joined."""
+"""Columns of texts, checked, and NumPy arrays of batches, joined."""
 
 import numpy as np
+
+from kerasformer.errors import InputError
 
 
 def concatenate(batches):
@@ -21,6 +23,28 @@ def _concatenate_padded(arrays):
         return np.pad(array, room, constant_values=fill) if any(more for _, more in room) else array
 
     return np.concatenate([padded(array) for array in arrays])
+
+
+def checked_columns(columns, names, task):
+    """`{name: list}` of lists of texts, one for each name.
+
+    Raises:
+        InputError: another number of columns, columns of unequal lengths, or something that is not a text.
+    """
+    if len(columns) != len(names):
+        raise InputError(f"{task} reads {len(names)} lists of texts: {', '.join(names)}. Received: {len(columns)}.")
+    checked = {}
+    for name, column in zip(names, columns, strict=True):
+        if isinstance(column, (str, bytes)):
+            raise InputError(f"`{name}` must be a list of texts. Received one text: {column[:40]!r}. Put it in a list.")
+        checked[name] = list(column)
+        wrong = [value for value in checked[name] if not isinstance(value, (str, bytes))]
+        if wrong:
+            raise InputError(f"`{name}` must be a list of texts. Received in it: {wrong[0]!r:.40}.")
+    if len({len(column) for column in checked.values()}) > 1:
+        lengths = ", ".join(f"{len(column)} {name}" for name, column in checked.items())
+        raise InputError(f"The lists must be of the same length. Received: {lengths}.")
+    return checked
 
 
 def are_texts(values):

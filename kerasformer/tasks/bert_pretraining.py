@@ -11,8 +11,9 @@ from kerasformer.data.masking import TokenMasking
 from kerasformer.errors import InputError
 from kerasformer.layers import MaskedLanguageModelHead, TransformerEmbedding
 from kerasformer.models import Backbone
+from kerasformer.tasks.encoder_outputs import encoder_output, find_layer
 from kerasformer.tasks.smoothed_cross_entropy import smoothed_cross_entropy
-from kerasformer.tasks.task import Head, Task, built_in, encoder_output, find_layer, register_task, string_spec
+from kerasformer.tasks.task import Head, Task, built_in, register_task, string_spec
 
 
 @dataclasses.dataclass(frozen=True)

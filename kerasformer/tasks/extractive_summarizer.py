@@ -10,8 +10,9 @@ from kerasformer.errors import InputError
 from kerasformer.layers import InterSentenceEncoder
 from kerasformer.layers.configs import check_heads
 from kerasformer.metrics.rouge import rouge
+from kerasformer.tasks.encoder_outputs import encoder_output
 from kerasformer.tasks.selection import select_sentences
-from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task, string_spec
+from kerasformer.tasks.task import Head, Task, built_in, register_task, string_spec
 from kerasformer.text import split_sentences
 from kerasformer.text.documents import document_inputs
 

@@ -13,7 +13,8 @@ from kerasformer.errors import InputError
 from kerasformer.layers.masks import mask_to_bias
 from kerasformer.metrics.answers import best_threshold, score_answer
 from kerasformer.tasks.arrays import as_strings
-from kerasformer.tasks.task import Head, Task, register_task, token_vectors
+from kerasformer.tasks.encoder_outputs import token_vectors
+from kerasformer.tasks.task import Head, Task, register_task
 from kerasformer.text.windows import check_window, include_marks, window_texts
 
 _NEVER = -1e9

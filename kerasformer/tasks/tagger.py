@@ -11,9 +11,10 @@ from kerasformer import data
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, Transitions
 from kerasformer.metrics.entities import count_entities, entities_of, precision_recall_f1
+from kerasformer.tasks.encoder_outputs import token_vectors
 from kerasformer.tasks.names import checked_names
 from kerasformer.tasks.tag_sequences import FOLLOWS, TagScheme, best_sequence, crf_loss, follows, word_probabilities
-from kerasformer.tasks.task import Head, Task, built_in, register_task, token_vectors
+from kerasformer.tasks.task import Head, Task, built_in, register_task
 from kerasformer.text.windows import check_window, include_marks, window_texts
 
 _LONGEST = 2**31  # beyond any place in a text

@@ -12,9 +12,10 @@ from kerasformer import data, metrics
 from kerasformer.errors import InputError
 from kerasformer.layers import Dropout, MeanPooling
 from kerasformer.tasks.arrays import concatenate
+from kerasformer.tasks.encoder_outputs import encoder_output
 from kerasformer.tasks.labelled_batches import labelled_form
 from kerasformer.tasks.names import checked_names
-from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task, string_spec
+from kerasformer.tasks.task import Head, Task, built_in, register_task, string_spec
 from kerasformer.text.tweets import normalize_tweets
 from kerasformer.text.windows import check_window, window_texts
 

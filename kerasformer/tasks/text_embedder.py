@@ -25,7 +25,8 @@ from kerasformer.layers.keyed_dropout import keys_in_force
 from kerasformer.layers.vector_layers import vector_layer
 from kerasformer.metrics import correlations
 from kerasformer.tasks.arrays import concatenate
-from kerasformer.tasks.task import Head, Task, built_in, encoder_output, register_task
+from kerasformer.tasks.encoder_outputs import encoder_output
+from kerasformer.tasks.task import Head, Task, built_in, register_task
 
 _POOLINGS = {
     "mean": MeanPooling,

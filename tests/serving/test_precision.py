@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import kerasformer as kf
 from kerasformer.errors import InputError
-from kerasformer.serving import check_process
+from kerasformer.serving import check_process, publishing
 from kerasformer.serving import precision as precisions
 from kerasformer.serving.preview.loaded_model import LoadedModel
 
@@ -91,17 +91,23 @@ def test_an_export_stored_in_integers(task, tmp_path, monkeypatch):
     assert matrices[tf.float32] == {(16, 64), (64, 64)}, "positions, and the pooler"
 
 
-def test_auto_measures_and_publishes(task, data, tmp_path):
-    told = []
-    version = kf.serving.publish(
-        task, tmp_path / "m", precision="auto", data=data, max_loss=0.1, tell=lambda *found: told.append(found)
-    )
-    [(measured, chosen)] = told
+def test_auto_measures_and_publishes(task, data, tmp_path, monkeypatch):
+    choices, told = [], []
+
+    def choose(*arguments, **options):
+        choices.append(choose_precision(*arguments, **options))
+        return choices[0]
+
+    choose_precision = kf.serving.choose_precision
+    monkeypatch.setattr(publishing, "choose_precision", choose)
+    version = kf.serving.publish(task, tmp_path / "m", precision="auto", data=data, max_loss=0.1, tell=told.append)
+    [(chosen, _, measured)] = choices
     assert [found.precision for found in measured] == ["float32", "bfloat16", "int8"]
     assert all(min(found.single, found.batch, found.megabytes) > 0 for found in measured)
     assert measured[0].lost == 0
     assert measured[0].metrics["accuracy"] == 1
-    lines = kf.serving.describe_choice(measured, chosen).splitlines()
+    assert told == [kf.serving.describe_choice(measured, chosen, 0.1)]
+    lines = told[0].splitlines()
     assert lines[0].split()[0] == "precision"
     assert lines[-1] == f"chosen: {chosen}"
     card = json.loads((version / "assets.extra" / "card.json").read_text())
