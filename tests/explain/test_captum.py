@@ -1,4 +1,4 @@
-"""Explanations are those of Captum, with the same weights in PyTorch; one way for all families."""
+"""Explanations are those of Captum and PyTorch with the same weights; one way for all families."""
 
 import json
 import types
@@ -16,9 +16,12 @@ from kerasformer.explain.vectors import model_functions
 from kerasformer.explain.words import Words
 from kerasformer.families import open_checkpoint
 
-NAMES = ("albert", "bert", "deberta_v2", "deberta_v3", "distilbert", "electra", "modernbert", "mpnet", "roberta")
+NAMES = (
+    *("albert", "bert", "deberta_v2", "deberta_v3", "distilbert", "electra", "modernbert", "mpnet", "nomic_bert"),
+    "roberta",
+)
 KIND = "sequence_classification"
-METHODS = ("gradient_x_input", "integrated_gradients", "occlusion")
+METHODS = ("gradient_x_input", "integrated_gradients", "occlusion", "attention_x_gradient")
 # Of BERT all fifty, of others a few.
 ROWS = {"bert": 50}
 
@@ -57,7 +60,7 @@ def classifier(folder):
     return keras.Model(backbone.input, {"logits": logits}), json.loads((folder / "config.json").read_text())
 
 
-def test_attributions_are_those_of_captum(name, recorded, tmp_path):
+def test_attributions_are_those_of_captum_and_pytorch(name, recorded, tmp_path):
     model, config = classifier(Recorded(FIXTURES / f"encoder_{name}.npz").write(tmp_path / "model", KIND))
     rows = slice(ROWS.get(name, 6))
     given, slots = recorded["token_ids"][rows], recorded["slots"][rows]
