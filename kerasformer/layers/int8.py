@@ -87,7 +87,8 @@ class Int8:
         weights, steps = self.quantized_weights(kernel)
         # The operation takes what 127 means.
         largest_weights = 127 * steps
-        bias = tf.zeros_like(steps) if bias is None else tf.cast(bias, tf.float32)
+        # `identity`, since an import takes no tensors of an outer graph: in the body of a loop, a stored bias is one.
+        bias = tf.zeros_like(steps) if bias is None else tf.identity(tf.cast(bias, tf.float32))
         inputs = [rows, tf.bitcast(weights, tf.qint8), bias]
         inputs += [-self.largest, self.largest, -largest_weights, largest_weights]
         fused = ["BiasAdd", *FUSED_ACTIVATIONS[activation]]

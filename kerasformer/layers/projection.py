@@ -72,7 +72,10 @@ class Projection(keras.layers.Dense):
         """
         if self.observer is not None:
             self.observer(rows)
-        kernel, bias, form = self.kernel[:, units], self.bias[units] if self.use_bias else None, self.int8
+        kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias) if self.use_bias else None
+        form = self.int8
+        if units != slice(None):  # the gradient of a slice is a copy, of the whole as well
+            kernel, bias = kernel[:, units], bias if bias is None else bias[units]
         if inputs is not None:
             kernel, form = kernel[inputs], form and form.of_inputs(inputs)
             bias = bias if inputs.start == 0 else None
