@@ -54,7 +54,7 @@ def scaled_dot_product_attention(
     return (output, probabilities) if return_attention_scores else output
 
 
-def attention_for_serving(query, key, value, mask=None, row_groups=1, scale=None):
+def attention_for_serving(query, key, value, mask=None, row_groups=None, scale=None):
     """`scaled_dot_product_attention` for an export in float32 or bfloat16, fast for few scores too; inference only.
 
     TensorFlow's fused operations wake other threads whatever their size, some 0.2 ms a block. Few scores are computed
@@ -63,13 +63,15 @@ def attention_for_serving(query, key, value, mask=None, row_groups=1, scale=None
     Args:
         query, key, value, scale: as in `scaled_dot_product_attention`.
         mask: None or `[batch, 1, 1 or query length, key length]`.
-        row_groups: parts of the batch, of which all but the last are computed at the length of their own longest text:
-            less work where the texts are in order of their lengths. For self-attention, with a mask of
-            `[batch, 1, 1, key length]`.
+        row_groups: None, or, where queries and keys are of the same tokens and the mask is `[batch, 1, 1, length]`,
+            parts of the batch, of which all but the last are computed at the length of their own longest text: less
+            work where the texts are in order of their lengths.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    batch = tf.shape(query)[0]
-    scores = tf.size(query) // query.shape[-1] * tf.shape(key)[2]
+    if row_groups is None:
+        row_groups, batch, scores = 1, tf.shape(query)[0], tf.size(query) // query.shape[-1] * tf.shape(key)[2]
+    else:  # By the mask, which all blocks share, so that this is computed once.
+        batch, scores = tf.shape(mask)[0], query.shape[1] * tf.size(mask) * tf.shape(mask)[3]
     # All texts go one way, and none the other. A `tf.cond` would keep TensorFlow from fusing, now and then.
     few = tf.where(scores <= _FEW_SCORES, batch, 0)
     part = (batch - few) // row_groups

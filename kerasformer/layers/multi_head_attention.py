@@ -242,7 +242,8 @@ class MultiHeadAttention(Layer):
             queries, keys, values = self._query_key_value(rows, places, shape)
             if layout is not None and attention_mask is not None:
                 keys, values = _only_real(keys, values, query_mask)
-        in_order = positions is None and cache is None and not self.is_cross_attention
+        same_tokens = cache is None and not self.is_cross_attention
+        in_order = same_tokens and positions is None
         if positions is None:
             positions = tf.range(shape[1]) + (cache.length if grows else 0)
         if key_positions is None and (grows or self.is_cross_attention):
@@ -263,7 +264,7 @@ class MultiHeadAttention(Layer):
             and bias is None
             and not use_causal_mask
             and not return_attention_scores,
-            row_groups=1 if self.is_cross_attention or cache is not None else self.row_groups,
+            same_tokens=same_tokens,
             in_order=in_order,
             query_positions=positions,
             key_positions=positions if key_positions is None else key_positions,
@@ -311,15 +312,14 @@ class MultiHeadAttention(Layer):
         query_positions,
         key_positions,
         plain,
-        row_groups=1,
+        same_tokens=False,
         in_order=False,
         bias=None,
         relative=None,
         **arguments,
     ):
-        """`plain`: nothing but a mask that is the same for all heads, and no `arguments` that matter. `row_groups`: as
-        in `attention_for_serving`, where the mask is one of real keys. `in_order`: queries and keys are of the same
-        tokens, at positions 0, 1, 2, ..."""
+        """`plain`: nothing but a mask that is the same for all heads, and no `arguments` that matter.
+        `same_tokens`: queries and keys are of the same tokens. `in_order`: at positions 0, 1, 2, ..."""
         scale, window, own = self.config.scale, self.config.window, None
         dropout = self._probability_dropout
         if self.observer is not None:
@@ -334,9 +334,11 @@ class MultiHeadAttention(Layer):
         if self.num_heads != self.num_key_value_heads:
             keys, values = (tf.repeat(x, self.num_heads // self.num_key_value_heads, axis=1) for x in (keys, values))
 
-        def attend(queries, keys, values, mask, groups=1):
+        def attend(queries, keys, values, mask):
             if self.serving_form and plain and not training:
-                return attention_for_serving(queries, keys, values, mask, groups, scale)
+                in_groups = same_tokens and mask is not None and mask.shape[2] == 1
+                row_groups = self.row_groups if in_groups else None
+                return attention_for_serving(queries, keys, values, mask, row_groups, scale)
             return scaled_dot_product_attention(
                 queries,
                 keys,
@@ -350,7 +352,7 @@ class MultiHeadAttention(Layer):
             )
 
         if window is None:
-            return attend(queries, keys, values, mask, 1 if mask is None else row_groups)
+            return attend(queries, keys, values, mask)
         # Dropout's masks are those of an example's rows: they know no blocks.
         if plain and in_order and not (training and self.config.dropout):
             return window_attention(attend, queries, keys, values, mask, window)

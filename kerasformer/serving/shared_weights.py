@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from kerasformer._compat import inlined
 
-# Bytes. Smaller tensors, such as biases, are constants: TensorFlow simplifies more of a graph that has them.
-_SMALLEST_VARIABLE = 4096
+# Bytes. Smaller tensors, such as biases, are constants: TensorFlow simplifies more of a graph that has them, and spares
+# reading them, which takes as long as adding them where a text is short.
+_SMALLEST_VARIABLE = 16384
 
 _CONTROL_FLOW = {"Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch"}
 
