@@ -18,8 +18,28 @@ with Keras as soon as Keras is imported, so that `keras.models.load_model` finds
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 from kerasformer._registration import register_with_keras
+
+if TYPE_CHECKING:  # what `__getattr__` imports, for editors and type checkers
+    from kerasformer import (
+        data,
+        decoding,
+        errors,
+        explain,
+        families,
+        layers,
+        metrics,
+        models,
+        serving,
+        tasks,
+        text,
+        training,
+    )
+    from kerasformer.families import load_encoder
+    from kerasformer.serving import publish
+    from kerasformer.tasks import load
 
 __version__ = "0.2.0"
 

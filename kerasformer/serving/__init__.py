@@ -2,6 +2,17 @@
 tasks and no server."""
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what `__getattr__` imports, for editors and type checkers
+    from kerasformer.serving.checking import check
+    from kerasformer.serving.client import Client
+    from kerasformer.serving.errors import ServingError
+    from kerasformer.serving.exporting import export
+    from kerasformer.serving.measuring import speed
+    from kerasformer.serving.precision import choose_precision, describe_choice
+    from kerasformer.serving.preview import PreviewServer
+    from kerasformer.serving.publishing import publish
 
 _EXPORTS = {
     "Client": "client",
