@@ -140,16 +140,13 @@ class Explainer:
     def _made(self, texts, found, first):
         """Explanations of a batch, whose first text has the number `first`."""
         found = {name: value.numpy() for name, value in found.items()}
+        names = ("words", "word_starts", "word_ends", "word_fields", "read_until", "attributions")
         explanations = []
         for row, columns in enumerate(texts):
-            is_word = found["word_starts"][row] >= 0
-            words = [found[name][row][is_word] for name in ("words", "word_starts", "word_ends", "word_fields")]
             explanations.append(
                 made(
                     columns,
-                    *words,
-                    found["read_until"][row],
-                    found["attributions"][row][is_word],
+                    *[found[name][row] for name in names],
                     found["gap"][row] if "gap" in found else None,
                     number=first + row + 1,
                     label=found["label"][row].decode() if "label" in found else "",

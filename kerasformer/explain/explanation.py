@@ -62,7 +62,7 @@ def made(columns, words, starts, ends, fields, read_until, attributions, gap, *,
 
     Args:
         columns: the text, or the texts of a pair, str or bytes.
-        words, starts, ends, fields, attributions: arrays `[W]`.
+        words, starts, ends, fields, attributions: arrays `[W]`; where there is no word, at the end, the start is -1.
         read_until: of each text, -1 for its end.
         gap: or None.
         number: of the text, from 1.
@@ -71,6 +71,8 @@ def made(columns, words, starts, ends, fields, read_until, attributions, gap, *,
     Raises:
         InputError: a number is not finite.
     """
+    count = (starts >= 0).sum()
+    attributions = attributions[:count]
     columns = tuple(text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in columns)
     gap = None if gap is None else float(gap)
     if not (np.isfinite(attributions).all() and np.isfinite([gap or 0.0, named["score"]]).all()):
@@ -82,12 +84,12 @@ def made(columns, words, starts, ends, fields, read_until, attributions, gap, *,
     is_pair = len(columns) > 1
     return Explanation(
         text=columns if is_pair else columns[0],
-        words=[word.decode("utf-8", "replace") for word in words],
-        starts=starts.tolist(),
-        ends=ends.tolist(),
+        words=[word.decode("utf-8", "replace") for word in words[:count]],
+        starts=starts[:count].tolist(),
+        ends=ends[:count].tolist(),
         attributions=attributions,
         gap=gap,
-        fields=fields.tolist() if is_pair else None,
+        fields=fields[:count].tolist() if is_pair else None,
         read_until=until if is_pair else until[0],
         **named,
     )

@@ -159,16 +159,11 @@ class SpanExplainer:
         texts = list(zip(*columns.values(), strict=True))
         explanations = []
         for place, row in enumerate(rows):
-            is_word = words.starts[row] >= 0
             explanations.append(
                 made(
                     texts[row],
-                    words.words[row][is_word],
-                    words.starts[row][is_word],
-                    words.ends[row][is_word],
-                    words.fields[row][is_word],
-                    words.read_until[row],
-                    explained["attributions"][place][: is_word.sum()],
+                    *words.of_row(row),
+                    explained["attributions"][place],
                     explained["gap"][place] if "gap" in explained else None,
                     number=first + row + 1,
                     label=labels[place],

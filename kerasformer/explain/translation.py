@@ -44,16 +44,12 @@ def explain_translations(task: Translator, texts: Sequence[str], *, batch_size: 
     scores = _scores(task, variants, [translations[row] for row in owners], batch_size)
     explanations, first = [], 0
     for row, text in enumerate(texts):
-        is_word = words.starts[row] >= 0
-        own, first = scores[first : first + is_word.sum() + 1], first + is_word.sum() + 1
+        count = (words.starts[row] >= 0).sum()
+        own, first = scores[first : first + count + 1], first + count + 1
         explanations.append(
             made(
                 (text,),
-                words.words[row][is_word],
-                words.starts[row][is_word],
-                words.ends[row][is_word],
-                words.fields[row][is_word],
-                words.read_until[row],
+                *words.of_row(row),
                 (own[0] - own[1:]).astype(np.float32),
                 None,
                 number=row + 1,

@@ -43,6 +43,10 @@ class Words(NamedTuple):
         """bool `[N, L]`, which tokens are part of a word."""
         return self.slots >= 0
 
+    def of_row(self, row):
+        """`words`, `starts`, `ends`, `fields` and `read_until` of one text, as `made` takes them."""
+        return self.words[row], self.starts[row], self.ends[row], self.fields[row], self.read_until[row]
+
     def sums(self, values):
         """float `[N, L]` of tokens, summed to words: `[N, W]`."""
         rows, width = tf.shape(self.words)[0], tf.shape(self.words)[1]

@@ -1,12 +1,12 @@
 """MPNet (Song et al. 2020, arXiv:2004.09297). Names: `modeling_mpnet.py` of Hugging Face Transformers.
 
-BERT without segments, with one table of relative position buckets that all blocks share. Its position table has two
-rows before the row of the first token.
+BERT without segments, with RoBERTa's heads, and one table of relative position buckets that all blocks share. Its
+position table has two rows before the row of the first token.
 """
 
 import functools
 
-from kerasformer.families import bert
+from kerasformer.families import bert, roberta
 from kerasformer.families.family import Family, Settings
 from kerasformer.families.weights import dense, norm, table, vector
 from kerasformer.models.configs import MaskedHeadConfig, RelativeBiasConfig
@@ -58,19 +58,7 @@ FAMILY = Family(
     settings=settings,
     names=NAMES,
     pooler=bert.POOLER,
-    heads={
-        "sequence_classification": [
-            dense("pooler", "classifier.dense"),
-            dense("head.output", "classifier.out_proj"),
-        ],
-        "token_classification": [dense("head.output", "classifier")],
-        "question_answering": [dense("head.output", "qa_outputs")],
-        "masked_lm": [
-            dense("head.transform", "lm_head.dense"),
-            norm("head.norm", "lm_head.layer_norm"),
-            vector("head.bias", "lm_head.bias"),
-        ],
-    },
-    tied={"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"},
+    heads=roberta.FAMILY.heads,
+    tied=roberta.FAMILY.tied,
     tokenizer=functools.partial(wordpiece, **MPNET),
 )

@@ -119,10 +119,11 @@ class Texts(NamedTuple):
         return Stream(self.codes, tf.range(tf.size(self.codes)), 2 * tf.cumsum(is_edge) - is_edge)
 
 
-def decode(texts):
-    """Texts of strings `[texts]`. Bytes that are no UTF-8 become U+FFFD."""
-    # A line feed is put where an edge will be, so that decoding makes room for it.
-    decoded = tf.raw_ops.UnicodeDecodeWithOffsets(
+def code_points(texts, with_offsets=True):
+    """Code points of strings `[texts]`, with a line feed before each text and one at the end, as
+    `tf.raw_ops.UnicodeDecodeWithOffsets` returns them. Bytes that are no UTF-8 become U+FFFD."""
+    operation = tf.raw_ops.UnicodeDecodeWithOffsets if with_offsets else tf.raw_ops.UnicodeDecode
+    return operation(
         input=tf.strings.join(["\n", tf.concat([texts, [""]], 0)]),
         input_encoding="UTF-8",
         errors="replace",
@@ -130,6 +131,12 @@ def decode(texts):
         replace_control_characters=False,
         Tsplits=tf.int64,  # int32 ends the process
     )
+
+
+def decode(texts):
+    """Texts of strings `[texts]`."""
+    # A line feed is put where an edge will be, so that decoding makes room for it.
+    decoded = code_points(texts)
     edges = tf.cast(decoded.row_splits[:-1], tf.int32)
     codes = tf.tensor_scatter_nd_update(decoded.char_values, edges[:, None], tf.fill(tf.shape(edges), EDGE_CODE))
     starts = tf.cast(decoded.char_to_byte_starts, tf.int32) - 1

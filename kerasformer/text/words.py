@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kerasformer.text import unicode_rules as rules
 from kerasformer.text.special_tokens import find_special_tokens, mark_special_tokens
+from kerasformer.text.stream import code_points
 
 _NUL = 0  # cleaning drops it, so that no word but an overlong one has it
 
@@ -54,16 +55,7 @@ class WordSplitter:
 
     def __call__(self, texts, with_offsets=False):
         """Words of `texts`, a string tensor `[texts]`; `with_offsets` fills `char_starts` and `char_ends`."""
-        lines = tf.strings.join(["\n", tf.concat([texts, [""]], 0)])
-        decode = tf.raw_ops.UnicodeDecodeWithOffsets if with_offsets else tf.raw_ops.UnicodeDecode
-        decoded = decode(
-            input=lines,
-            input_encoding="UTF-8",
-            errors="replace",
-            replacement_char=0xFFFD,
-            replace_control_characters=False,
-            Tsplits=tf.int64,  # int32 ends the process
-        )
+        decoded = code_points(texts, with_offsets)
         codes, text_starts = decoded.char_values, decoded.row_splits[:-1]
         entries = self._look_up(codes)
         entries, sources, text_starts = tf.cond(

@@ -100,20 +100,23 @@ def restore_latest(folder, variables):
     Raises:
         InputError: all checkpoints are damaged, or the newest is of another model; what differs is named.
     """
-    paths = list_checkpoints(folder)
-    for path in reversed(paths):
-        try:
-            description, arrays = read_checkpoint(path)
-        except DamagedCheckpoint as error:
-            print(f"passed over: {error}", file=sys.stderr)
-            continue
+    for path, description, arrays in _whole_checkpoints(folder):
         _check_same_model(path, description["arrays"], variables, ("model/", "optimizer/"))
         for name, variable in variables.items():
             variable.assign(arrays.pop(name))
         return description["step"], description["state"], arrays
-    if paths:
+    if list_checkpoints(folder):
         raise InputError(f"All checkpoints in {folder} are damaged: delete the folder to start again.")
     return None
+
+
+def _whole_checkpoints(folder):
+    """`(path, description, arrays)` of each checkpoint, newest first; damaged ones are named on standard error."""
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            yield path, *read_checkpoint(path)
+        except DamagedCheckpoint as error:
+            print(f"passed over: {error}", file=sys.stderr)
 
 
 def read_checkpoint(path):
@@ -148,14 +151,7 @@ def average_checkpoints(model, folder, last=5):
     """
     variables = model_variables(model)
     sums, count = {}, 0
-    for path in reversed(list_checkpoints(folder)):
-        if count == last:
-            break
-        try:
-            description, arrays = read_checkpoint(path)
-        except DamagedCheckpoint as error:
-            print(f"passed over: {error}", file=sys.stderr)
-            continue
+    for path, description, arrays in _whole_checkpoints(folder):
         if description.get("passing"):
             continue
         _check_same_model(path, description["arrays"], variables, ("model/",))
@@ -165,6 +161,8 @@ def average_checkpoints(model, folder, last=5):
             elif np.issubdtype(arrays[name].dtype, np.floating):
                 sums[name] = sums[name].astype(np.float64) + arrays[name]
         count += 1
+        if count == last:
+            break
     if count < last:
         raise InputError(f"Expected {last} whole checkpoints in {folder}. Received: {count}. Keep more of them.")
     for name, variable in variables.items():
