@@ -140,13 +140,14 @@ class Explainer:
     def _made(self, texts, found, first):
         """Explanations of a batch, whose first text has the number `first`."""
         found = {name: value.numpy() for name, value in found.items()}
-        names = ("words", "word_starts", "word_ends", "word_fields", "read_until", "attributions")
+        names = ("words", "word_starts", "word_ends", "word_fields", "read_until")
         explanations = []
         for row, columns in enumerate(texts):
             explanations.append(
                 made(
                     columns,
-                    *[found[name][row] for name in names],
+                    [found[name][row] for name in names],
+                    found["attributions"][row],
                     found["gap"][row] if "gap" in found else None,
                     number=first + row + 1,
                     label=found["label"][row].decode() if "label" in found else "",

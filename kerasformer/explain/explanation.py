@@ -57,13 +57,14 @@ class Explanation:
         return f"<div><strong>{html.escape(title)}</strong>{texts}</div>"
 
 
-def made(columns, words, starts, ends, fields, read_until, attributions, gap, *, number, **named):
+def made(columns, words, attributions, gap, *, number, **named):
     """An `Explanation` of what a graph found, W words.
 
     Args:
         columns: the text, or the texts of a pair, str or bytes.
-        words, starts, ends, fields, attributions: arrays `[W]`; where there is no word, at the end, the start is -1.
-        read_until: of each text, -1 for its end.
+        words: `(words, starts, ends, fields, read_until)`, the first four arrays `[W]`, with -1 for starts where there
+            is no word, at the end; `read_until` of each text, -1 for its end.
+        attributions: array `[W]`.
         gap: or None.
         number: of the text, from 1.
         named: further fields.
@@ -71,6 +72,7 @@ def made(columns, words, starts, ends, fields, read_until, attributions, gap, *,
     Raises:
         InputError: a number is not finite.
     """
+    words, starts, ends, fields, read_until = words
     count = (starts >= 0).sum()
     attributions = attributions[:count]
     columns = tuple(text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in columns)

@@ -162,7 +162,7 @@ class SpanExplainer:
             explanations.append(
                 made(
                     texts[row],
-                    *words.of_row(row),
+                    words.of_row(row),
                     explained["attributions"][place],
                     explained["gap"][place] if "gap" in explained else None,
                     number=first + row + 1,

@@ -49,7 +49,7 @@ def explain_translations(task: Translator, texts: Sequence[str], *, batch_size: 
         explanations.append(
             made(
                 (text,),
-                *words.of_row(row),
+                words.of_row(row),
                 (own[0] - own[1:]).astype(np.float32),
                 None,
                 number=row + 1,

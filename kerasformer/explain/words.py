@@ -44,7 +44,7 @@ class Words(NamedTuple):
         return self.slots >= 0
 
     def of_row(self, row):
-        """`words`, `starts`, `ends`, `fields` and `read_until` of one text, as `made` takes them."""
+        """`words`, `starts`, `ends`, `fields` and `read_until` of one text, for `made`."""
         return self.words[row], self.starts[row], self.ends[row], self.fields[row], self.read_until[row]
 
     def sums(self, values):
