@@ -35,7 +35,7 @@ class Report:
     needs_onednn: bool = False
 
 
-def check(folder, *, timeout=600):
+def check(folder: str | os.PathLike, *, timeout: float = 600) -> Report:
     """Checks a SavedModel in a fresh process that imports only `tensorflow` and `tensorflow_text`.
 
     It is loaded through the version-1 session loader, the C++ path of TensorFlow Serving, with XLA refused as there;

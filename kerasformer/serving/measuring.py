@@ -1,5 +1,6 @@
 """How fast exports answer, in a process that knows only TensorFlow."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -38,7 +39,7 @@ def measure(folders, batches, **environment):
     return {name: [1e3 * value for value in values] for name, values in seconds.items()}
 
 
-def speed(folder):
+def speed(folder: str | os.PathLike) -> tuple[float, float] | None:
     """Milliseconds of an export for one text and for 32, `(one, batch)`, on this machine.
 
     The texts are those that it is warmed up with: of the batch, the largest request's, over and over.

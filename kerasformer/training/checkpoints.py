@@ -6,6 +6,7 @@ dropout, moments, averages and the loss scale are among them), and `state.json`,
 
 import hashlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -138,7 +139,7 @@ def read_checkpoint(path):
     return description, {name: _as_stored(array, types[name]) for name, array in stored.items()}
 
 
-def average_checkpoints(model, folder, last=5):
+def average_checkpoints(model: keras.Model, folder: str | os.PathLike, last: int = 5) -> None:
     """Gives a model the mean of the weights of the last checkpoints of its training (Vaswani et al. 2017, section 6.1).
 
     Args:

@@ -41,7 +41,9 @@ class Noam(keras.optimizers.schedules.LearningRateSchedule):
         return {"width": self.width, "warmup_steps": self.warmup_steps, "scale": self.scale}
 
 
-def linear_warmup(peak, total_steps, warmup=0.1):
+def linear_warmup(
+    peak: float, total_steps: int, warmup: float = 0.1
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """The schedule that BERT is fine-tuned with.
 
     Args:
@@ -55,7 +57,9 @@ def linear_warmup(peak, total_steps, warmup=0.1):
     return LinearWarmup(float(peak), _warmup_steps(total_steps, warmup), int(total_steps))
 
 
-def cosine(peak, total_steps, warmup=0.1, *, end=0.0):
+def cosine(
+    peak: float, total_steps: int, warmup: float = 0.1, *, end: float = 0.0
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Linear warmup to `peak`, then cosine decay to `end` (Loshchilov and Hutter 2017, arXiv:1608.03983).
 
     Args:
@@ -86,7 +90,7 @@ def _warmup_steps(total_steps, warmup):
     return warmup_steps
 
 
-def noam(width, warmup_steps=4000, scale=1.0):
+def noam(width: int, warmup_steps: int = 4000, scale: float = 1.0) -> keras.optimizers.schedules.LearningRateSchedule:
     """The schedule of Vaswani et al. 2017, section 5.3, for a model of `width`."""
     if width < 1 or warmup_steps < 1:
         raise InputError(

@@ -8,7 +8,7 @@ from kerasformer.training.cluster import read_cluster, wait_for_workers
 STRATEGIES = ("default", "mirrored", "multi_worker")
 
 
-def make_strategy(strategy="default"):
+def make_strategy(strategy: str | tf.distribute.Strategy = "default") -> tf.distribute.Strategy:
     """A `tf.distribute.Strategy` by name; an object is returned as it is.
 
     - "default": one device; where `TF_CONFIG` names several workers, as "multi_worker"

@@ -2,6 +2,9 @@
 
 import functools
 import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -14,6 +17,9 @@ from kerasformer.training.run import TrainingRun
 from kerasformer.training.step import UpdateStep
 from kerasformer.training.strategies import make_strategy
 from kerasformer.training.termination import TerminationSignal
+
+if TYPE_CHECKING:
+    from kerasformer.tasks import Task
 
 
 class Trainer:
@@ -40,17 +46,17 @@ class Trainer:
 
     def __init__(
         self,
-        task,
-        optimizer,
+        task: "Task | tuple[keras.Model, Callable]",
+        optimizer: keras.optimizers.Optimizer,
         *,
-        strategy="default",
-        clip_norm=1.0,
-        loss=None,
-        microbatches=1,
-        steps_per_call=1,
-        jit=False,
-        keyed_dropout=False,
-        data_service=None,
+        strategy: str | tf.distribute.Strategy = "default",
+        clip_norm: float | None = 1.0,
+        loss: Callable | None = None,
+        microbatches: int = 1,
+        steps_per_call: int = 1,
+        jit: bool = False,
+        keyed_dropout: bool = False,
+        data_service: str | None = None,
     ):
         for name, value in (("microbatches", microbatches), ("steps_per_call", steps_per_call)):
             if not isinstance(value, int) or value < 1:
@@ -86,18 +92,18 @@ class Trainer:
 
     def fit(
         self,
-        train,
-        validation=None,
+        train: tf.data.Dataset | Callable[[int], tf.data.Dataset],
+        validation: tf.data.Dataset | None = None,
         *,
-        epochs=None,
-        steps=None,
-        callbacks=(),
-        checkpoint_folder=None,
-        checkpoint_every=1000,
-        keep_checkpoints=3,
-        settings=None,
-        resume_with=(),
-    ):
+        epochs: int | None = None,
+        steps: int | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        checkpoint_folder: str | os.PathLike | None = None,
+        checkpoint_every: int = 1000,
+        keep_checkpoints: int = 3,
+        settings: Mapping[str, Any] | None = None,
+        resume_with: Sequence[str] = (),
+    ) -> keras.callbacks.History:
         """Trains for a number of epochs or of steps.
 
         With a `checkpoint_folder`, a killed training resumes from its last checkpoint when `fit` is called again in the
@@ -229,7 +235,7 @@ class Trainer:
     def _local(self, value):
         return self.strategy.experimental_local_results(value)
 
-    def evaluate(self, data):
+    def evaluate(self, data: tf.data.Dataset) -> dict[str, float]:
         """Metrics over a data set of `(features, targets)` batches, as `task.evaluate_batches` computes them.
 
         The replicas of a worker share the batches; several workers compute the same, each all of it.
@@ -244,7 +250,7 @@ class Trainer:
                 raise InputError("There is nothing to evaluate: the data set is empty.")
             return self.task.evaluate_batches(itertools.chain([first], batches))
 
-    def predict(self, data):
+    def predict(self, data: tf.data.Dataset) -> Iterator:
         """The model's outputs for a data set of `(features, targets)` batches, or of features alone.
 
         Returns:
