@@ -12,7 +12,19 @@ from kerasformer.models.stack import Stack, unpacked
 
 
 @keras.saving.register_keras_serializable(package="kerasformer")
-class Backbone(keras.Model):
+class NamedInputs(keras.Model):
+    """A functional `keras.Model` of a dictionary of inputs, which takes them by their names whatever else it is given,
+    such as a tokenizer's `segment_ids` where there are no segments. Keras would take them by their order, with a
+    warning."""
+
+    def __call__(self, inputs, *args, **kwargs):
+        if isinstance(inputs, dict):
+            inputs = {name: value for name, value in inputs.items() if name in self.input}
+        return super().__call__(inputs, *args, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="kerasformer")
+class Backbone(NamedInputs):
     """A functional `keras.Model` that keeps its config and its parts.
 
     `encoder`, `decoder` and `encoder_decoder` make it. It is saved as its config and its weights.
@@ -107,7 +119,7 @@ class Backbone(keras.Model):
             outputs["hidden_states"] = [*padded, outputs["sequence_output"]]
         if attention_scores:
             outputs["attention_scores"] = scores
-        return keras.Model(self.input, outputs, name=f"{self.name}_exposed")
+        return NamedInputs(self.input, outputs, name=f"{self.name}_exposed")
 
     def masked_head(self, **options) -> MaskedLanguageModelHead:
         """A new head for masked tokens, as `config.masked_head` describes it and as wide as the table of token

@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from kerasformer.errors import InputError
 from kerasformer.models import with_precision
+from kerasformer.models.backbone import NamedInputs
 from kerasformer.tasks.arrays import are_texts, as_strings, checked_columns, concatenate
 from kerasformer.tasks.encoder_outputs import check_fit
 
@@ -107,7 +107,7 @@ class Task:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.check()
         outputs, inputs = self.build()
-        self.model = keras.Model({**encoder.input, **inputs}, outputs, name="task")
+        self.model = NamedInputs({**encoder.input, **inputs}, outputs, name="task")
 
     def resolved(self, settings, encoder, tokenizer):
         """`settings` with values for those that are None and depend on the encoder or the tokenizer."""

@@ -50,6 +50,17 @@ def disturbed(model):
     return model
 
 
+@pytest.mark.filterwarnings("error")
+def test_inputs_that_are_not_read():
+    """A tokenizer gives `segment_ids` to models without segments, too."""
+    model = disturbed(encoder(config()))
+    more = {"token_ids": INPUTS["token_ids"], "segment_ids": np.zeros_like(MASK), "padding_mask": MASK}
+    for one in (model, model.expose(hidden_states=False)):
+        expected = one(INPUTS)["sequence_output"]
+        np.testing.assert_array_equal(one(more)["sequence_output"], expected)
+        np.testing.assert_allclose(one.predict(more, verbose=0)["sequence_output"], expected, rtol=0, atol=1e-5)
+
+
 def test_parts():
     model = encoder(config(), pooled=True)
     assert isinstance(model, Backbone)
