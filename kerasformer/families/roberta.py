@@ -9,13 +9,16 @@ import functools
 
 from kerasformer.families import bert
 from kerasformer.families.weights import dense, norm, vector
+from kerasformer.models.configs import MaskedHeadConfig
 from kerasformer.text.older_files import ROBERTA, byte_level_bpe
 
 
 def config(settings):
     """Our config from the fields of `config.json`, as `bert.config`."""
     padding = settings.integer("pad_token_id") if "pad_token_id" in settings else 1
-    return bert.config(settings, position_offset=padding + 1)
+    found = bert.config(settings, position_offset=padding + 1)
+    # Exact whatever `hidden_act` is.
+    return found.replace(masked_head=MaskedHeadConfig("gelu", found.blocks[0].norm))
 
 
 def settings(config):

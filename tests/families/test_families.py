@@ -245,6 +245,15 @@ def test_what_a_family_does_not_have_is_refused(name, changes, tmp_path):
         _ = open_checkpoint(recorded.write(tmp_path / "model", **changes)).config
 
 
+@pytest.mark.parametrize("name", ["roberta", "mpnet", "electra"])
+def test_heads_for_masked_tokens_that_are_exact_whatever_the_activation(name, tmp_path):
+    """`gelu` is in the code of these heads in transformers, not in their configs."""
+    recorded = Recorded(FIXTURES / f"encoder_{name}.npz")
+    config = open_checkpoint(recorded.write(tmp_path / "model", hidden_act="relu")).config
+    assert (config.blocks[0].feed_forward.activation, config.masked_head.activation) == ("relu", "gelu")
+    assert family_of(config).model_type == name
+
+
 def test_tables_of_the_model_s_width(tmp_path):
     """ELECTRA's have no projection then, ALBERT's have one."""
     for name in ("electra", "albert"):
