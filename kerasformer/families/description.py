@@ -20,6 +20,8 @@ from kerasformer.layers.vector_layers import vector_layer
 
 _POSITIONS = {RotaryConfig: "rotary", RelativeBiasConfig: "relative bias", DisentangledConfig: "disentangled"}
 _LABELLED = ("sequence_classification", "token_classification")
+# Heads that are read, or left out, but that are no task.
+_NO_TASK = ("next_sentence", "replaced_tokens", "causal_lm")
 
 
 def describe(folder):
@@ -87,7 +89,7 @@ def describe(folder):
             obstacles.append(str(error))
     if embedder is not None:
         found |= _embedder(embedder, found, obstacles)
-    if checkpoint.kind is None and not is_embedder and task is None:
+    if checkpoint.kind in (None, *_NO_TASK) and not is_embedder and task is None:
         obstacles.append(_no_head(checkpoint))
     if _is_of_hugging_face(folder):
         found["in_transformers"] = checkpoint.family.architecture(checkpoint.kind)
@@ -109,24 +111,22 @@ def _from_config(folder):
         return {}
     try:
         settings = read_settings(folder / "config.json")
+        named = {"family": settings.get("model_type"), "architecture": settings.architecture}
     except InputError:
         return {}
-    named = {"family": settings.get("model_type"), "architecture": (settings.get("architectures") or [None])[0]}
     return {name: value for name, value in named.items() if value is not None}
 
 
 def _no_head(checkpoint):
-    known = [checkpoint.family.architecture(kind) for kind in checkpoint.family.heads]
+    known = [checkpoint.family.architecture(kind) for kind in checkpoint.family.heads if kind not in _NO_TASK]
     if checkpoint.architecture in (None, checkpoint.family.architecture(None)) or checkpoint.read_tokenizer:
         return "It has no head for a task: take the encoder with `kf.load_encoder` and train a task of `kf.tasks`."
-    return (
-        f"The head of {checkpoint.architecture} is not known. Known: {', '.join(known)}. `kf.load_encoder` reads the "
-        "encoder."
-    )
+    known = f"Those of {', '.join(known)} are. " if known else ""
+    return f"The head of {checkpoint.architecture} is no task here. {known}`kf.load_encoder` reads the rest."
 
 
 def _labels(checkpoint, found, obstacles):
-    labels = {"labels": checkpoint.labels}
+    labels, _ = {"labels": checkpoint.labels}, checkpoint.head_dropout
     if checkpoint.kind == "sequence_classification":
         labels["problem_type"] = checkpoint.problem_type
         if checkpoint.problem_type == "regression" and len(checkpoint.labels) > 1:

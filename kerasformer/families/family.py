@@ -8,6 +8,7 @@ import numpy as np
 
 from kerasformer.errors import InputError
 from kerasformer.families.torch_files import Tensor
+from kerasformer.layers.configs import check_rate
 from kerasformer.text.components import read_json
 
 # The end of a class name in transformers, by what a head is for.
@@ -132,7 +133,8 @@ def _are_equal(one, other):
 
 
 class Settings(dict):
-    """The object in a JSON file. A field that is missing and is asked for by `[...]` raises InputError.
+    """The object in a JSON file. A field that is missing and is asked for by `[...]` raises InputError, and so does one
+    that is asked for by `get` with a number, or a truth value, as its default and holds none.
 
     Attributes:
         path: the file.
@@ -145,6 +147,27 @@ class Settings(dict):
     def __missing__(self, name):
         raise InputError(f"{self.path} lacks the field {name!r}.")
 
+    def get(self, name, default=None):
+        value = super().get(name, default)
+        if isinstance(default, int | float) and not _is_of(type(default), value):
+            expected = "true or false" if isinstance(default, bool) else "a number"
+            raise InputError(f"`{name}` must be {expected}. {self.path} has {value!r}.")
+        return value
+
+    @property
+    def architecture(self):
+        """The class name in transformers, or None."""
+        names = self.get("architectures") or [None]
+        if not isinstance(names, list) or not isinstance(names[0], str | None):
+            raise InputError(f"`architectures` must be a list of class names. {self.path} has {names!r}.")
+        return names[0]
+
+    def rate(self, name, default):
+        """The dropout rate in a field; `default` where it holds none."""
+        value = default if self.get(name) is None else self[name]
+        check_rate(name, value)
+        return value
+
     def integer(self, name):
         """The whole number in a field."""
         if type(self[name]) is not int:
@@ -154,15 +177,20 @@ class Settings(dict):
     def activation(self, name, default=...):
         """Our name of the activation in a field."""
         theirs = self[name] if default is ... else self.get(name, default)
-        if theirs not in ACTIVATIONS:
+        if not isinstance(theirs, str) or theirs not in ACTIVATIONS:
             raise InputError(f"`{name}` must be one of {list(ACTIVATIONS)}. {self.path} has {theirs!r}.")
         return ACTIVATIONS[theirs]
 
     def must_be(self, name, *values):
         """Raises InputError where a field has another value than the first, its default, or another of these."""
-        if self.get(name, values[0]) not in values:
+        if super().get(name, values[0]) not in values:
             expected = " or ".join(map(repr, values))
             raise InputError(f"`{name}` must be {expected} to be read. {self.path} has {self[name]!r}.")
+
+
+def _is_of(kind, value):
+    """Whether a value is a truth value, or a number, as the other ones of this type are."""
+    return isinstance(value, bool) if kind is bool else isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_settings(path):

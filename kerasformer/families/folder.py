@@ -75,13 +75,16 @@ class Checkpoint:
 
     @functools.cached_property
     def config(self):
-        """Our config of the backbone."""
-        return self.family.config(self.settings)
+        """Our config of the backbone. Raises InputError where a field is missing or cannot be used."""
+        try:
+            return self.family.config(self.settings)
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+            raise InputError(f"{self.settings.path} has a field of a kind that is not expected: {error}.") from None
 
     @property
     def architecture(self):
         """The class name in `config.json`, or None."""
-        return _architecture(self.settings)
+        return self.settings.architecture
 
     @property
     def kinds(self):
@@ -155,8 +158,8 @@ class Checkpoint:
     @property
     def head_dropout(self):
         """The dropout rate of a classification head, by default that of the blocks."""
-        rate = self.settings.get(self.family.head_dropout.get(self.kind, "classifier_dropout"))
-        return self.config.blocks[0].dropout if rate is None else rate
+        name = self.family.head_dropout.get(self.kind, "classifier_dropout")
+        return self.settings.rate(name, default=self.config.blocks[0].dropout)
 
     def backbone(self, *, pooled=False, dtype=None):
         """A randomly initialized `Backbone` of `config`, for `assign`.
@@ -268,23 +271,18 @@ def from_keras_hub(source):
     return Checkpoint(**read_keras_hub(source))
 
 
-def _architecture(settings):
-    return (settings.get("architectures") or [None])[0]
-
-
 def _family(settings):
     # Files of BERT's first years do not name their family.
     model_type = settings.get("model_type", "bert")
-    if settings.get("auto_map") and not _is_known_code(FAMILIES.get(model_type), settings["auto_map"]):
+    known = FAMILIES.get(model_type) if isinstance(model_type, str) else None
+    if settings.get("auto_map") and not _is_known_code(known, settings["auto_map"]):
         raise InputError(
             f"{settings.path} asks for code of its own (`auto_map`), which is never run. Models of these families "
             f"without it can be read: {', '.join(FAMILIES)}."
         )
-    if model_type not in FAMILIES:
-        raise InputError(
-            f"`model_type` must be one of {', '.join(FAMILIES)}. {settings.path} has {settings['model_type']!r}."
-        )
-    return FAMILIES[model_type]
+    if known is None:
+        raise InputError(f"`model_type` must be one of {', '.join(FAMILIES)}. {settings.path} has {model_type!r}.")
+    return known
 
 
 def _is_known_code(family, auto_map):
@@ -295,7 +293,7 @@ def _is_known_code(family, auto_map):
 
 def _checked(folder, family, settings, stored):
     """The Checkpoint, if its weights are of its family."""
-    checkpoint = Checkpoint(folder, family, settings, family.canonical(stored), family.kind_of(_architecture(settings)))
+    checkpoint = Checkpoint(folder, family, settings, family.canonical(stored), family.kind_of(settings.architecture))
     if _first_name(family) not in checkpoint.tensors:
         others = [name for name, other in FAMILIES.items() if _first_name(other) in other.canonical(stored)]
         found = f"They are named as those of {others[0]!r}" if others else f"Found: {', '.join(sorted(stored)[:3])}"

@@ -94,7 +94,7 @@ def _wavelength(settings, kind):
     if given.get("rope_type", "default") != "default":
         raise InputError(f'`rope_type` must be "default" to be read. {settings.path} has {given["rope_type"]!r}.')
     name, default = _WAVELENGTHS[kind]
-    theta = given.get("rope_theta", settings.get(name, default))
+    theta = given.get("rope_theta", dict(settings).get(name, default))
     # To the code that models were trained with, no local one means the global one.
     return _wavelength(settings, _GLOBAL) if theta is None and kind == _LOCAL else float(theta)
 

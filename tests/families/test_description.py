@@ -77,8 +77,9 @@ def test_a_decoder(tmp_path):
     found = describe(recorded.write(tmp_path / "model"))
     assert (found["family"], found["head"], found["in_transformers"]) == ("gpt2", "causal_lm", "GPT2LMHeadModel")
     assert found["parameters"] == sum(value.size for value in recorded.below("weight/").values())
-    assert len(found["obstacles"]) == 1
-    assert "tokenizer.json" in found["obstacles"][0] or "vocab.json" in found["obstacles"][0]
+    tokenizer, head = found["obstacles"]
+    assert "tokenizer.json" in tokenizer or "vocab.json" in tokenizer
+    assert "GPT2LMHeadModel is no task here" in head
 
 
 @pytest.mark.parametrize("name", ["deberta_v3", "deberta_v2"])
@@ -109,8 +110,9 @@ OBSTACLES = {
     "several numbers": (lambda folder: changed(folder, problem_type="regression"), "It is a regression with"),
     "another head": (
         lambda folder: changed(folder, architectures=["BertForMultipleChoice"]),
-        "head of BertForMultipleChoice is not known. Known: BertForSequenceClassification",
+        "head of BertForMultipleChoice is no task here. Those of BertForSequenceClassification",
     ),
+    "another rate": (lambda folder: changed(folder, classifier_dropout="low"), "`classifier_dropout` must be"),
     "no head": (lambda folder: changed(folder, architectures=["BertModel"]), "no head for a task"),
     "a tensor less": (without_a_tensor, "lack 1 tensors, such as 'encoder.layer.1.output.dense.weight'"),
     "whole numbers": (in_int8, "of type float16, bfloat16, float32, float64. Received: int8"),

@@ -302,6 +302,10 @@ BAD = {
     "layers of a bad type": (config_of(num_hidden_layers="2"), "num_hidden_layers"),
     "positions of a bad type": (config_of(max_position_embeddings=None), "max_position_embeddings"),
     "rate null": (config_of(hidden_dropout_prob=None), "dropout"),
+    "epsilon of a bad type": (config_of(layer_norm_eps="1e-12"), "`layer_norm_eps` must be a number.*'1e-12'"),
+    "activation of a bad type": (config_of(hidden_act=["gelu"]), "`hidden_act` must be one of"),
+    "family of a bad type": (config_of(model_type=["bert"]), "`model_type` must be one of.*'bert'"),
+    "architecture of a bad type": (config_of(architectures="BertModel"), "`architectures` must be a list.*BertModel"),
     "heads": (config_of(num_attention_heads=3), "must divide `hidden_dim`"),
     "no weights": (
         lambda folder: (folder / "model.safetensors").unlink(),
