@@ -27,6 +27,23 @@ def input_errors():
 
 
 @contextlib.contextmanager
+def other_forms(where):
+    """Raises InputError where what is read in its block has another form than its readers take for granted, such as a
+    field that is missing, or a text in place of a list.
+
+    Args:
+        where: str, what a message calls the file.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        found = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{where} has a field that is missing or of another kind than expected ({found}).") from error
+
+
+@contextlib.contextmanager
 def one_line_errors():
     """Ends the program with one line and exit code 1 on a mistake that its user can mend; other errors are bugs and
     keep their traceback."""

@@ -5,7 +5,7 @@ import math
 import pathlib
 import types
 
-from kerasformer.errors import InputError
+from kerasformer.errors import InputError, other_forms
 from kerasformer.families.encoders import checkpoint_tokenizer
 from kerasformer.families.family import missing_config, read_settings
 from kerasformer.families.folder import open_checkpoint
@@ -84,7 +84,8 @@ def describe(folder):
     steps = [_labels, _sizes, _weights, _tokenizer]
     for step in steps[checkpoint.kind not in _LABELLED :]:
         try:
-            found |= step(checkpoint, found, obstacles)
+            with other_forms(checkpoint.folder):
+                found |= step(checkpoint, found, obstacles)
         except InputError as error:
             obstacles.append(str(error))
     if embedder is not None:

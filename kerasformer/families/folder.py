@@ -11,7 +11,7 @@ import warnings
 
 from safetensors.numpy import save_file
 
-from kerasformer.errors import InputError
+from kerasformer.errors import InputError, other_forms
 from kerasformer.families import (
     albert,
     bert,
@@ -76,10 +76,8 @@ class Checkpoint:
     @functools.cached_property
     def config(self):
         """Our config of the backbone. Raises InputError where a field is missing or cannot be used."""
-        try:
+        with other_forms(self.settings.path):
             return self.family.config(self.settings)
-        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-            raise InputError(f"{self.settings.path} has a field of a kind that is not expected: {error}.") from None
 
     @property
     def architecture(self):

@@ -5,7 +5,7 @@ import json
 import pathlib
 import types
 
-from kerasformer.errors import InputError
+from kerasformer.errors import InputError, other_forms
 from kerasformer.families.family import Settings, read_settings
 from kerasformer.families.tensors import open_tensors
 from kerasformer.families.weights import assign, dense, norm
@@ -133,7 +133,11 @@ def read_embedder_settings(folder):
     Raises:
         InputError: a file is missing or damaged, or asks for something that is not read here.
     """
-    folder = pathlib.Path(folder)
+    with other_forms(folder):
+        return _read_embedder_settings(pathlib.Path(folder))
+
+
+def _read_embedder_settings(folder):
     path = folder / "modules.json"
     modules = _modules(path)
     known = ("Transformer", "Pooling", *_LAYERS)

@@ -4,13 +4,14 @@ The components are in `normalizers.py`, `pre_tokenizers.py`, `models.py`, `templ
 `decoders.py`; `stream.py` says what goes from one to the next.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
 
 import numpy as np
 
-from kerasformer.errors import InputError
+from kerasformer.errors import InputError, other_forms
 from kerasformer.text.added_tokens import AddedToken
 from kerasformer.text.byte_level import byte_letters
 from kerasformer.text.registry import flatten
@@ -54,8 +55,12 @@ def checked_settings(settings, where):
     return checked
 
 
-def read_added_tokens(specification, settings, where):
-    """List of AddedToken: those of the `tokenizer.json`; the settings' own replace what these say."""
+def read_added_tokens(specification, settings, vocabulary, where):
+    """List of AddedToken: those of the `tokenizer.json`; the settings' own replace what these say.
+
+    As the reference reads them, a token that is in the vocabulary, `{token: id}`, has its id from there, and the ids
+    of others follow those of a vocabulary without gaps, whatever the files say.
+    """
     added = {token["id"]: token for token in specification.get("added_tokens") or []}
     for place, token in (settings.get("added_tokens_decoder") or {}).items():
         added[int(place)] = {**token, "id": int(place)}
@@ -65,7 +70,11 @@ def read_added_tokens(specification, settings, where):
     ]
     if any(not token.content or token.id < 0 for token in tokens):
         raise InputError(f"{where} must add tokens that are not empty, with ids of 0 or more.")
-    return tokens
+    ids = {token.content: token.id for token in tokens if token.content not in vocabulary}
+    if sorted(vocabulary.values()) == [*range(len(vocabulary))]:
+        ids = {content: len(vocabulary) + place for place, content in enumerate(ids)}
+    ids |= vocabulary
+    return [dataclasses.replace(token, id=ids[token.content]) for token in tokens]
 
 
 def read_trimming(component):
@@ -120,6 +129,11 @@ def load_folder(folder, default_class=None):
         folder: path.
         default_class: what older files are of where `tokenizer_class` does not say.
     """
+    with other_forms(f"The tokenizer in {folder}"):
+        return _load_folder(folder, default_class)
+
+
+def _load_folder(folder, default_class):
     from kerasformer.text.wordpiece import WordPieceTokenizer
 
     path = folder / "tokenizer.json"

@@ -32,7 +32,13 @@ class Templates:
     pair: tuple
 
     def of(self, num_sequences):
-        return self.single if num_sequences == 1 else self.pair
+        parts = self.single if num_sequences == 1 else self.pair
+        found = sorted(part.sequence for part in parts if part.sequence is not None)
+        if found != [*range(num_sequences)]:
+            raise InputError(
+                f"The template of {num_sequences} sequences must hold each once. Received: {found}, from 0 on."
+            )
+        return parts
 
     def num_special(self, num_sequences):
         """int, how many special tokens are added."""
@@ -76,7 +82,7 @@ def read_templates(processor, ids, where):
             raise InputError(f"{where} must hold one post-processor that adds tokens. Received: {names}.")
         return read_templates(several[0] if several else None, ids, where)
     if kind == "ByteLevel":
-        return Templates((Part(sequence=0),), (Part(sequence=0), Part(sequence=1)))
+        return Templates((Part(sequence=0),), (Part(sequence=0), Part(sequence=1, segment=1)))
     if kind in ("BertProcessing", "RobertaProcessing"):
         make = bert_templates if kind == "BertProcessing" else roberta_templates
         return make(processor["cls"][1], processor["sep"][1])

@@ -8,7 +8,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from kerasformer.errors import InputError
+from kerasformer.errors import InputError, other_forms
 from kerasformer.text import components
 from kerasformer.text.added_tokens import AddedTokenFinder, normalized_tokens
 from kerasformer.text.character_classes import CLASS_MASK, SPACE
@@ -172,13 +172,17 @@ class Tokenizer(BaseTokenizer):
         self.specification, self.settings = copy.deepcopy(dict(specification)), copy.deepcopy(dict(settings or {}))
         for run_setting in ("truncation", "padding"):
             self.specification[run_setting] = None
-        where = "`specification`"
+        with other_forms("`specification`"):
+            self._read("`specification`")
+        self._build()
+
+    def _read(self, where):
         settings = components.checked_settings(self.settings, where)
         normalizers = read_normalizer(self.specification.get("normalizer"), where)
         pre_tokenizers = read_pre_tokenizer(self.specification.get("pre_tokenizer"), settings, where)
         is_byte_level = any(isinstance(one, ByteLevel) for one in pre_tokenizers)
         self._model = read_model(self.specification.get("model") or {}, is_byte_level, where)
-        added = components.read_added_tokens(self.specification, settings, where)
+        added = components.read_added_tokens(self.specification, settings, self._model.ids, where)
         ids = dict(self._model.ids)
         for token in added:
             ids[token.content] = token.id
@@ -210,7 +214,6 @@ class Tokenizer(BaseTokenizer):
         limit = settings.get("model_max_length")
         limit = 512 if limit is None else int(min(limit, tf.int32.max))
         self.max_length = checked_max_length(limit, self.templates.num_special(1))
-        self._build()
 
     def _set_special_ids(self, ids, settings, where):
         def find(*names):
@@ -243,7 +246,8 @@ class Tokenizer(BaseTokenizer):
         Raises:
             InputError: the file cannot be read, or it has a component that is not known.
         """
-        return components.make_tokenizer(components.read_json(path, required=True), {}, pathlib.Path(path))
+        with other_forms(path):
+            return components.make_tokenizer(components.read_json(path, required=True), {}, pathlib.Path(path))
 
     @classmethod
     def from_folder(cls, folder):
@@ -346,7 +350,8 @@ class Tokenizer(BaseTokenizer):
         if self._trims_first:
             is_first = tf.equal(starts, 0)
             is_first |= tf.equal(tf.range(tf.size(ids)), tf.gather(tf.cast(splits, tf.int32), text_of))
-            leading = tf.where(is_first, 0, leading)
+            # Of several spaces, none was added.
+            leading = tf.where(is_first & tf.equal(leading, 1), 0, leading)
         starts = tf.minimum(starts + leading, ends)
         ends = tf.where(ends >= trailing, tf.maximum(ends - trailing, starts), ends)
         # Back to bytes: a place is where the code point before it ends, and an edge ends at 0.

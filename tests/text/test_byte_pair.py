@@ -101,6 +101,22 @@ def test_truncation():
     assert [tokenizer.vocabulary[i] for i in pair] == ["<s>", "d", "f", "</s>", "</s>", "g", "h", "</s>"]
 
 
+@pytest.mark.parametrize("adds", [False, True])
+def test_offsets_of_several_spaces_and_pairs_without_special_tokens(adds):
+    """Of one space before a text the reference thinks that it was added, of several not."""
+    merges = [("Ġ", "Ġ"), ("ĠĠ", "Ġ"), ("ĠĠĠ", "a"), ("ĠĠ", "a"), ("Ġ", "a")]
+    level = {"type": "ByteLevel", "add_prefix_space": adds, "trim_offsets": True, "use_regex": False}
+    ids = {token: place for place, token in enumerate([*byte_letters(), *(a + b for a, b in merges)])}
+    content = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": level, "decoder": None}
+    content |= {"post_processor": level, "model": {"type": "BPE", "vocab": ids, "merges": merges}}
+    ours, theirs = kf.text.Tokenizer(content), tokenizers.Tokenizer.from_str(json.dumps(content))
+    texts = [" " * spaces + end for spaces in range(6) for end in ("a", "b", "", "a  a")]
+    check((ours, theirs), texts)
+    found, expected = ours(texts, texts[::-1]), theirs.encode_batch([*zip(texts, texts[::-1], strict=True)])
+    for ids, segments, encoding in zip(found["token_ids"].numpy(), found["segment_ids"].numpy(), expected, strict=True):
+        assert (ids.tolist()[: len(encoding)], segments.tolist()[: len(encoding)]) == (encoding.ids, encoding.type_ids)
+
+
 def test_windows_keep_a_question_apart():
     tokenizer = small()
     windows = kf.text.window_texts(tokenizer, ["bcdfgh"], 9, 1, heads=["xy"], max_head=2)

@@ -179,6 +179,51 @@ def test_words(pre_tokenizer, model):
         kf.text.Tokenizer({**content, "model": {**content["model"], "unk_token": "odd"}})
 
 
+def content_with(**changes):
+    """The content of a `tokenizer.json` of words, with `added_tokens` as `{content: id}`."""
+    vocabulary = {word: place for place, word in enumerate(WORDS)}
+    content = dict.fromkeys(("normalizer", "pre_tokenizer", "post_processor", "decoder", "truncation", "padding"))
+    content |= {"version": "1.0", "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": vocabulary}} | changes
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    content["added_tokens"] = [{"content": c, "id": i, **flags} for c, i in changes.get("added_tokens", {}).items()]
+    return content
+
+
+@pytest.mark.parametrize("added", [{"a": 40, "x": 41}, {"x": 30, "y": 25}, {"y": 17, "x": 18}])
+def test_ids_of_added_tokens_are_the_reference_s_and_not_the_file_s(added):
+    content = content_with(added_tokens=added)
+    ours, theirs = kf.text.Tokenizer(content), tokenizers.Tokenizer.from_str(json.dumps(content))
+    assert not compare_tokenizers.differences(ours, theirs, ["ax", "yx a", "ab"])
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("added_tokens", "x"),
+        ("normalizer", "NFC"),
+        ("normalizer", {"type": ["NFC"]}),
+        ("normalizer", {"type": "Sequence"}),
+        ("pre_tokenizer", {"type": "Split", "pattern": None, "behavior": "Isolated"}),
+        ("post_processor", {"type": "BertProcessing", "cls": None, "sep": None}),
+        ("model", {"type": "WordLevel", "unk_token": "<unk>", "vocab": None}),
+        ("model", {"type": "BPE", "vocab": {"a": "0"}, "merges": []}),
+        ("model", {"type": "Unigram", "unk_id": 0, "vocab": [["a"]]}),
+        ("decoder", []),
+    ],
+)
+def test_parts_of_another_form_are_told_in_one_line(part, value, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content_with() | {part: value}))
+    with pytest.raises(InputError, match=str(tmp_path)) as caught:
+        kf.text.Tokenizer.from_folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_template_without_its_sequence():
+    template = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}], "pair": []}
+    with pytest.raises(InputError, match="The template of 1 sequences must hold each once"):
+        kf.text.Tokenizer(content_with(post_processor={**template, "special_tokens": {}}))
+
+
 def test_fields_that_are_refused():
     with pytest.raises(InputError, match="the normalizer Strip has no known field 'odd'"):
         read_normalizer({"type": "Strip", "odd": 1}, "x")
