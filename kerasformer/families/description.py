@@ -11,7 +11,11 @@ from kerasformer.families.family import missing_config, read_settings
 from kerasformer.families.folder import open_checkpoint
 from kerasformer.families.google_bert import is_google_folder
 from kerasformer.families.keras_hub import is_keras_hub_folder
-from kerasformer.families.sentence_transformers import is_sentence_transformers, read_embedder_settings
+from kerasformer.families.sentence_transformers import (
+    is_sentence_transformers,
+    read_embedder_settings,
+    score_activation,
+)
 from kerasformer.families.tensors import weight_files
 from kerasformer.families.weights import FLOATING, names_in
 from kerasformer.files import local_path
@@ -130,6 +134,8 @@ def _labels(checkpoint, found, obstacles):
     labels, _ = {"labels": checkpoint.labels}, checkpoint.head_dropout
     if checkpoint.kind == "sequence_classification":
         labels["problem_type"] = checkpoint.problem_type
+        if checkpoint.problem_type == "regression":
+            score_activation(checkpoint.settings)
         if checkpoint.problem_type == "regression" and len(checkpoint.labels) > 1:
             obstacles.append(f"It is a regression with {len(checkpoint.labels)} outputs. One output can be read.")
     return labels

@@ -38,6 +38,9 @@ VECTOR_ACTIVATIONS = {
     "silu": "torch.nn.modules.activation.SiLU",
     "sigmoid": "torch.nn.modules.activation.Sigmoid",
 }
+# The same of a cross-encoder's score.
+SCORE_ACTIVATIONS = {name: VECTOR_ACTIVATIONS[name] for name in ("linear", "sigmoid")}
+_OLD_ACTIVATION = "sbert_ce_default_activation_function"
 # Names of the weights of a layer, which is the attribute `layer`.
 VECTOR_ROWS = {"dense": [dense("layer", "linear")], "norm": [norm("layer", "norm")]}
 _TRANSFORMER_FILES = [
@@ -205,6 +208,28 @@ def _pooling_modes(settings):
     return [mode for flag, mode in POOLING_FLAGS.items() if flag in flags] + [
         flag for flag in flags if flag not in POOLING_FLAGS
     ]
+
+
+def is_cross_encoder(settings):
+    """Whether a `config.json`, `Settings`, is that of a sentence-transformers' CrossEncoder."""
+    return isinstance(settings.get("sentence_transformers"), dict) or _OLD_ACTIVATION in settings
+
+
+def score_activation(settings):
+    """Our name of the activation of a cross-encoder's score in its `config.json`; "linear" where there is none.
+
+    Raises:
+        InputError: an activation that is not known.
+    """
+    new = settings.get("sentence_transformers")
+    found = new.get("activation_fn") if isinstance(new, dict) else settings.get(_OLD_ACTIVATION)
+    for ours, theirs in SCORE_ACTIVATIONS.items():
+        if found in (theirs, None):
+            return ours
+    raise InputError(
+        f"The activation of a cross-encoder must be one of {list(SCORE_ACTIVATIONS.values())}. "
+        f"{settings.path} has {found!r}."
+    )
 
 
 def _layer(name, folder):

@@ -3,9 +3,9 @@
 import numpy as np
 
 from kerasformer.errors import InputError
+from kerasformer.families.sentence_transformers import is_cross_encoder, score_activation
 from kerasformer.tasks.tag_sequences import TagScheme
 from kerasformer.tasks.task import registered_tasks
-from kerasformer.tasks.text_classifier import ACTIVATION_CLASSES
 
 
 def task_of(checkpoint, tokenizer, settings, task=None):
@@ -51,28 +51,11 @@ def _classifier(checkpoint, tokenizer, settings):
     own = {
         "label_names": None if problem == "regression" else tuple(labels),
         "multi_label": problem == "multi_label_classification",
-        **_cross_encoder(checkpoint.settings, problem),
+        "pairs": is_cross_encoder(checkpoint.settings),
+        "activation": score_activation(checkpoint.settings) if problem == "regression" else "linear",
         "dropout": checkpoint.head_dropout,
     }
     return _filled("TextClassifier", checkpoint, tokenizer, own | settings, pooled=True)
-
-
-def _cross_encoder(settings, problem):
-    """The settings of a classifier of pairs, where the config says that it is one: sentence-transformers' CrossEncoder
-    names its activation there."""
-    new, old = settings.get("sentence_transformers"), "sbert_ce_default_activation_function"
-    if not isinstance(new, dict) and old not in settings:
-        return {}
-    activation = new.get("activation_fn") if isinstance(new, dict) else settings[old]
-    if problem != "regression":
-        return {"pairs": True}
-    known = {None: "linear"} | {theirs: ours for ours, theirs in ACTIVATION_CLASSES.items()}
-    if activation not in known:
-        raise InputError(
-            f"The activation of a cross-encoder must be one of {list(ACTIVATION_CLASSES.values())}. "
-            f"{settings.path} has {activation!r}."
-        )
-    return {"pairs": True, "activation": known[activation]}
 
 
 def _tagger(checkpoint, tokenizer, settings):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kerasformer import data, metrics
 from kerasformer.errors import InputError
+from kerasformer.families.sentence_transformers import SCORE_ACTIVATIONS
 from kerasformer.layers import Dropout, MeanPooling
 from kerasformer.tasks.arrays import concatenate
 from kerasformer.tasks.encoder_outputs import encoder_output
@@ -22,11 +23,7 @@ from kerasformer.text.windows import check_window, window_texts
 POOLINGS = ("first", "mean")
 WINDOWS = ("mean", "max")
 # By their names in sentence-transformers' CrossEncoder.
-ACTIVATION_CLASSES = {
-    "linear": "torch.nn.modules.linear.Identity",
-    "sigmoid": "torch.nn.modules.activation.Sigmoid",
-}
-ACTIVATIONS = tuple(ACTIVATION_CLASSES)
+ACTIVATIONS = tuple(SCORE_ACTIVATIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +164,7 @@ class TextClassifier(Task):
         if self.is_regression:
             settings = {"labels": ["LABEL_0"], "problem_type": "regression", "head_dropout": self.dropout}
             if self.pairs:  # what sentence-transformers' CrossEncoder reads
-                settings["sentence_transformers"] = {"activation_fn": ACTIVATION_CLASSES[self.activation]}
+                settings["sentence_transformers"] = {"activation_fn": SCORE_ACTIVATIONS[self.activation]}
             return settings
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
         return {"labels": list(self.label_names), "problem_type": kind, "head_dropout": self.dropout}

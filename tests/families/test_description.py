@@ -167,6 +167,15 @@ def test_obstacles(bert, case, tmp_path):
     assert {"family", "architecture"} <= found.keys()
 
 
+def test_a_cross_encoder_with_another_activation(bert, tmp_path):
+    folder = with_tokenizer(bert.write(tmp_path / "model", "regression"))
+    for activation, obstacles in (("torch.nn.modules.activation.Sigmoid", 0), ("mine.Activation", 1), (["x"], 1)):
+        changed(folder, sentence_transformers={"activation_fn": activation})
+        found = describe(folder)["obstacles"]
+        assert len(found) == obstacles
+        assert not found or "The activation of a cross-encoder must be one of" in found[0]
+
+
 def test_saved_tasks(tmp_path):
     encoder, tokenizer = kf.families.random_encoder(["good", "bad"] * 4, "tiny", vocabulary_size=60, max_length=32)
     kf.tasks.TextClassifier(encoder, tokenizer, ["bad", "good"]).save(tmp_path / "task")
