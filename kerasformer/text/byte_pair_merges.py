@@ -12,15 +12,19 @@ the two. Then a step of the loop
 A pair can be joined if a merge is of a symbol that ends in the left one and a symbol that begins with the right one.
 Few can: after the first steps parts are a few symbols long, so that a text of thousands of characters without a space
 takes about ten steps, and not as many as it has merges.
+
+The value of a symbol is twice the rank of the merge with the next one, 1 more where its pairs are merged one by one;
+LATER where only what the two become part of is merged, and NEVER where that cannot be, or a word ends.
 """
 
 import numpy as np
 import tensorflow as tf
 
-NEVER = np.int64(2**62)  # no merge joins these two
-_LATER = np.int64(2**61)  # only a merge of what they become part of
-_ID_BITS = 31
-_ONE_BY_ONE = np.int64(1)  # the lowest bit of a value, below its id
+from kerasformer.errors import InputError
+from kerasformer.text.key_table import KeyTable
+
+_VALUE_BITS, _ID_BITS = 22, 20  # a pair and its value are one number
+_LATER, NEVER = np.int32(2**_VALUE_BITS - 2), np.int32(2**_VALUE_BITS - 1)
 
 
 class BytePairMerges:
@@ -31,9 +35,17 @@ class BytePairMerges:
             that is listed twice has its last rank, as in the reference.
         merged: int `[merges]`, ids of the symbols that the pairs become.
         num_symbols: int, number of ids.
+
+    Raises:
+        InputError: more than 1,048,576 ids or 2,097,151 merges.
     """
 
     def __init__(self, pairs, merged, num_symbols):
+        if num_symbols > 1 << _ID_BITS or len(pairs) > _LATER // 2:
+            raise InputError(
+                f"Byte-pair encoding must have at most {1 << _ID_BITS:,} ids and {_LATER // 2:,} merges. Received: "
+                f"{num_symbols:,} and {len(pairs):,}."
+            )
         pairs = np.asarray(pairs, np.int64).reshape(-1, 2)
         merged = np.asarray(merged, np.int64)
         keys = pairs[:, 0] * num_symbols + pairs[:, 1]
@@ -43,13 +55,16 @@ class BytePairMerges:
         pairs, merged, keys, ranks = (value[order] for value in (pairs, merged, keys, ranks))
         one_by_one = _is_one_by_one(pairs, merged, ranks, num_symbols)
         self._has_one_by_one = bool(one_by_one.any())
-        values = (ranks << _ID_BITS | merged) << 1 | one_by_one
+        self._merged = np.zeros(ranks.max(initial=0) + 1, np.int32)
+        self._merged[ranks] = merged
         joinable = _joinable(pairs, merged, num_symbols)
+        values = np.full(len(joinable), _LATER)
+        values[np.searchsorted(joinable, keys)] = ranks << 1 | one_by_one
         self._num_symbols = num_symbols
-        self._keys = np.append(joinable, np.iinfo(np.int64).max)  # the end is never equal to a pair
-        self._values = np.full(len(self._keys), _LATER)
-        self._values[-1] = NEVER
-        self._values[np.searchsorted(joinable, keys)] = values
+        # What is kept at a pair's place is the pair and its value.
+        self._places = KeyTable(joinable)
+        self._entries = np.full(self._places.size, -1)
+        self._entries[self._places.places] = joinable << _VALUE_BITS | values
 
     def __call__(self, ids, words, values=None):
         """Merges symbols.
@@ -57,44 +72,41 @@ class BytePairMerges:
         Args:
             ids: int32 `[symbols]`.
             words: int32 `[symbols]`, the word of each symbol, from 0 on without gaps, in order.
-            values: int64 `[symbols]`, what `values` gives, if that is known.
+            values: int32 `[symbols]`, what `values` gives, if that is known.
 
         Returns:
             ids, words, firsts: int32 `[merged symbols]`; `firsts` is the place of a symbol's first part in the
             arguments.
         """
-        firsts, table = tf.range(tf.size(ids)), self._table()
-        values = self._look_up(ids, words, table) if values is None else values
-        return tf.while_loop(
-            lambda _ids, _words, _firsts, values: tf.reduce_any(values < _LATER),
-            lambda *symbols: self._step(*symbols, table),
-            (ids, words, firsts, values),
-            shape_invariants=(tf.TensorShape([None]),) * 4,
-        )[:3]
+        look_up, merged = self._reader(), tf.constant(self._merged)
+        values = self.values(ids, words, look_up) if values is None else values
+        ids, firsts, _ = tf.while_loop(
+            lambda _ids, _firsts, values: tf.reduce_any(values < _LATER),
+            lambda *symbols: self._step(*symbols, look_up, merged),
+            (ids, tf.range(tf.size(ids)), values),
+            shape_invariants=(tf.TensorShape([None]),) * 3,
+        )
+        return ids, tf.gather(words, firsts), firsts
 
-    def values(self, ids, words):
-        """int64 `[symbols]`: rank and id of what each symbol and the next one become, NEVER where no merge joins them
-        or what they become part of."""
-        return self._look_up(ids, words, self._table())
+    def values(self, ids, words, look_up=None):
+        """int32 `[symbols]`: the value of each symbol, NEVER where no merge joins it and the next one."""
+        found = (look_up or self._reader())(ids[:-1], ids[1:])
+        found = tf.where(tf.equal(words[:-1], words[1:]), found, NEVER)
+        return tf.concat([found, [NEVER]], 0)[: tf.size(ids)]
 
-    def _table(self):
-        """Keys and values, once in a graph: an operation would hold a copy of each array that it is given."""
-        return tf.constant(self._keys), tf.constant(self._values)
+    def _reader(self):
+        """A function from the ids of left and right symbols to values."""
+        find, entries = self._places.reader(), tf.constant(self._entries)  # once in a graph
 
-    def _look_up(self, ids, words, table, chosen=None):
-        """The values of all symbols, or of those that are `chosen`, int64."""
-        known, values = table
-        following, next_words = tf.concat([ids[1:], [0]], 0), tf.concat([words[1:], [-1]], 0)
-        if chosen is not None:
-            ids, words, following, next_words = (
-                tf.gather(value, chosen) for value in (ids, words, following, next_words)
-            )
-        keys = tf.cast(ids, tf.int64) * self._num_symbols + tf.cast(following, tf.int64)
-        places = tf.searchsorted(known, keys)
-        is_pair = tf.equal(words, next_words) & tf.equal(tf.gather(known, places), keys)
-        return tf.where(is_pair, tf.gather(values, places), NEVER)
+        def look_up(left, right):
+            keys = tf.cast(left, tf.int64) * self._num_symbols + tf.cast(right, tf.int64)
+            found = tf.gather(entries, find(keys))
+            values = tf.cast(tf.bitwise.bitwise_and(found, 2**_VALUE_BITS - 1), tf.int32)
+            return tf.where(tf.equal(tf.bitwise.right_shift(found, _VALUE_BITS), keys), values, NEVER)
 
-    def _step(self, ids, words, firsts, values, table):
+        return look_up
+
+    def _step(self, ids, firsts, values, look_up, merged):
         parts = tf.cumsum(tf.cast(tf.equal(values, NEVER), tf.int32), exclusive=True)
         best = tf.gather(tf.math.segment_min(values, parts), parts)
         merges = tf.equal(values, best) & (values < _LATER)
@@ -102,18 +114,21 @@ class BytePairMerges:
         # Of `a a a` the first two are merged.
         merges = tf.cond(tf.reduce_any(merges & before), lambda: _every_other(merges), lambda: merges)
         if self._has_one_by_one:
-            is_lone = merges & tf.equal(tf.bitwise.bitwise_and(values, _ONE_BY_ONE), 1)
+            is_lone = merges & tf.equal(tf.bitwise.bitwise_and(values, 1), 1)
             merges = tf.cond(
                 tf.reduce_any(is_lone), lambda: merges & (~is_lone | _first(is_lone, parts)), lambda: merges
             )
-        new = tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(values, 1), 2**_ID_BITS - 1), tf.int32)
-        ids = tf.where(merges, new, ids)
+        ranks = tf.bitwise.right_shift(tf.where(merges, values, 0), 1)
+        ids = tf.where(merges, tf.gather(merged, ranks), ids)
+        # What is merged ends where its right part did.
+        values = tf.where(merges, tf.concat([values[1:], [NEVER]], 0), values)
         kept = tf.where(tf.concat([[True], ~merges[:-1]], 0))[:, 0]
-        ids, words, firsts, values, merges = (tf.gather(value, kept) for value in (ids, words, firsts, values, merges))
+        ids, firsts, values, merges = (tf.gather(value, kept) for value in (ids, firsts, values, merges))
         # Only new symbols have other values, and those before them.
-        changed = tf.where(merges | tf.concat([merges[1:], [False]], 0))
-        new = self._look_up(ids, words, table, changed[:, 0])
-        return ids, words, firsts, tf.tensor_scatter_nd_update(values, changed, new)
+        changed = tf.where((merges | tf.concat([merges[1:], [False]], 0)) & (values < NEVER))
+        places = changed[:, 0]
+        new = look_up(tf.gather(ids, places), tf.gather(ids, places + 1))
+        return ids, firsts, tf.tensor_scatter_nd_update(values, changed, new)
 
 
 def _every_other(flags):

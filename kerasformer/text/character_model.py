@@ -136,11 +136,10 @@ class CharacterModel:
 
     def _symbols(self, words, known):
         """ids, words and starts of symbols, int32 `[symbols]`. A word that is `known` is one symbol."""
-        lengths = words.splits[1:] - words.splits[:-1]
-        word_of = tf.repeat(tf.range(tf.size(lengths)), lengths)
-        places = tf.range(tf.size(word_of))
-        is_first = tf.equal(places, tf.gather(words.splits, word_of))
-        is_last = tf.equal(places + 1, tf.gather(words.splits, word_of + 1))
+        size = tf.size(words.codes)
+        begins = tf.math.unsorted_segment_sum(tf.ones_like(words.known), words.splits[:-1], size)
+        word_of, is_first = tf.cumsum(begins) - 1, begins > 0
+        is_last = tf.concat([is_first[1:], [True]], 0)[:size]
         rows = {key: table(words.codes) - 1 for key, table in self._tables.items()}
         ids = rows[True, bool(self._suffix)]
         if self._suffix:

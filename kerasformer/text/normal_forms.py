@@ -94,13 +94,26 @@ class NormalForm:
 
     def _changed(self, stream):
         rows = tf.where(stream.codes >= 0, self._rows(stream.codes), 0)
+        if self._composes:
+            return self._sorted(stream, rows)
+        # Marks in their order need no sorting, and most are.
+        plain = self._replacements.apply(stream, rows)
+        ranks = self._known_ranks(plain.codes)
+        is_sorted = tf.reduce_all((ranks[1:] >= ranks[:-1]) | tf.equal(ranks[1:], 0))
+        return tf.cond(is_sorted, lambda: plain, lambda: self._sorted(stream, rows))
+
+    def _known_ranks(self, codes):
+        """int32 `[chars]`, 0 for starters and codes below 0."""
+        return tf.where(codes < 0, 0, tf.bitwise.bitwise_and(self._ranks(codes), _RARE - 1))
+
+    def _sorted(self, stream, rows):
+        """The stream decomposed by `rows`, its marks sorted and, if so, composed."""
         size = tf.size(stream.codes)
         # Places of code points in the stream, so that a code point knows how many of these it stands for.
         decomposed = self._replacements.apply(stream._replace(places=tf.range(size)), rows)
         codes, sources = decomposed.codes, decomposed.places
         counts = tf.cast(tf.concat([[True], sources[1:] != sources[:-1]], 0), tf.int32)
-        ranks = tf.bitwise.bitwise_and(self._ranks(codes), _RARE - 1)
-        ranks = tf.where(codes < 0, 0, ranks)
+        ranks = self._known_ranks(codes)
         group = tf.cumsum(tf.cast(tf.equal(ranks, 0), tf.int32))
         order = tf.argsort(group * _RARE + ranks, stable=True)
         codes, ranks, counts = (tf.gather(value, order) for value in (codes, ranks, counts))

@@ -104,6 +104,8 @@ class Replace:
         # The last code point of a match makes room, the others go: that is the place that the reference gives.
         ends = inside & tf.concat([~inside[1:] | begins[1:], [True]], 0)
         size = len(self._content)
+        if size == 1:
+            return stream.replace(tf.where(ends, self._content[0], stream.codes)).keep(~inside | ends)
         counts = tf.where(inside, tf.where(ends, size, 0), 1)
         chars, turns = copies(counts)
         codes = tf.gather(stream.codes, chars)

@@ -58,10 +58,12 @@ class Matches:
             inside = (self._table(stream.codes) > 0) & (stream.codes >= 0)
         if self._fixed and self._low == 1:
             return inside, inside
-        before, _ = neighbours(stream, inside, False)
+        before, after = neighbours(stream, inside, False)
         begins = inside & ~before
         if self._low == 1:
             return inside, begins
+        if self._low == 2 and not self._fixed:
+            return inside & (before | after), begins & after
         return tf.cond(tf.reduce_any(inside & before), lambda: self._runs(inside, begins), lambda: _nowhere(inside))
 
     def _runs(self, inside, begins):

@@ -49,10 +49,7 @@ class ByteLevel:
 
 def prepend(stream, code, where=True):
     """Puts a code point before each piece that begins with another, if `where`, bool `[chars]`, is true there."""
-    needs = stream.begins & (stream.codes >= 0) & tf.not_equal(stream.codes, code) & where
-    stream, _, turns = stream.insert(tf.cast(needs, tf.int32))
-    is_new = tf.concat([turns[1:] > 0, [False]], 0)
-    return stream.replace(tf.where(is_new, code, stream.codes))
+    return stream.put_before(stream.begins & (stream.codes >= 0) & tf.not_equal(stream.codes, code) & where, code)
 
 
 def divide(stream, inside, begins, behavior):

@@ -20,6 +20,7 @@ from kerasformer.text.words import utf8_lengths
 _CODE_BITS, _FLAG_BITS = 21, 8
 _RARE = 128  # beside the flags of graphemes: may be part of a grapheme of several code points
 _RETURN = 0x0D
+_THREE_BYTES = 0x800  # the first code point that takes three bytes
 MAX_BYTES = 5  # of a grapheme that is replaced as a whole
 
 
@@ -59,8 +60,13 @@ class Precompiled:
         )
 
     def _replaced(self, stream, rows, entries):
+        # What goes with the code point before it makes a short grapheme only if one of the two has at most two bytes:
+        # after emoji, most of tweets' joiners, none is short.
+        is_small = stream.codes < _THREE_BYTES
+        may_be_short = is_small | tf.concat([[True], is_small[:-1]], 0)
+        may_be_short |= tf.equal(tf.bitwise.bitwise_and(entries, JOINS), 0)
         rows, counts = tf.cond(
-            tf.reduce_any(tf.bitwise.bitwise_and(entries, _RARE) > 0),
+            tf.reduce_any((tf.bitwise.bitwise_and(entries, _RARE) > 0) & may_be_short),
             lambda: self._with_graphemes(stream, rows, entries),
             lambda: (rows, self._replacements.counts(rows)),
         )

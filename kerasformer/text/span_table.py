@@ -3,9 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
+from kerasformer.text.key_table import KeyTable
+
 _BASE = 0x5851F42D4C957F2D  # odd, and so it has an inverse modulo 2 ** 64
 _INVERSE = pow(_BASE, -1, 2**64) - 2**64  # as a signed number
-_FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64).view(np.int64)
+_FACTOR = np.array([0x9E3779B97F4A7C15], np.uint64).view(np.int64)[0]
+_POSITIVE = np.int64(2**63 - 1)
 _ROW = 256
 _LEFT, _RIGHT = np.array([0x9E3779B1, 0x85EBCA6B], np.uint32).view(np.int32)
 
@@ -14,9 +17,8 @@ class SpanTable:
     """The ids of spans of code points.
 
     A span's key is a polynomial of its code points, modulo 2 ** 64, so that prefix sums give the keys of all spans.
-    Each key is in one of two places (cuckoo hashing, Pagh and Rodler 2001), which hold the key and the id in one
-    number: their exclusive or. A span that is not in the vocabulary is found for one that is once in 2 ** 64 / (size of
-    the vocabulary) spans: never.
+    The place of a key holds the key and the id in one number: their exclusive or. A span that is not in the vocabulary
+    is found for one that is once in 2 ** 63 / (size of the vocabulary) spans: never.
 
     Args:
         ids: dict from str, not empty, to int, 0 or more and below `missing`.
@@ -34,13 +36,9 @@ class SpanTable:
         self._inverses = np.cumprod(np.append(1, np.full(self.max_length, _INVERSE)))
         sums = self.prefix_sums()
         keys = sums[np.arange(len(sums)), self.lengths]
-        bits, places = max(int(2 * len(keys)).bit_length(), 1), None
-        while places is None:
-            self._mask = (1 << bits) - 1
-            places = _settle(*self._places(keys, np), self._mask + 1)
-            bits += 1
-        self._values = np.full(self._mask + 1, -1, np.int64)
-        self._values[places] = keys ^ np.fromiter(ids.values(), np.int64)
+        self._places = KeyTable(keys)
+        self._values = np.full(self._places.size, -1, np.int64)
+        self._values[self._places.places] = keys ^ np.fromiter(ids.values(), np.int64)
 
     def prefix_sums(self):
         """int64 `[spans, max_length + 1]`: what `numpy_ids` looks spans of the vocabulary up by."""
@@ -50,8 +48,7 @@ class SpanTable:
     def numpy_ids(self, sums, begin, end):
         """int64 `[rows]`, ids of the spans from `begin` to `end` of rows of `prefix_sums()`, by NumPy."""
         keys = (sums[:, end] - sums[:, begin]) * self._inverses[begin]
-        one, other = ((self._values[places] ^ keys).view(np.uint64) for places in self._places(keys, np))
-        return np.minimum(np.minimum(one, other), self.missing).astype(np.int64)
+        return np.minimum((self._values[self._places.numpy_places(keys)] ^ keys) & _POSITIVE, self.missing)
 
     def reader(self, codes):
         """A function for the spans of `codes`, int32 `[chars]`, in the graph.
@@ -61,24 +58,14 @@ class SpanTable:
         sums = tf.cumsum(_numbers(tf.cast(codes, tf.int64)) * _powers(_BASE, tf.size(codes)))
         inverse = _powers(_INVERSE, tf.size(codes))
         before = tf.concat([[0], sums], 0)
-        values = tf.constant(self._values)  # once in a graph
+        find, values = self._places.reader(), tf.constant(self._values)  # once in a graph
 
         def read(begins, last):
             keys = (tf.gather(sums, last) - tf.gather(before, begins)) * tf.gather(inverse, begins)
-            one, other = (tf.gather(values, places) for places in self._places(keys, tf))
-            found = (tf.bitwise.bitwise_xor(value, keys) for value in (one, other))
-            one, other = (tf.where((ids >= 0) & (ids < self.missing), ids, self.missing) for ids in found)
-            return tf.cast(tf.minimum(one, other), tf.int32)
+            found = tf.bitwise.bitwise_and(tf.bitwise.bitwise_xor(tf.gather(values, find(keys)), keys), _POSITIVE)
+            return tf.cast(tf.minimum(found, self.missing), tf.int32)
 
         return read
-
-    def _places(self, keys, library):
-        """The two places of int64 keys, by NumPy or TensorFlow: from the higher halves of two numbers."""
-        for number in (keys, keys * _FACTORS[1]):
-            if library is np:
-                yield number.view(np.int32)[1::2] & self._mask
-            else:
-                yield tf.bitwise.bitwise_and(tf.bitcast(number, tf.int32)[:, 1], self._mask)
 
 
 def _powers(base, size):
@@ -90,7 +77,7 @@ def _powers(base, size):
 
 def _numbers(codes):
     """What stands for code points, int64, in keys: the keys of single ones are far from each other, too."""
-    return (codes + 1) * _FACTORS[0]
+    return (codes + 1) * _FACTOR
 
 
 class PairTable:
@@ -121,21 +108,3 @@ def code_grid(texts):
     flat = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.int32)
     grid[np.arange(grid.shape[1]) < lengths[:, None]] = flat
     return grid, lengths
-
-
-def _settle(one, other, size):
-    """Which of its two places each key gets, so that no two have the same; None where that goes on too long."""
-    chosen = one.copy()
-    owner = np.full(size, -1)
-    moved = np.arange(len(one))
-    for _ in range(200):
-        if not len(moved):
-            return chosen
-        places = chosen[moved]
-        before = owner[places]
-        owner[places] = moved
-        # Who comes last has the place. Who had it, and who came before, try their other one.
-        won = owner[places] == moved
-        moved = np.concatenate([moved[~won], before[won & (before >= 0)]])
-        chosen[moved] = one[moved] + other[moved] - chosen[moved]
-    return None

@@ -99,6 +99,12 @@ class Stream(NamedTuple):
         chars, turns = copies(1 + counts)
         return self.take(chars), chars, turns
 
+    def put_before(self, flags, code):
+        """The stream with `code`, int, before each code point where `flags`, bool `[chars]`, are true."""
+        places = tf.where(tf.stack([flags, tf.ones_like(flags)], 1))
+        chars, is_old = places[:, 0], places[:, 1] > 0
+        return self.take(chars, tf.where(is_old, tf.gather(self.codes, chars), code))
+
 
 class Texts(NamedTuple):
     """The code points of a batch as they were decoded: what `places` of a Stream count.

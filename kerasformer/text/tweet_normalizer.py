@@ -149,10 +149,7 @@ class TweetNormalizer:
         is_solid = text_bytes(text) > _SPACE
         after_space = tf.concat([[False], ~is_solid], 0)[:-1]
         stream = stream.take(tf.where(codes > _SPACE)[:, 0])
-        divided = tf.boolean_mask(after_space, is_solid) & ~stream.begins
-        stream, chars, turns = stream.insert(tf.cast(divided, tf.int32))
-        is_space = tf.gather(divided, chars) & tf.equal(turns, 0)
-        return stream.replace(tf.where(is_space, _SPACE, stream.codes))
+        return stream.put_before(tf.boolean_mask(after_space, is_solid) & ~stream.begins, _SPACE)
 
 
 def _replaced(text, expressions):
