@@ -2,7 +2,7 @@
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.python.grappler import tf_optimizer
 from tensorflow.python.ops import control_flow_util
 
 
@@ -24,9 +24,22 @@ def lora_kernel(dense):
 
 
 def inlined(concrete):
-    """A concrete function without variables, with its functions inlined and its loops lowered (TensorFlow 2.21:
-    `convert_variables_to_constants_v2`)."""
-    return convert_variables_to_constants_v2(concrete)
+    """The graph of a concrete function that reads no variables, as a `tf.Graph` with the same names of inputs and
+    outputs: functions are inlined, loops are lowered, and what is computed twice is computed once (TensorFlow 2.21:
+    `tf_optimizer.OptimizeGraph`, as `convert_variables_to_constants_v2` calls it)."""
+    meta_graph = tf.compat.v1.MetaGraphDef(graph_def=concrete.graph.as_graph_def())
+    kept = [tensor.name for tensor in [*concrete.inputs, *concrete.outputs]]
+    meta_graph.collection_def["train_op"].node_list.value.extend(kept)
+    config = tf.compat.v1.ConfigProto()
+    options = config.graph_options.rewrite_options
+    options.optimizers.extend(["function", "common_subgraph_elimination"])
+    options.min_graph_nodes = -1  # small graphs, too
+    graph_def, graph = tf_optimizer.OptimizeGraph(config, meta_graph, verbose=False), tf.Graph()
+    for node in graph_def.node:
+        node.attr.pop("_class", None)  # to be placed beside a node, which may be gone
+    with graph.as_default():
+        tf.graph_util.import_graph_def(graph_def, name="")
+    return graph
 
 
 def sentencepiece_ops():

@@ -51,13 +51,14 @@ def with_shared_weights(forward, specs, variables, computed=None):
             return forward(dict(zip(specs, values, strict=False)))
 
     concrete = stateless.get_concrete_function()
-    flat = inlined(concrete)
+    graph = inlined(concrete)
+    outputs = [tensor.name for tensor in concrete.outputs]
     by_name = {spec.name: variable.value for spec, variable in zip(arguments, large, strict=True)}
-    folded = _folded(flat.graph, by_name)
+    folded = _folded(graph, by_name)
     values = _evaluate(folded, by_name)
     keys = _keys(folded, by_name)
-    graph_def, weights = _rewritten(flat, folded, values, keys, {} if computed is None else computed)
-    outputs = [tensor.name for tensor in flat.outputs]
+    kept = [spec.name for spec in inputs] + [tensor.op.name for tensor in concrete.outputs]
+    graph_def, weights = _rewritten(graph, kept, folded, values, keys, {} if computed is None else computed)
 
     def function(*values):
         placed = {f"{spec.name}:0": value for spec, value in zip(inputs, values, strict=True)}
@@ -209,19 +210,20 @@ def _keys(folded, weights):
     return keys
 
 
-def _rewritten(flat, folded, values, keys, computed):
+def _rewritten(graph, kept, folded, values, keys, computed):
     """The graph with what was evaluated taken out.
 
     Args:
+        kept: names of operations, the inputs and outputs of the function.
         keys: see `_keys`.
         computed: `{key: tf.Variable}` of what other functions compute from the same weights; new ones are added.
 
     Returns:
         `(graph_def, {name of a tensor that is to be given when the graph is imported: tf.Variable})`.
     """
-    whole = flat.graph.as_graph_def()
+    whole = graph.as_graph_def()
     definition = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
-    running, read = _needed(flat, folded, values)
+    running, read = _needed(map(graph.get_operation_by_name, kept), folded, values)
     weights = {}
     for operation in read:
         value, name, entrance = values[operation], operation.name, folded[operation]
@@ -252,11 +254,9 @@ def _rewritten(flat, folded, values, keys, computed):
     return definition, weights
 
 
-def _needed(flat, folded, values):
-    """What the outputs need: the set of operations that run, and the list of those in `values` that these read."""
-    running, read = set(), set()
-    ahead = [tensor.op for tensor in flat.outputs]
-    ahead += [tensor.op for tensor in flat.inputs if tensor.op not in folded]
+def _needed(kept, folded, values):
+    """What a function needs: the set of operations that run, and the list of those in `values` that these read."""
+    running, read, ahead = set(), set(), list(kept)
     while ahead:
         operation = ahead.pop()
         if operation in values:
