@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from kerasformer._compat import inlined
 
-# Bytes. Smaller tensors, such as biases, are constants: TensorFlow simplifies more of a graph that has them, and spares
-# reading them, which takes as long as adding them where a text is short.
-_SMALLEST_VARIABLE = 16384
+# Bytes. Smaller tensors are constants: TensorFlow simplifies more of a graph that has them. A bias takes as long to be
+# read as to be added where a text is short.
+_SMALLEST_MATRIX, _SMALLEST_VECTOR = 4096, 16384
 
 _CONTROL_FLOW = {"Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch"}
 
@@ -38,8 +38,8 @@ def with_shared_weights(forward, specs, variables, computed=None):
         list of `tf.Variable`s that it reads, which must be tracked by what is saved, and the `tf.TensorShape` of each
         output.
     """
-    large = [variable for variable in variables if _bytes(variable) >= _SMALLEST_VARIABLE]
-    small = [(variable, variable.numpy()) for variable in variables if _bytes(variable) < _SMALLEST_VARIABLE]
+    large = [variable for variable in variables if _is_large(variable)]
+    small = [(variable, variable.numpy()) for variable in variables if not _is_large(variable)]
     inputs = [tf.TensorSpec(spec.shape, spec.dtype, f"input_{i}") for i, spec in enumerate(specs.values())]
     arguments = [tf.TensorSpec(variable.shape, variable.dtype, f"weight_{i}") for i, variable in enumerate(large)]
 
@@ -71,8 +71,9 @@ def with_shared_weights(forward, specs, variables, computed=None):
     return tf.compat.v1.wrap_function(function, inputs), distinct, shapes
 
 
-def _bytes(tensor):
-    return math.prod(tensor.shape) * tf.as_dtype(tensor.dtype).size
+def _is_large(tensor):
+    size = math.prod(tensor.shape) * tf.as_dtype(tensor.dtype).size
+    return size >= (_SMALLEST_VECTOR if len(tensor.shape) < 2 else _SMALLEST_MATRIX)
 
 
 def _folded(graph, weights):
@@ -131,7 +132,7 @@ def _entrance(operation):
 def _is_constant(operation):
     # A large one that belongs into a loop cannot be taken out of it.
     is_outside = not operation.control_inputs
-    return operation.type == "Const" and (is_outside or operation.node_def.ByteSize() < _SMALLEST_VARIABLE)
+    return operation.type == "Const" and (is_outside or operation.node_def.ByteSize() < _SMALLEST_MATRIX)
 
 
 def _is_pure(operation):
@@ -181,9 +182,7 @@ def _evaluate(folded, weights):
 
     specs = [tf.TensorSpec(weight.shape, weight.dtype) for weight in weights.values()]
     found = zip(computed, tf.compat.v1.wrap_function(compute, specs)(*weights.values()), strict=True)
-    return same | {
-        op: value for op, value in found if op in depend or (op not in looped and _bytes(value) >= _SMALLEST_VARIABLE)
-    }
+    return same | {op: value for op, value in found if op in depend or (op not in looped and _is_large(value))}
 
 
 def _unchanged(operation):
@@ -238,7 +237,7 @@ def _rewritten(graph, kept, folded, values, keys, computed):
             new.attr["T"].type = value.dtype.as_datatype_enum
         if isinstance(value, tf.Variable):
             weights[name] = value
-        elif _bytes(value) >= _SMALLEST_VARIABLE:
+        elif _is_large(value):
             if keys[operation] not in computed:
                 computed[keys[operation]] = tf.Variable(value, trainable=False, name="weight")
             weights[name] = computed[keys[operation]]
