@@ -58,7 +58,8 @@ def test_outputs(name, tmp_path):
     np.testing.assert_allclose(found, expected * mask, rtol=0, atol=1e-4)
     described = describe(tmp_path)
     assert described["head"] == checkpoint.kind
-    assert len(described["obstacles"]) == 1, "no tokenizer is there"
+    obstacles = [line for line in described["obstacles"] if not line.startswith("The head of GPT2LMHeadModel")]
+    assert len(obstacles) == 1, "no tokenizer is there"
 
 
 @pytest.mark.parametrize("content", [b"", b"no HDF5", None])
