@@ -78,7 +78,7 @@ def test_predict_is_the_same_from_a_task_and_from_a_version(capsys, saved, tmp_p
         (["publish", "a", "b", "--precision", "int3"], 2, "invalid choice"),
         (["publish", "a", "b", "--int8", "storage"], 1, "--int8 needs --precision int8. Received: --precision float32"),
         (["publish", "a", "b", "--setting", "pairs"], 1, "--setting must be NAME=VALUE. Received: 'pairs'"),
-        (["publish", "a", "b", "--task", "Oracle"], 1, "`task` must be one of TextClassifier"),
+        (["publish", "a", "b", "--task", "Oracle"], 1, "TextClassifier, TextEmbedder, Translator"),
     ],
 )
 def test_mistakes_are_reported_on_one_line(capsys, tmp_path, monkeypatch, arguments, code, expected):
