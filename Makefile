@@ -13,17 +13,19 @@ demo: $(VENV)/installed
 serve: $(VENV)/installed
 	$(BIN)/python -m kerasformer serve $(MODELS)
 
-# In four turns: with oneDNN, TensorFlow keeps the most memory that the tensors of a process took.
+# In five turns: with oneDNN, TensorFlow keeps the most memory that the tensors of a process took.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 FIRST := tests/data tests/recipes tests/training
 SECOND := tests/explain tests/serving tests/tasks
 THIRD := tests/decoding tests/families tests/layers tests/models
+FOURTH := tests/text
 
 test: $(VENV)/installed lint
 	$(PYTEST) $(FIRST)
 	$(PYTEST) $(SECOND)
 	$(PYTEST) $(THIRD)
-	$(PYTEST) tests $(addprefix --ignore=,$(FIRST) $(SECOND) $(THIRD))
+	$(PYTEST) $(FOURTH)
+	$(PYTEST) tests $(addprefix --ignore=,$(FIRST) $(SECOND) $(THIRD) $(FOURTH))
 
 # The pages in docs/, with an API reference from docstrings.
 docs: $(VENV)/documentation
